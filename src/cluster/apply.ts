@@ -1,0 +1,128 @@
+/**
+ * Applies configuration verbs to the simulated Linux: the side of netlink, sysctl and iptables that answers.
+ *
+ * A verb that the kernel refuses is our bug or the driver's (the manifests were checked before), so it throws with the
+ * verb in the message.
+ */
+import { parseCidr, parseIpv4, parseMac } from '../addr/index.ts'
+import type { CniVerb, LinkSpec } from '../cni/verb.ts'
+import { commandLine } from '../proxy/commands.ts'
+import type { ProxyVerb } from '../proxy/types.ts'
+import { errnoName } from '../linux/errno.ts'
+import { inetAddrAdd } from '../linux/device/inet.ts'
+import { createBridge, createDummy, createVeth, setMac, setMaster, setMtu, setUp } from '../linux/device/ops.ts'
+import { RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, type NetDevice } from '../linux/device/device.ts'
+import type { Netns } from '../linux/netns.ts'
+import { sysctlSet } from '../linux/sysctl.ts'
+import { execTool } from '../linux/tools/exec.ts'
+
+/** Finds (or makes) the namespace that a verb names. */
+export type NetnsLookup = (name: string) => Netns
+
+const SCOPES = { global: RT_SCOPE_UNIVERSE, link: RT_SCOPE_LINK, host: RT_SCOPE_HOST } as const
+
+function refused(verb: unknown, why: string): never {
+  throw new Error(`the simulated kernel refused ${JSON.stringify(verb)}: ${why}`)
+}
+
+function check(verb: unknown, errno: number): void {
+  if (errno < 0) refused(verb, errnoName(errno))
+}
+
+function device(ns: Netns, name: string, verb: unknown): NetDevice {
+  return ns.devices.get(name) ?? refused(verb, `no device ${name} in ${ns.name}`)
+}
+
+function macOf(text: string | undefined): { hi: number; lo: number } | null {
+  return text === undefined ? null : parseMac(text)
+}
+
+function addLink(ns: Netns, link: LinkSpec, lookup: NetnsLookup): void {
+  switch (link.type) {
+    case 'bridge':
+      createBridge(ns, link.name, macOf(link.mac), link.mtu ?? null)
+      break
+    case 'veth':
+      createVeth(
+        { ns, name: link.name, mac: macOf(link.mac) },
+        { ns: lookup(link.peer.netns), name: link.peer.name, mac: macOf(link.peer.mac) },
+        link.mtu,
+      )
+      break
+    case 'dummy':
+      createDummy(ns, link.name, macOf(link.mac), link.mtu)
+      break
+  }
+}
+
+/** Applies one verb of a CNI driver. */
+export function applyCniVerb(verb: CniVerb, lookup: NetnsLookup): void {
+  const ns = lookup(verb.netns)
+  switch (verb.verb) {
+    case 'sysctl':
+      if (!sysctlSet(ns, verb.key, verb.value)) refused(verb, 'no such sysctl')
+      break
+    case 'link-add':
+      addLink(ns, verb.link, lookup)
+      break
+    case 'link-set': {
+      const dev = device(ns, verb.dev, verb)
+      if (verb.mtu !== undefined) check(verb, setMtu(dev, verb.mtu))
+      if (verb.mac !== undefined) setMac(dev, parseMac(verb.mac) ?? refused(verb, 'bad MAC'))
+      if (verb.master !== undefined) check(verb, setMaster(dev, device(ns, verb.master, verb)))
+      if (verb.hairpin !== undefined) {
+        if (dev.port === null) refused(verb, 'not a bridge port')
+        dev.port.hairpin = verb.hairpin
+      }
+      if (verb.up === true) setUp(dev)
+      break
+    }
+    case 'addr-add': {
+      const cidr = parseCidr(verb.address)
+      if (cidr === null || cidr.family !== 4) refused(verb, 'bad address')
+      check(
+        verb,
+        inetAddrAdd(device(ns, verb.dev, verb), {
+          ip: cidr.ip,
+          prefixLength: cidr.prefixLength,
+          broadcast: verb.broadcast === undefined ? 0 : (parseIpv4(verb.broadcast) ?? 0),
+        }),
+      )
+      break
+    }
+    case 'route-add': {
+      const dst = verb.dst === 'default' ? { ip: 0, prefixLength: 0 } : parseCidr(verb.dst)
+      if (dst === null || typeof dst.ip !== 'number') refused(verb, 'bad destination')
+      const via = verb.via === undefined ? undefined : (parseIpv4(verb.via) ?? refused(verb, 'bad gateway'))
+      check(
+        verb,
+        ns.fib.addRoute({
+          dst: dst.ip,
+          prefixLength: dst.prefixLength,
+          scope: verb.scope === undefined ? undefined : SCOPES[verb.scope],
+          nexthops: [{ dev: device(ns, verb.dev, verb), via, onlink: verb.onlink ?? false }],
+        }),
+      )
+      break
+    }
+    case 'iptables': {
+      const at = verb.args.indexOf('-t')
+      const table = at < 0 ? 'filter' : verb.args[at + 1]!
+      const [chain, ...rule] = at < 0 ? verb.args : [...verb.args.slice(0, at), ...verb.args.slice(at + 2)]
+      const base = ['iptables', '-w', '-t', table]
+      if (execTool(ns, [...base, '-C', chain!, ...rule]).status === 0) break
+      const flag = verb.ensure === 'append' ? '-A' : '-I'
+      const r = execTool(ns, [...base, flag, chain!, ...rule])
+      if (r.status !== 0) refused(verb, r.stderr)
+      break
+    }
+  }
+}
+
+/** Applies one command of kube-proxy. A chain that exists already is not an error (iptables -N, status 1). */
+export function applyProxyVerb(verb: ProxyVerb, ns: Netns): void {
+  const { argv, check: probe, stdin } = commandLine(verb)
+  if (probe !== undefined && execTool(ns, probe).status === 0) return
+  const r = execTool(ns, argv, stdin)
+  if (r.status !== 0 && !(verb.verb === 'ensure-chain' && r.status === 1)) refused(argv.join(' '), r.stderr)
+}

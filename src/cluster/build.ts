@@ -1,0 +1,180 @@
+/**
+ * From the cluster as data to a running world.
+ *
+ * Order as in a real cluster: nodes on the underlay, the CNI's node set-up, pods in the order in which they were created
+ * (sandbox, then ADD), then kube-proxy's first sync on every node. Each rule that kube-proxy wrote keeps the object that
+ * caused it (IptRule.origin), so that a trace can name the manifest line.
+ */
+import { parseIpv4 } from '../addr/index.ts'
+import { findCniDriver, CNI_DRIVERS } from '../cni/registry.ts'
+import type { Diagnostic } from '../diagnostics/diagnostic.ts'
+import type { ClusterModel, NodeModel, PodModel } from '../kubernetes/types.ts'
+import { findProxyMode, PROXY_MODES } from '../proxy/registry.ts'
+import type { NodeProgram } from '../proxy/types.ts'
+import { setUp } from '../linux/device/ops.ts'
+import type { Netns } from '../linux/netns.ts'
+import { World } from '../linux/world.ts'
+import { applyCniVerb, applyProxyVerb } from './apply.ts'
+import { attachOrigins } from './origins.ts'
+import { proxyInput } from './proxy-input.ts'
+import { serveDeclaredPorts } from './servers.ts'
+import { Underlay } from './underlay.ts'
+
+/** Where a namespace belongs. */
+export interface Place {
+  /** Node name; null for the underlay and machines outside. */
+  readonly node: string | null
+  /** `node:n1`, `pod:ns/name`, `host:IP`, `underlay`. */
+  readonly netns: string
+  readonly pod?: PodModel
+}
+
+/** A running cluster. */
+export interface Cluster {
+  readonly model: ClusterModel
+  readonly world: World
+  readonly underlay: Underlay
+  readonly nodes: ReadonlyMap<string, Netns>
+  /** By `namespace/name`. Host-network pods map to their node's namespace. */
+  readonly pods: ReadonlyMap<string, Netns>
+  /** By namespace id. */
+  readonly places: ReadonlyMap<number, Place>
+  /** Names for addresses: pods, nodes, Services. */
+  readonly names: ReadonlyMap<number, string>
+  readonly proxyPrograms: ReadonlyMap<string, NodeProgram>
+  readonly diagnostics: readonly Diagnostic[]
+  /** A machine outside the cluster, made on first use. */
+  host(ipText: string): Netns
+}
+
+/** Options of the builder. */
+export interface BuildOptions {
+  /** Seed of everything random. Default: the Cluster object's, else 1. */
+  readonly seed?: number
+  /** Packets that may exist at once. */
+  readonly packets?: number
+}
+
+/** What cannot be built: the CNI or the proxy mode is not there. */
+export class UnmodelledClusterError extends Error {
+  readonly what: string
+  readonly modelled: readonly string[]
+
+  constructor(what: string, modelled: readonly string[]) {
+    super(`${what} is not modelled; modelled: ${modelled.join(', ')}`)
+    this.what = what
+    this.modelled = modelled
+  }
+}
+
+function addressNames(model: ClusterModel): Map<number, string> {
+  const names = new Map<number, string>()
+  const add = (ipText: string | undefined, name: string): void => {
+    const ip = ipText === undefined ? null : parseIpv4(ipText)
+    if (ip !== null && !names.has(ip)) names.set(ip, name)
+  }
+  for (const n of model.nodes) add(n.internalIp, `node/${n.name}`)
+  for (const p of model.pods) if (!p.hostNetwork) add(p.ip, `pod/${p.namespace}/${p.name}`)
+  for (const s of model.services) {
+    const name = `svc/${s.object.metadata.namespace}/${s.object.metadata.name}`
+    for (const ip of s.object.spec.clusterIPs ?? [s.object.spec.clusterIP ?? '']) add(ip, name)
+    for (const ip of s.object.spec.externalIPs ?? []) add(ip, name)
+    for (const i of s.object.status?.loadBalancer?.ingress ?? []) add(i.ip, name)
+  }
+  return names
+}
+
+/**
+ * Builds the world of a cluster.
+ * @throws UnmodelledClusterError when the CNI or proxy mode has no driver here
+ */
+export function buildCluster(model: ClusterModel, options: BuildOptions = {}): Cluster {
+  const driver = findCniDriver(model.config.cni.name)
+  if (driver === undefined) {
+    throw new UnmodelledClusterError(`CNI "${model.config.cni.name}"`, CNI_DRIVERS.map((d) => d.name))
+  }
+  const mode = model.config.proxy.mode === 'none' ? null : findProxyMode(model.config.proxy.mode)
+  if (mode === undefined) {
+    throw new UnmodelledClusterError(`kube-proxy mode "${model.config.proxy.mode}"`, PROXY_MODES.map((m) => m.name))
+  }
+  const world = new World({ seed: options.seed ?? model.config.seed, packets: options.packets ?? 2048 })
+  const underlay = new Underlay(world, model.config.nodeCidr, model.config.mtu)
+  const places = new Map<number, Place>([[underlay.ns.id, { node: null, netns: 'underlay' }]])
+  const nodes = new Map<string, Netns>()
+  for (const node of model.nodes) {
+    const ns = world.addNetns(`node:${node.name}`)
+    places.set(ns.id, { node: node.name, netns: ns.name })
+    nodes.set(node.name, ns)
+    underlay.attach(ns, parseIpv4(node.internalIp)!)
+  }
+  const pods = new Map<string, Netns>()
+  for (const pod of model.pods) {
+    const key = `${pod.namespace}/${pod.name}`
+    if (pod.hostNetwork) {
+      pods.set(key, nodes.get(pod.node)!)
+      continue
+    }
+    const ns = world.addNetns(`pod:${key}`)
+    setUp(ns.lo)
+    places.set(ns.id, { node: pod.node, netns: ns.name, pod })
+    pods.set(key, ns)
+  }
+  const lookup = (name: string): Netns => {
+    const ns = world.netnsByName.get(name)
+    if (ns === undefined) throw new Error(`no namespace ${name}`)
+    return ns
+  }
+  const plan = driver.program(model)
+  const diagnostics = [...plan.diagnostics]
+  if (!diagnostics.some((d) => d.severity === 'error')) for (const verb of plan.verbs) applyCniVerb(verb, lookup)
+  if (!driver.enforcesNetworkPolicy) diagnostics.push(...unenforced(model, driver.name))
+  const proxyPrograms = new Map<string, NodeProgram>()
+  if (mode !== null) {
+    for (const node of model.nodes) proxyPrograms.set(node.name, programNode(model, node, nodes.get(node.name)!, mode))
+  }
+  world.softirq()
+  serveDeclaredPorts(model, pods)
+  const names = addressNames(model)
+  return {
+    model,
+    world,
+    underlay,
+    nodes,
+    pods,
+    places,
+    names,
+    proxyPrograms,
+    diagnostics,
+    host(ipText) {
+      const known = world.netnsByName.get(`host:${ipText}`)
+      if (known !== undefined) return known
+      const ns = underlay.addHost(ipText)
+      places.set(ns.id, { node: null, netns: ns.name })
+      names.set(parseIpv4(ipText)!, `host/${ipText}`)
+      return ns
+    },
+  }
+}
+
+function programNode(
+  model: ClusterModel,
+  node: NodeModel,
+  ns: Netns,
+  mode: NonNullable<ReturnType<typeof findProxyMode>>,
+): NodeProgram {
+  const program = mode.program(proxyInput(model, node, ns))
+  for (const verb of program.verbs) applyProxyVerb(verb, ns)
+  attachOrigins(ns, program.origins)
+  return program
+}
+
+/** One warning per policy that is there but that this CNI does not enforce. */
+function unenforced(model: ClusterModel, cni: string): Diagnostic[] {
+  return model.networkPolicies.map((p) => ({
+    code: 'policy-not-enforced',
+    severity: 'warning' as const,
+    message: `NetworkPolicy ${p.object.metadata.namespace ?? 'default'}/${p.object.metadata.name} has no effect: ${cni} enforces no NetworkPolicy`,
+    hint: 'choose a CNI that enforces policies, or remove the policy',
+    ...p.source,
+  }))
+}

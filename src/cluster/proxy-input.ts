@@ -1,0 +1,54 @@
+/**
+ * What kube-proxy on one node reads: objects of the cluster, its node, its configuration.
+ *
+ * Fields of KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1) are taken by their real names; kubeadm's defaults
+ * stand where nothing was written: clusterCIDR is the cluster's, the local detector is ClusterCIDR.
+ */
+import { formatIpv4 } from '../addr/index.ts'
+import type { ClusterModel, NodeModel } from '../kubernetes/types.ts'
+import type { DetectLocalMode, ProxyConfig, ProxyInput } from '../proxy/types.ts'
+import type { Netns } from '../linux/netns.ts'
+
+type Options = Readonly<Record<string, unknown>>
+
+function sub(options: Options, key: string): Options {
+  const v = options[key]
+  return typeof v === 'object' && v !== null ? (v as Options) : {}
+}
+
+/** KubeProxyConfiguration to the settings that a proxy mode takes. */
+export function proxyConfig(model: ClusterModel): ProxyConfig {
+  const o = model.config.proxy.options
+  const iptables = sub(o, 'iptables')
+  const detect = sub(o, 'detectLocal')
+  const conntrack = sub(o, 'conntrack')
+  return {
+    clusterCidr: typeof o.clusterCIDR === 'string' && o.clusterCIDR !== '' ? o.clusterCIDR : model.config.clusterCidr,
+    localDetector: typeof o.detectLocalMode === 'string' && o.detectLocalMode !== '' ? (o.detectLocalMode as DetectLocalMode) : undefined,
+    bridgeInterface: typeof detect.bridgeInterface === 'string' ? detect.bridgeInterface : undefined,
+    interfaceNamePrefix: typeof detect.interfaceNamePrefix === 'string' ? detect.interfaceNamePrefix : undefined,
+    masqueradeAll: typeof iptables.masqueradeAll === 'boolean' ? iptables.masqueradeAll : undefined,
+    masqueradeBit: typeof iptables.masqueradeBit === 'number' ? iptables.masqueradeBit : undefined,
+    localhostNodePorts: typeof iptables.localhostNodePorts === 'boolean' ? iptables.localhostNodePorts : undefined,
+    nodePortAddresses: Array.isArray(o.nodePortAddresses) ? o.nodePortAddresses.map(String) : undefined,
+    tcpBeLiberal: typeof conntrack.tcpBeLiberal === 'boolean' ? conntrack.tcpBeLiberal : undefined,
+    ipFamilies: ['IPv4'],
+  }
+}
+
+/** The input of a sync on `node`. */
+export function proxyInput(model: ClusterModel, node: NodeModel, ns: Netns): ProxyInput {
+  const ips = [node.internalIp]
+  for (const dev of ns.devices.values()) {
+    for (const a of dev.addrs) {
+      const text = formatIpv4(a.ip)
+      if (dev !== ns.lo && !ips.includes(text)) ips.push(text)
+    }
+  }
+  return {
+    node: { name: node.name, ips, zone: node.zone, labels: node.labels, podCidrs: node.podCidrs },
+    services: model.services.map((s) => s.object),
+    endpointSlices: model.endpointSlices.map((s) => s.object),
+    config: proxyConfig(model),
+  }
+}

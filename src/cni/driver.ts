@@ -1,0 +1,36 @@
+/**
+ * The interface of a CNI driver.
+ *
+ * A driver reads the cluster as data and answers with verbs (verb.ts); the cluster builder applies them in order. It never
+ * sees a packet, and the data path never knows a driver's name. Adding a driver is one folder and one registry line.
+ */
+import type { Diagnostic } from '../diagnostics/diagnostic.ts'
+import type { ClusterModel } from '../kubernetes/types.ts'
+import type { CniVerb } from './verb.ts'
+
+/** How far a feature is modelled, and in one sentence what that means. */
+export interface CniFeature {
+  readonly name: string
+  readonly support: 'supported' | 'partial' | 'not'
+  readonly sentence: string
+}
+
+/** What a driver makes of a cluster. */
+export interface CniProgram {
+  /** In the order in which the real plugin and its daemon would issue them. */
+  readonly verbs: readonly CniVerb[]
+  readonly diagnostics: readonly Diagnostic[]
+  /** Name of the host-side device of each pod (`ns/name`), for pictures and `get links`. */
+  readonly hostDevices: ReadonlyMap<string, string>
+}
+
+/** A CNI driver. */
+export interface CniDriver {
+  readonly name: string
+  readonly features: readonly CniFeature[]
+  /** Whether the driver enforces NetworkPolicy at all; when not, every policy that is present is named in a warning. */
+  readonly enforcesNetworkPolicy: boolean
+  /** Default MTU of pods for an underlay MTU, in bytes. */
+  podMtu(underlayMtuBytes: number): number
+  program(model: ClusterModel): CniProgram
+}

@@ -1,0 +1,114 @@
+/**
+ * The kinds that podwalk knows: which it builds the cluster from, which have no effect on packets, which have one that
+ * is not modelled. What is in no table is named in a warning.
+ *
+ * Sources: the API reference of Kubernetes 1.34; the deprecated API migration guide for `REMOVED`.
+ */
+import type { ObjectSchema } from './schema.ts'
+import { cluster, configMap, namespace, node } from './schemas/cluster.ts'
+import { pod } from './schemas/pod.ts'
+import { endpointSlice, endpoints, service } from './schemas/service.ts'
+import { cronJob, daemonSet, deployment, job, networkPolicy, replicaSet, statefulSet } from './schemas/workloads.ts'
+
+/** A kind that is checked and used. */
+export interface KnownKind {
+  readonly schema: ObjectSchema
+  readonly isNamespaced: boolean
+  /** How its name is judged. */
+  readonly name: 'subdomain' | 'label' | 'label1035'
+}
+
+const kinds: Record<string, KnownKind> = {
+  'v1/Namespace': { schema: namespace, isNamespaced: false, name: 'label' },
+  'v1/Pod': { schema: pod, isNamespaced: true, name: 'subdomain' },
+  'v1/Service': { schema: service, isNamespaced: true, name: 'label1035' },
+  'v1/Endpoints': { schema: endpoints, isNamespaced: true, name: 'subdomain' },
+  'v1/Node': { schema: node, isNamespaced: false, name: 'subdomain' },
+  'v1/ConfigMap': { schema: configMap, isNamespaced: true, name: 'subdomain' },
+  'apps/v1/Deployment': { schema: deployment, isNamespaced: true, name: 'subdomain' },
+  'apps/v1/ReplicaSet': { schema: replicaSet, isNamespaced: true, name: 'subdomain' },
+  'apps/v1/StatefulSet': { schema: statefulSet, isNamespaced: true, name: 'subdomain' },
+  'apps/v1/DaemonSet': { schema: daemonSet, isNamespaced: true, name: 'subdomain' },
+  'batch/v1/Job': { schema: job, isNamespaced: true, name: 'subdomain' },
+  'batch/v1/CronJob': { schema: cronJob, isNamespaced: true, name: 'subdomain' },
+  'discovery.k8s.io/v1/EndpointSlice': { schema: endpointSlice, isNamespaced: true, name: 'subdomain' },
+  'networking.k8s.io/v1/NetworkPolicy': { schema: networkPolicy, isNamespaced: true, name: 'subdomain' },
+  'podwalk.dev/v1alpha1/Cluster': { schema: cluster, isNamespaced: false, name: 'subdomain' },
+}
+
+/** Kinds that podwalk builds the cluster from, by `apiVersion/kind`. */
+export const KNOWN_KINDS: ReadonlyMap<string, KnownKind> = new Map(Object.entries(kinds))
+
+/** Kinds of any version that change nothing about packets, by `group/kind`. */
+const WITHOUT_EFFECT = new Set(
+  [
+    ' ServiceAccount Secret PersistentVolume PersistentVolumeClaim LimitRange ResourceQuota Event PodTemplate ' +
+      'ComponentStatus Binding',
+    'rbac.authorization.k8s.io Role RoleBinding ClusterRole ClusterRoleBinding',
+    'apps ControllerRevision',
+    'policy PodDisruptionBudget PodSecurityPolicy',
+    'autoscaling HorizontalPodAutoscaler',
+    'autoscaling.k8s.io VerticalPodAutoscaler',
+    'apiextensions.k8s.io CustomResourceDefinition',
+    'apiregistration.k8s.io APIService',
+    'admissionregistration.k8s.io ValidatingWebhookConfiguration MutatingWebhookConfiguration ' +
+      'ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding MutatingAdmissionPolicy MutatingAdmissionPolicyBinding',
+    'storage.k8s.io StorageClass CSIDriver CSINode VolumeAttachment CSIStorageCapacity VolumeAttributesClass',
+    'scheduling.k8s.io PriorityClass',
+    'coordination.k8s.io Lease LeaseCandidate',
+    'node.k8s.io RuntimeClass',
+    'certificates.k8s.io CertificateSigningRequest',
+    'events.k8s.io Event',
+    'metrics.k8s.io NodeMetrics PodMetrics',
+    'flowcontrol.apiserver.k8s.io FlowSchema PriorityLevelConfiguration',
+    'kustomize.config.k8s.io Kustomization Component',
+    'monitoring.coreos.com ServiceMonitor PodMonitor PrometheusRule Probe',
+    'cert-manager.io Certificate Issuer ClusterIssuer CertificateRequest',
+    // Configuration files, not objects of the API: read by infer.ts.
+    'kubeadm.k8s.io ClusterConfiguration InitConfiguration JoinConfiguration ResetConfiguration UpgradeConfiguration',
+    'kubeproxy.config.k8s.io KubeProxyConfiguration',
+    'kubelet.config.k8s.io KubeletConfiguration',
+    'kind.x-k8s.io Cluster',
+    'operator.tigera.io Installation APIServer',
+    'crd.projectcalico.org IPPool BGPConfiguration FelixConfiguration',
+    'projectcalico.org IPPool BGPConfiguration FelixConfiguration',
+  ].flatMap((line) => {
+    const [group, ...names] = line.split(' ')
+    return names.map((name) => `${group}/${name}`)
+  }),
+)
+
+const REMOVED: Readonly<Record<string, string>> = {
+  'extensions/v1beta1': 'apps/v1 (Deployment, DaemonSet, ReplicaSet) or networking.k8s.io/v1',
+  'apps/v1beta1': 'apps/v1',
+  'apps/v1beta2': 'apps/v1',
+  'batch/v1beta1': 'batch/v1',
+  'discovery.k8s.io/v1beta1': 'discovery.k8s.io/v1',
+  'policy/v1beta1': 'policy/v1',
+}
+
+/** The group of an apiVersion: empty for `v1`. */
+export function groupOf(apiVersion: string): string {
+  const slash = apiVersion.indexOf('/')
+  return slash < 0 ? '' : apiVersion.slice(0, slash)
+}
+
+/** The known kind of an object, or undefined. */
+export function knownKind(apiVersion: string, kind: string): KnownKind | undefined {
+  return KNOWN_KINDS.get(`${apiVersion}/${kind}`)
+}
+
+/** True for kinds that need no warning: they change nothing about packets, or they configure what infer.ts reads. */
+export function hasNoEffect(apiVersion: string, kind: string): boolean {
+  return WITHOUT_EFFECT.has(`${groupOf(apiVersion)}/${kind}`)
+}
+
+/** What serves a removed API version now, or undefined. */
+export function replacementOf(apiVersion: string): string | undefined {
+  return REMOVED[apiVersion]
+}
+
+/** All kinds by name, for hints. */
+export function allKindNames(): string[] {
+  return [...KNOWN_KINDS.keys()].map((key) => key.slice(key.lastIndexOf('/') + 1))
+}

@@ -1,0 +1,97 @@
+/**
+ * The shapes of nodes, namespaces, configuration, and of podwalk's own Cluster object.
+ *
+ *     apiVersion: podwalk.dev/v1alpha1
+ *     kind: Cluster
+ *     metadata: {name: lab}
+ *     spec:
+ *       nodes: 3                      # or a list: [{name: n1, role: control-plane, labels: {}, taints: []}]
+ *       nodeCIDR: 172.18.0.0/16
+ *       podCIDR: 10.244.0.0/16
+ *       nodeCIDRMaskSize: 24
+ *       serviceCIDR: 10.96.0.0/12
+ *       mtu: 1500
+ *       cni: {name: kubenet, options: {}}
+ *       kubeProxy: {mode: iptables, options: {}}
+ *
+ * Sources: k8s.io/api/core/v1/types.go (Node, Namespace, ConfigMap); the Cluster object is podwalk's.
+ */
+import { parseIpv4Cidr } from '../../addr/cidr.ts'
+import { parseIpv4 } from '../../addr/ipv4.ts'
+import { badLabelKey, badSubdomain } from '../names.ts'
+import type { ObjectSchema, Schema } from '../schema.ts'
+import { any, bool, checked, int, list, map, object, oneOf, quantity, string } from '../schema.ts'
+import { kind, labels } from './common.ts'
+
+const cidr4: Schema = checked((text) => (parseIpv4Cidr(text) === null ? 'an IPv4 CIDR such as 10.244.0.0/16' : null))
+const ip4: Schema = checked((text) => (parseIpv4(text) === null ? 'an IPv4 address' : null))
+
+const taint = object(
+  { 'key!': checked(badLabelKey), value: string, 'effect!': oneOf('NoSchedule', 'PreferNoSchedule', 'NoExecute') },
+  'timeAdded',
+)
+
+/** core/v1 Node. */
+export const node: ObjectSchema = kind({
+  spec: object(
+    { podCIDR: string, podCIDRs: list(string), unschedulable: bool, taints: list(taint), providerID: string },
+    'configSource externalID',
+  ),
+  status: object(
+    {
+      capacity: map(quantity),
+      allocatable: map(quantity),
+      addresses: list(object({ 'type!': string, 'address!': string })),
+      conditions: list(object({ 'type!': string, 'status!': string }, 'reason message lastHeartbeatTime lastTransitionTime')),
+    },
+    'phase daemonEndpoints nodeInfo images volumesInUse volumesAttached config runtimeHandlers features declaredFeatures',
+  ),
+})
+
+/** core/v1 Namespace. */
+export const namespace: ObjectSchema = kind({ spec: any })
+
+/** core/v1 ConfigMap. */
+export const configMap: ObjectSchema = kind({ data: map(string), binaryData: map(string), immutable: bool })
+
+/** An entry of Cluster `spec.nodes`. */
+export const clusterNode: ObjectSchema = object({
+  'name!': checked(badSubdomain),
+  role: oneOf('control-plane', 'worker'),
+  internalIP: ip4,
+  podCIDR: cidr4,
+  zone: string,
+  labels,
+  annotations: map(string),
+  taints: list(taint),
+  unschedulable: bool,
+  allocatable: map(quantity),
+})
+
+const named: Record<string, Schema> = { options: any }
+
+/** podwalk.dev/v1alpha1 Cluster; `spec.nodes` is a count or a list of clusterNode. */
+export const cluster: ObjectSchema = kind({
+  spec: object(
+    {
+      nodes: any,
+      nodeCIDR: cidr4,
+      podCIDR: cidr4,
+      clusterCIDR: cidr4,
+      nodeCIDRMaskSize: { t: 'int', min: 8, max: 30 },
+      serviceCIDR: cidr4,
+      nodePortRange: checked((t) => (/^\d{1,5}-\d{1,5}$/.test(t) ? null : 'a port range such as 30000-32767')),
+      mtu: { t: 'int', min: 576, max: 65535 },
+      dnsDomain: checked(badSubdomain),
+      seed: int,
+      cni: object({ 'name!': string, ...named }),
+      kubeProxy: object({ mode: oneOf('iptables', 'nftables', 'ipvs', 'none'), ...named }),
+    },
+    'underlay features',
+  ),
+})
+
+/** A count for `spec.nodes`. */
+export const nodeCount: Schema = { t: 'int', min: 1, max: 100_000 }
+/** A list for `spec.nodes`. */
+export const nodeList: Schema = list(clusterNode, 1)

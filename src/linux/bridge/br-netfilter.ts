@@ -1,0 +1,263 @@
+/**
+ * br_netfilter: IPv4 netfilter hooks for bridged frames (net.bridge.bridge-nf-call-iptables=1).
+ *
+ * Linux: net/bridge/br_netfilter_hooks.c. This is what makes a Service work between two pods on one bridge: a frame whose
+ * destination DNAT changed is re-addressed to the new neighbour's MAC and bridged on with its source MAC kept. Not
+ * modelled: VLAN and PPPoE encapsulated IP (the sysctls for them are off by default), call_arptables, IPv6.
+ */
+import {
+  ETH_HLEN,
+  ETH_P_IP,
+  M_DATA,
+  M_DEV,
+  M_FRAG_MAX,
+  M_LEN,
+  M_MAC,
+  M_NFB_DADDR,
+  M_NFB_IN,
+  M_NFB_OUT,
+  M_NFB_SMAC_HI,
+  M_NFB_SMAC_LO,
+  M_NFB_STATE,
+  M_NH,
+  M_PKTTYPE,
+  M_PROTO,
+  M_TH,
+  META_SHIFT,
+  NFB_BRIDGED_DNAT,
+  NFB_IN_PREROUTING,
+  NFB_OTHERHOST,
+  NFB_PRESENT,
+  PACKET_HOST,
+  PACKET_OTHERHOST,
+} from '../../packet/layout.ts'
+import { freeSkb } from '../core/skb.ts'
+import { RT_SCOPE_UNIVERSE, type NetDevice } from '../device/device.ts'
+import { EHOSTUNREACH } from '../errno.ts'
+import { brValidateIpv4 } from '../ip/input.ts'
+import { ipDoFragment } from '../ip/fragment.ts'
+import { neighLookupOrCreate, neighOutputFn, NUD_CONNECTED } from '../neighbour/neighbour.ts'
+import {
+  nfHook,
+  NF_ACCEPT,
+  NF_INET_FORWARD,
+  NF_INET_POST_ROUTING,
+  NF_INET_PRE_ROUTING,
+} from '../netfilter/hooks.ts'
+import { R_IP_HDR, R_NO_ROUTE, R_UNMODELLED } from '../reasons.ts'
+import { fakeRtable, Flowi4, ipRouteInput, ipRouteOutput, type Rtable } from '../route/route.ts'
+import { T_BR_NETFILTER } from '../trace.ts'
+import type { World } from '../world.ts'
+import type { BridgePort } from './bridge.ts'
+import { brHandleFrameFinish } from './input.ts'
+import { brDevQueuePushXmit } from './forward.ts'
+
+const scratchFlow = new Flowi4()
+
+/** Whether the IPv4 hooks see bridged frames: the namespace's sysctl or the bridge's own flag. */
+function callIptables(port: BridgePort): boolean {
+  return port.bridge.nfCallIptables || port.dev.ns.sysctl.bridge_nf_call_iptables !== 0
+}
+
+function toHost(w: World, slot: number): void {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  if (meta[m + M_PKTTYPE] !== PACKET_OTHERHOST) return
+  meta[m + M_PKTTYPE] = PACKET_HOST
+  meta[m + M_NFB_STATE] = meta[m + M_NFB_STATE]! | NFB_OTHERHOST
+}
+
+function restoreOtherhost(w: World, slot: number): void {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  if ((meta[m + M_NFB_STATE]! & NFB_OTHERHOST) === 0) return
+  meta[m + M_PKTTYPE] = PACKET_OTHERHOST
+  meta[m + M_NFB_STATE] = meta[m + M_NFB_STATE]! & ~NFB_OTHERHOST
+}
+
+/**
+ * br_nf_pre_routing and br_nf_pre_routing_finish.
+ * @returns true when the packet was taken (bridged on, routed, dropped), false when bridging just goes on
+ */
+export function brNfPreRouting(w: World, slot: number, port: BridgePort): boolean {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  if (meta[m + M_PROTO] !== ETH_P_IP || !callIptables(port)) return false
+  const ns = port.dev.ns
+  const brDev = port.bridge.dev
+  if (!brValidateIpv4(w, ns, slot)) {
+    freeSkb(w, slot, R_IP_HDR)
+    return true
+  }
+  meta[m + M_NFB_STATE] = NFB_PRESENT | NFB_IN_PREROUTING
+  toHost(w, slot)
+  meta[m + M_NFB_IN] = port.dev.id
+  meta[m + M_NFB_OUT] = -1
+  const nh = meta[m + M_NH]!
+  const daddr = a.view.getInt32(nh + 16)
+  meta[m + M_NFB_DADDR] = daddr
+  meta[m + M_TH] = nh + (a.view.getUint8(nh) & 15) * 4
+  meta[m + M_DEV] = brDev.id
+  if (w.tracer !== null) w.tracer.step(T_BR_NETFILTER, slot, ns, brDev, NF_INET_PRE_ROUTING, 0, 0, null)
+  if (nfHook(w, ns, NF_INET_PRE_ROUTING, slot, brDev, null) !== NF_ACCEPT) return true
+  restoreOtherhost(w, slot)
+  meta[m + M_NFB_STATE] = meta[m + M_NFB_STATE]! & ~NFB_IN_PREROUTING
+  if (a.view.getInt32(meta[m + M_NH]! + 16) !== meta[m + M_NFB_DADDR]) {
+    if (finishDnat(w, slot, port)) return true
+  } else a.dst[slot] = fakeRtable(brDev)
+  meta[m + M_DEV] = port.dev.id
+  brHandleFrameFinish(w, slot)
+  return true
+}
+
+/** The daddr-was-changed half of br_nf_pre_routing_finish. @returns true when the packet was taken */
+function finishDnat(w: World, slot: number, port: BridgePort): boolean {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  const brDev = port.bridge.dev
+  const ns = brDev.ns
+  const nh = meta[m + M_NH]!
+  const saddr = a.view.getInt32(nh + 12)
+  const daddr = a.view.getInt32(nh + 16)
+  const tos = a.view.getUint8(nh + 1)
+  const err = ipRouteInput(w, ns, slot, daddr, saddr, tos, brDev)
+  if (err !== 0) {
+    // Bridged-and-DNATed traffic does not need ip_forward: the output route tells whether it stays on this bridge.
+    if (err === EHOSTUNREACH && !brDev.forwarding()) {
+      const fl = scratchFlow
+      fl.reset()
+      fl.daddr = daddr
+      fl.tos = tos & 0x1c
+      fl.scope = RT_SCOPE_UNIVERSE
+      const rt = ipRouteOutput(ns, fl)
+      if (rt !== null && rt.dev === brDev) {
+        a.dst[slot] = rt
+        bridgedDnat(w, slot, port, rt, daddr)
+        return true
+      }
+    }
+    freeSkb(w, slot, R_NO_ROUTE, err)
+    return true
+  }
+  const rt = a.dst[slot] as Rtable
+  if (rt.dev === brDev) {
+    bridgedDnat(w, slot, port, rt, daddr)
+    return true
+  }
+  const mac = meta[m + M_MAC]!
+  a.view.setUint16(mac, brDev.macHi)
+  a.view.setInt32(mac + 2, brDev.macLo)
+  meta[m + M_PKTTYPE] = PACKET_HOST
+  return false
+}
+
+/**
+ * br_nf_pre_routing_finish_bridge: with a connected neighbour whose header is cached only the destination MAC changes and
+ * bridging goes on; else the neighbour's output function runs on the bridge device and comes back by the slow path.
+ */
+function bridgedDnat(w: World, slot: number, port: BridgePort, rt: Rtable, daddr: number): void {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  const brDev = port.bridge.dev
+  const neigh = neighLookupOrCreate(brDev.ns, brDev, rt.hasGateway ? rt.gateway : daddr)
+  const mac = meta[m + M_MAC]!
+  if ((neigh.state & NUD_CONNECTED) !== 0 && neigh.hh) {
+    a.view.setUint16(mac, neigh.macHi)
+    a.view.setInt32(mac + 2, neigh.macLo)
+    meta[m + M_DEV] = port.dev.id
+    brHandleFrameFinish(w, slot)
+    return
+  }
+  meta[m + M_NFB_SMAC_HI] = a.view.getUint16(mac + 6)
+  meta[m + M_NFB_SMAC_LO] = a.view.getInt32(mac + 8)
+  meta[m + M_NFB_STATE] = meta[m + M_NFB_STATE]! | NFB_BRIDGED_DNAT
+  meta[m + M_DEV] = brDev.id
+  neighOutputFn(w, slot, neigh)
+}
+
+/** br_nf_pre_routing_finish_bridge_slow: called by br_dev_xmit, M_DATA at the Ethernet header. */
+export function brNfPreRoutingFinishBridgeSlow(w: World, slot: number): void {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  meta[m + M_NFB_STATE] = meta[m + M_NFB_STATE]! & ~NFB_BRIDGED_DNAT
+  const mac = meta[m + M_DATA]!
+  meta[m + M_MAC] = mac
+  a.pull(slot, ETH_HLEN)
+  meta[m + M_NH] = mac + ETH_HLEN
+  a.view.setUint16(mac + 6, meta[m + M_NFB_SMAC_HI]!)
+  a.view.setInt32(mac + 8, meta[m + M_NFB_SMAC_LO]!)
+  meta[m + M_DEV] = meta[m + M_NFB_IN]!
+  meta[m + M_NFB_OUT] = -1
+  brHandleFrameFinish(w, slot)
+}
+
+/** br_nf_forward: IPv4 FORWARD hooks between two ports. @returns true when the packet is gone */
+export function brNfForward(w: World, slot: number, from: NetDevice, to: BridgePort): boolean {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  if ((meta[m + M_NFB_STATE]! & NFB_PRESENT) === 0) return false
+  const ns = to.dev.ns
+  const brDev = to.bridge.dev
+  toHost(w, slot)
+  meta[m + M_NFB_OUT] = to.dev.id
+  meta[m + M_PROTO] = ETH_P_IP
+  if (w.tracer !== null) w.tracer.step(T_BR_NETFILTER, slot, ns, brDev, NF_INET_FORWARD, 0, 0, null)
+  const inDev = from.port === null ? from : from.port.bridge.dev
+  if (nfHook(w, ns, NF_INET_FORWARD, slot, inDev, brDev) !== NF_ACCEPT) return true
+  restoreOtherhost(w, slot)
+  return false
+}
+
+/** br_nf_post_routing and br_nf_dev_queue_xmit. @returns true when the packet is gone */
+export function brNfPostRouting(w: World, slot: number, to: BridgePort): boolean {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  // physoutdev is unset when the frame was routed on this host: POST_ROUTING ran in the IP stack already
+  if ((meta[m + M_NFB_STATE]! & NFB_PRESENT) === 0 || meta[m + M_NFB_OUT] === -1) return false
+  const ns = to.dev.ns
+  const brDev = to.bridge.dev
+  toHost(w, slot)
+  if (w.tracer !== null) w.tracer.step(T_BR_NETFILTER, slot, ns, brDev, NF_INET_POST_ROUTING, 0, 0, null)
+  if (nfHook(w, ns, NF_INET_POST_ROUTING, slot, null, brDev) !== NF_ACCEPT) return true
+  restoreOtherhost(w, slot)
+  meta[m + M_NFB_STATE] = 0
+  if (meta[m + M_LEN]! > to.dev.mtu && meta[m + M_FRAG_MAX]! > 0) {
+    refragment(w, slot, to)
+    return true
+  }
+  return false
+}
+
+/** br_nf_ip_fragment: a datagram that conntrack put together leaves the bridge in pieces, each with its link header. */
+function refragment(w: World, slot: number, to: BridgePort): void {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  if (meta[m + M_PROTO] !== ETH_P_IP) {
+    freeSkb(w, slot, R_UNMODELLED, 0, 'refragmenting a bridged non-IPv4 frame')
+    return
+  }
+  const mac = meta[m + M_MAC]!
+  const dstHi = a.view.getUint16(mac)
+  const dstLo = a.view.getInt32(mac + 2)
+  const srcHi = a.view.getUint16(mac + 6)
+  const srcLo = a.view.getInt32(mac + 8)
+  const mtu = Math.min(to.dev.mtu, meta[m + M_FRAG_MAX]!)
+  ipDoFragment(w, to.dev.ns, slot, mtu, (world, piece) => {
+    const p = piece << META_SHIFT
+    const eth = world.arena.meta[p + M_DATA]! - ETH_HLEN
+    const view = world.arena.view
+    view.setUint16(eth, dstHi)
+    view.setInt32(eth + 2, dstLo)
+    view.setUint16(eth + 6, srcHi)
+    view.setInt32(eth + 8, srcLo)
+    view.setUint16(eth + 12, ETH_P_IP)
+    world.arena.meta[p + M_MAC] = eth
+    world.arena.meta[p + M_DEV] = to.dev.id
+    brDevQueuePushXmit(world, piece)
+  })
+}

@@ -1,0 +1,163 @@
+/**
+ * Frames that enter a bridge: from a port (br_handle_frame) or from the host (br_dev_xmit).
+ *
+ * Linux: net/bridge/br_input.c, br_device.c. Not modelled: multicast snooping (multicast is flooded), ARP suppression,
+ * VLAN filtering, ebtables (its hook points come with it).
+ */
+import {
+  ETH_HLEN,
+  M_DATA,
+  M_DEV,
+  M_LEN,
+  M_MAC,
+  M_NFB_STATE,
+  M_NH,
+  M_PKTTYPE,
+  META_SHIFT,
+  NFB_BRIDGED_DNAT,
+  PACKET_HOST,
+  PACKET_LOOPBACK,
+} from '../../packet/layout.ts'
+import { netifReceiveSkb } from '../core/dev.ts'
+import { freeSkb } from '../core/skb.ts'
+import { IFF_PROMISC, type NetDevice } from '../device/device.ts'
+import { R_BRIDGE_LINK_LOCAL, R_BRIDGE_PORT_DISABLED, R_INVALID_TX, R_MARTIAN_SOURCE } from '../reasons.ts'
+import { T_BR_INPUT, T_BR_LEARN, T_BR_LOCAL } from '../trace.ts'
+import type { World } from '../world.ts'
+import { BR_STATE_DISABLED, BR_STATE_FORWARDING, BR_STATE_LEARNING, type Bridge, type BridgePort } from './bridge.ts'
+import { brFlood, brForward, PKT_BROADCAST, PKT_MULTICAST, PKT_UNICAST } from './forward.ts'
+import { brNfPreRouting, brNfPreRoutingFinishBridgeSlow } from './br-netfilter.ts'
+
+/**
+ * br_handle_frame: the rx_handler of a bridge port. M_DATA stands behind the Ethernet header.
+ * @returns true when the bridge took the frame, false when the port's own host stack gets it
+ */
+export function brHandleFrame(w: World, slot: number, port: BridgePort): boolean {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  if (meta[m + M_PKTTYPE] === PACKET_LOOPBACK) return false
+  const mac = meta[m + M_MAC]!
+  const v = a.view
+  const srcHi = v.getUint16(mac + 6)
+  const srcLo = v.getInt32(mac + 8)
+  if ((srcHi & 0x0100) !== 0 || (srcHi === 0 && srcLo === 0)) {
+    freeSkb(w, slot, R_MARTIAN_SOURCE, 0, 'invalid source MAC')
+    return true
+  }
+  const dstHi = v.getUint16(mac)
+  const dstLo = v.getInt32(mac + 2)
+  if (dstHi === 0x0180 && (dstLo & 0xfffffff0) === (0xc2000000 | 0)) {
+    const low = dstLo & 0xf
+    const bit = 1 << low
+    const mask = port.bridge.groupFwdMask | port.groupFwdMask
+    if (low === 1) {
+      freeSkb(w, slot, R_BRIDGE_LINK_LOCAL, low)
+      return true
+    }
+    const forwards = low === 0 ? !port.bridge.stp || (mask & bit) !== 0 : (mask & bit) !== 0
+    if (!forwards) {
+      // __br_handle_local_finish: learn, then the port device's own stack gets it
+      if (port.learning && port.state !== BR_STATE_DISABLED) learn(w, slot, port, srcHi, srcLo)
+      return false
+    }
+  }
+  if (port.state !== BR_STATE_FORWARDING && port.state !== BR_STATE_LEARNING) {
+    freeSkb(w, slot, R_BRIDGE_PORT_DISABLED, port.state)
+    return true
+  }
+  const br = port.bridge
+  if (dstHi === br.dev.macHi && dstLo === br.dev.macLo) meta[m + M_PKTTYPE] = PACKET_HOST
+  if (w.tracer !== null) w.tracer.step(T_BR_INPUT, slot, port.dev.ns, port.dev, 0, 0, 0, br.dev)
+  if (brNfPreRouting(w, slot, port)) return true
+  brHandleFrameFinish(w, slot)
+  return true
+}
+
+function learn(w: World, slot: number, port: BridgePort, hi: number, lo: number): void {
+  const e = port.bridge.fdbUpdate(port, hi, lo)
+  const what = port.bridge.learned
+  if (what !== 0 && w.tracer !== null) w.tracer.step(T_BR_LEARN, slot, port.dev.ns, port.dev, what, 0, 0, e)
+}
+
+/** br_handle_frame_finish: learn, then forward, flood or hand up. M_DEV is the port's device. */
+export function brHandleFrameFinish(w: World, slot: number): void {
+  const a = w.arena
+  const m = slot << META_SHIFT
+  const dev = w.devices[a.meta[m + M_DEV]!]
+  const port = dev?.port ?? null
+  if (port === null || port.state === BR_STATE_DISABLED) {
+    freeSkb(w, slot, R_BRIDGE_PORT_DISABLED)
+    return
+  }
+  const br = port.bridge
+  const mac = a.meta[m + M_MAC]!
+  const v = a.view
+  if (port.learning) learn(w, slot, port, v.getUint16(mac + 6), v.getInt32(mac + 8))
+  if (port.state === BR_STATE_LEARNING) {
+    freeSkb(w, slot, R_BRIDGE_PORT_DISABLED, port.state)
+    return
+  }
+  const hi = v.getUint16(mac)
+  const lo = v.getInt32(mac + 2)
+  if ((hi & 0x0100) !== 0) {
+    const kind = hi === 0xffff && lo === -1 ? PKT_BROADCAST : PKT_MULTICAST
+    brFlood(w, slot, br, kind, true, false)
+    brPassFrameUp(w, slot, br)
+    return
+  }
+  const dst = br.fdb.find(hi, lo)
+  if (dst?.isLocal === true) {
+    brPassFrameUp(w, slot, br)
+    return
+  }
+  // local_rcv: a promiscuous bridge device also receives what is bridged
+  const localRcv = (br.dev.flags & IFF_PROMISC) !== 0
+  if (dst === undefined) brFlood(w, slot, br, PKT_UNICAST, localRcv, false)
+  else {
+    dst.usedNs = w.nowNs
+    brForward(w, slot, dst.port!, dst, false, localRcv)
+  }
+  if (localRcv) brPassFrameUp(w, slot, br)
+}
+
+/** br_pass_frame_up: the bridge device receives the frame. */
+function brPassFrameUp(w: World, slot: number, br: Bridge): void {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  meta[m + M_DEV] = br.dev.id
+  w.arena.dst[slot] = null
+  if (w.tracer !== null) w.tracer.step(T_BR_LOCAL, slot, br.dev.ns, br.dev, 0, 0, 0, null)
+  netifReceiveSkb(w, slot)
+}
+
+/** br_dev_xmit: the host sends through the bridge device. M_DATA stands at the Ethernet header. */
+export function brDevXmit(w: World, slot: number, dev: NetDevice): void {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  const br = dev.bridge!
+  if (meta[m + M_LEN]! < ETH_HLEN) {
+    freeSkb(w, slot, R_INVALID_TX)
+    return
+  }
+  if ((meta[m + M_NFB_STATE]! & NFB_BRIDGED_DNAT) !== 0) {
+    brNfPreRoutingFinishBridgeSlow(w, slot)
+    return
+  }
+  const mac = meta[m + M_DATA]!
+  meta[m + M_MAC] = mac
+  a.pull(slot, ETH_HLEN)
+  meta[m + M_NH] = mac + ETH_HLEN
+  const hi = a.view.getUint16(mac)
+  const lo = a.view.getInt32(mac + 2)
+  if ((hi & 0x0100) !== 0) {
+    brFlood(w, slot, br, hi === 0xffff && lo === -1 ? PKT_BROADCAST : PKT_MULTICAST, false, true)
+    return
+  }
+  const dst = br.fdb.find(hi, lo)
+  if (dst !== undefined && dst.port !== null) {
+    dst.usedNs = w.nowNs
+    brForward(w, slot, dst.port, dst, true)
+  } else brFlood(w, slot, br, PKT_UNICAST, false, true)
+}

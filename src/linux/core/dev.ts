@@ -1,0 +1,183 @@
+/**
+ * Frames between devices and protocols: receive, transmit, taps.
+ *
+ * Linux: net/core/dev.c (netif_rx, __netif_receive_skb_core, dev_queue_xmit), net/ethernet/eth.c (eth_type_trans),
+ * net/packet/af_packet.c (packet_snd for injected frames). Not modelled: queueing disciplines and their timing, GRO, RPS,
+ * VLAN devices (a tagged frame is bridged; a host drops it, a priority tag of VLAN 0 is taken off as skb_vlan_untag does).
+ */
+import {
+  ETH_HLEN,
+  ETH_P_8021Q,
+  ETH_P_ARP,
+  ETH_P_IP,
+  ETH_P_IPV6,
+  M_DATA,
+  M_DEV,
+  M_IIF,
+  M_LEN,
+  M_MAC,
+  M_NH,
+  M_PKTTYPE,
+  M_PROTO,
+  M_TH,
+  META_SHIFT,
+  PACKET_BROADCAST,
+  PACKET_HOST,
+  PACKET_MULTICAST,
+  PACKET_OTHERHOST,
+  PACKET_OUTGOING,
+} from '../../packet/layout.ts'
+import { brDevXmit, brHandleFrame } from '../bridge/input.ts'
+import { DEV_BRIDGE, DEV_DUMMY, DEV_LOOPBACK, DEV_NIC, DEV_VETH, type NetDevice } from '../device/device.ts'
+import { loopbackXmit } from '../device/loopback.ts'
+import { vethXmit } from '../device/veth.ts'
+import { EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS } from '../errno.ts'
+import { ipRcv } from '../ip/input.ts'
+import { arpRcv } from '../neighbour/arp.ts'
+import { R_DEV_DOWN, R_OTHERHOST, R_UNHANDLED_PROTO, R_UNMODELLED } from '../reasons.ts'
+import { T_RX, T_TX } from '../trace.ts'
+import type { World } from '../world.ts'
+import { consumeSkb, freeSkb } from './skb.ts'
+
+/** Bytes of an 802.1Q tag. */
+const VLAN_HLEN = 4
+
+/**
+ * eth_type_trans: M_DATA stands at the Ethernet header; sets M_MAC, M_PROTO and M_PKTTYPE for a frame received by `dev`
+ * and moves M_DATA behind the header.
+ */
+export function ethTypeTrans(w: World, slot: number, dev: NetDevice): void {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  const eth = meta[m + M_DATA]!
+  meta[m + M_DEV] = dev.id
+  meta[m + M_MAC] = eth
+  meta[m + M_DATA] = eth + ETH_HLEN
+  meta[m + M_LEN] = meta[m + M_LEN]! - ETH_HLEN
+  meta[m + M_NH] = eth + ETH_HLEN
+  const v = a.view
+  const hi = v.getUint16(eth)
+  const lo = v.getInt32(eth + 2)
+  if (hi === dev.macHi && lo === dev.macLo) meta[m + M_PKTTYPE] = PACKET_HOST
+  else if ((hi & 0x0100) !== 0) meta[m + M_PKTTYPE] = hi === 0xffff && lo === -1 ? PACKET_BROADCAST : PACKET_MULTICAST
+  else meta[m + M_PKTTYPE] = PACKET_OTHERHOST
+  const proto = v.getUint16(eth + 12)
+  meta[m + M_PROTO] = proto >= 0x600 ? proto : 0x0004
+}
+
+/** netif_rx: a frame whose eth_type_trans is done joins the backlog. */
+export function netifRx(w: World, slot: number): void {
+  w.enqueueBacklog(slot)
+}
+
+/** process_backlog for one packet. */
+export function processBacklogSlot(w: World, slot: number): void {
+  netifReceiveSkb(w, slot)
+}
+
+/** __netif_receive_skb_core: taps, rx_handler (bridge port), protocol handlers. */
+export function netifReceiveSkb(w: World, slot: number): void {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  const dev = w.devices[meta[m + M_DEV]!]
+  if (dev == null || !dev.up) {
+    freeSkb(w, slot, R_DEV_DOWN)
+    return
+  }
+  meta[m + M_NH] = meta[m + M_DATA]!
+  meta[m + M_TH] = meta[m + M_DATA]!
+  meta[m + M_IIF] = dev.id
+  dev.rxPackets++
+  dev.rxBytes += meta[m + M_LEN]! + ETH_HLEN
+  if (dev.kind !== DEV_LOOPBACK) {
+    w.frameCount++
+    w.lastFrameNs = w.nowNs
+  }
+  if (w.tap !== null) w.tap.frame(0, slot, dev)
+  if (w.tracer !== null) w.tracer.step(T_RX, slot, dev.ns, dev, meta[m + M_LEN]!, 0, 0, null)
+  if (dev.port !== null && brHandleFrame(w, slot, dev.port)) return
+  deliverSkb(w, slot, dev)
+}
+
+/** deliver_skb to the protocol of M_PROTO. */
+function deliverSkb(w: World, slot: number, dev: NetDevice): void {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  const proto = meta[m + M_PROTO]!
+  if (proto === ETH_P_IP) ipRcv(w, slot)
+  else if (proto === ETH_P_ARP) arpRcv(w, slot)
+  else if (proto === ETH_P_8021Q) vlanUntag(w, slot, dev)
+  else if (proto === ETH_P_IPV6 && dev.ns.sysctl.ipv6_disable === 0) freeSkb(w, slot, R_UNMODELLED, 0, 'IPv6 input')
+  else freeSkb(w, slot, R_UNHANDLED_PROTO, proto)
+}
+
+/** skb_vlan_untag without a VLAN device: a tag with an id makes the frame another host's, VLAN 0 is plain. */
+function vlanUntag(w: World, slot: number, dev: NetDevice): void {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  const data = meta[m + M_DATA]!
+  if (meta[m + M_LEN]! < VLAN_HLEN || (a.view.getUint16(data) & 0xfff) !== 0) {
+    freeSkb(w, slot, R_OTHERHOST)
+    return
+  }
+  const mac = meta[m + M_MAC]!
+  const proto = a.view.getUint16(data + 2)
+  a.bytes.copyWithin(mac + VLAN_HLEN, mac, mac + 12)
+  meta[m + M_MAC] = mac + VLAN_HLEN
+  a.pull(slot, VLAN_HLEN)
+  meta[m + M_NH] = meta[m + M_DATA]!
+  meta[m + M_TH] = meta[m + M_DATA]!
+  meta[m + M_PROTO] = proto >= 0x600 ? proto : 0x0004
+  deliverSkb(w, slot, dev)
+}
+
+/**
+ * dev_queue_xmit: M_DEV is the output device, M_DATA stands at the link header. Taps see the frame, the device gets it;
+ * in process context the backlog then runs (local_bh_enable).
+ */
+export function devQueueXmit(w: World, slot: number): void {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  const dev = w.devices[meta[m + M_DEV]!]
+  if (dev == null || !dev.up) {
+    freeSkb(w, slot, R_DEV_DOWN)
+    return
+  }
+  const kind = dev.kind
+  if (kind !== DEV_LOOPBACK) {
+    w.frameCount++
+    w.lastFrameNs = w.nowNs
+  }
+  meta[m + M_MAC] = meta[m + M_DATA]!
+  if (w.tap !== null) w.tap.frame(1, slot, dev)
+  if (w.tracer !== null) w.tracer.step(T_TX, slot, dev.ns, dev, meta[m + M_LEN]!, 0, 0, null)
+  dev.txPackets++
+  dev.txBytes += meta[m + M_LEN]!
+  if (kind === DEV_VETH || kind === DEV_NIC) vethXmit(w, slot, dev)
+  else if (kind === DEV_BRIDGE) brDevXmit(w, slot, dev)
+  else if (kind === DEV_LOOPBACK) loopbackXmit(w, slot, dev)
+  else if (kind === DEV_DUMMY) consumeSkb(w, slot)
+  else freeSkb(w, slot, R_UNMODELLED, kind, 'device kind')
+  w.softirq()
+}
+
+/**
+ * Sends `frame` out of `dev` as a packet socket bound to it does (packet_snd).
+ * @returns bytes sent, or -EMSGSIZE, -ENETDOWN, -EINVAL, -ENOBUFS
+ */
+export function injectFrame(w: World, dev: NetDevice, frame: Uint8Array): number {
+  if (!dev.up) return ENETDOWN
+  if (frame.length < ETH_HLEN) return EINVAL
+  const vlan = ((frame[12]! << 8) | frame[13]!) === ETH_P_8021Q
+  if (frame.length > dev.mtu + ETH_HLEN + (vlan ? VLAN_HLEN : 0)) return EMSGSIZE
+  const slot = w.arena.fromFrame(frame)
+  if (slot < 0) return ENOBUFS
+  const m = slot << META_SHIFT
+  w.arena.meta[m + M_DEV] = dev.id
+  w.arena.meta[m + M_PROTO] = (frame[12]! << 8) | frame[13]!
+  w.arena.meta[m + M_PKTTYPE] = PACKET_OUTGOING
+  devQueueXmit(w, slot)
+  return frame.length
+}

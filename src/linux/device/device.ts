@@ -1,0 +1,126 @@
+/**
+ * A network device and its addresses: struct net_device with its in_device.
+ *
+ * Linux: include/linux/netdevice.h, net/ipv4/devinet.c. One class for all kinds, so that the data path stays monomorphic;
+ * what a kind needs beyond it hangs in `priv` and is reached through an integer `kind`.
+ */
+import { Ipv4Conf, NeighParms } from '../sysctl.ts'
+import type { Netns } from '../netns.ts'
+import type { Bridge, BridgePort } from '../bridge/bridge.ts'
+
+/** Device kinds, dispatched by integer in devHardStartXmit. */
+export const DEV_LOOPBACK = 1
+export const DEV_VETH = 2
+export const DEV_BRIDGE = 3
+export const DEV_NIC = 4
+export const DEV_DUMMY = 5
+export const DEV_VXLAN = 6
+export const DEV_IPIP = 7
+
+/** net_device flags, include/uapi/linux/if.h. */
+export const IFF_UP = 1
+export const IFF_BROADCAST = 2
+export const IFF_LOOPBACK = 8
+export const IFF_POINTOPOINT = 16
+export const IFF_NOARP = 128
+export const IFF_PROMISC = 256
+export const IFF_MULTICAST = 4096
+
+/** Address and route scopes, include/uapi/linux/rtnetlink.h. */
+export const RT_SCOPE_UNIVERSE = 0
+export const RT_SCOPE_SITE = 200
+export const RT_SCOPE_LINK = 253
+export const RT_SCOPE_HOST = 254
+export const RT_SCOPE_NOWHERE = 255
+
+/** An IPv4 address on a device: struct in_ifaddr. */
+export interface Ifaddr {
+  /** `ifa_local`, signed int32 */
+  readonly ip: number
+  /** `ifa_address`: the peer for point-to-point, else the same */
+  readonly peer: number
+  readonly prefixLength: number
+  /** `ifa_broadcast`, 0 when none */
+  readonly broadcast: number
+  readonly scope: number
+  readonly secondary: boolean
+  readonly label: string
+  readonly noprefixroute: boolean
+}
+
+/** A network device. */
+export class NetDevice {
+  /** Index in World.devices; the number in M_DEV. */
+  readonly id: number
+  /** ifindex in its namespace */
+  ifindex: number
+  name: string
+  readonly kind: number
+  ns: Netns
+  /** Upper 16 bits of the hardware address. */
+  macHi: number
+  /** Lower 32 bits, signed. */
+  macLo: number
+  mtu: number
+  flags: number
+  /** True for devices whose frames start with an Ethernet header. */
+  readonly ether: boolean
+  txqueuelen = 1000
+  group = 0
+  /** Carrier: false when the peer is down or missing. */
+  carrier = true
+  /** Peer of a veth pair or the far end of a link. */
+  peer: NetDevice | null = null
+  /** Set when the device is a bridge. */
+  bridge: Bridge | null = null
+  /** Set when the device is a port of a bridge. */
+  port: BridgePort | null = null
+  /** State of a kind that lives in its own file. */
+  priv: unknown = null
+  /** IPv4 addresses in order of listing: primaries first. */
+  addrs: Ifaddr[] = []
+  readonly conf: Ipv4Conf
+  readonly neighParms: NeighParms
+  rxPackets = 0
+  rxBytes = 0
+  txPackets = 0
+  txBytes = 0
+  rxDropped = 0
+  txDropped = 0
+
+  constructor(id: number, ifindex: number, name: string, kind: number, ns: Netns, mac: { hi: number; lo: number }, mtu: number) {
+    this.id = id
+    this.ifindex = ifindex
+    this.name = name
+    this.kind = kind
+    this.ns = ns
+    this.macHi = mac.hi
+    this.macLo = mac.lo
+    this.mtu = mtu
+    this.ether = kind !== DEV_IPIP
+    this.flags = kind === DEV_LOOPBACK ? IFF_LOOPBACK : kind === DEV_IPIP ? IFF_NOARP : IFF_BROADCAST | IFF_MULTICAST
+    if (kind === DEV_DUMMY) this.flags |= IFF_NOARP
+    this.conf = Object.assign(new Ipv4Conf(), ns.sysctl.dflt)
+    this.neighParms = Object.assign(new NeighParms(), ns.sysctl.neighDefault)
+  }
+
+  /** netif_running */
+  get up(): boolean {
+    return (this.flags & IFF_UP) !== 0
+  }
+
+  /** IN_DEV_RPFILTER: the larger of `all` and the device. */
+  rpFilter(): number {
+    return Math.max(this.conf.rp_filter, this.ns.sysctl.all.rp_filter)
+  }
+
+  /** IN_DEV_FORWARD */
+  forwarding(): boolean {
+    return this.conf.forwarding !== 0
+  }
+
+  /** IN_DEV_ROUTE_LOCALNET (ORCONF) */
+  routeLocalnet(): boolean {
+    return this.conf.route_localnet !== 0 || this.ns.sysctl.all.route_localnet !== 0
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * IPv4 addresses of devices.
+ *
+ * Linux: net/ipv4/devinet.c (inet_insert_ifa, inet_del_ifa, inet_select_addr, confirm_addr_indev). Not modelled: address
+ * lifetimes.
+ */
+import { EADDRNOTAVAIL, EEXIST } from '../errno.ts'
+import type { Netns } from '../netns.ts'
+import { nfNatMasqInetEvent } from '../netfilter/nat/masquerade.ts'
+import { RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, type Ifaddr, type NetDevice } from './device.ts'
+
+/** What `ip addr add` gives. */
+export interface AddrSpec {
+  /** signed int32 */
+  readonly ip: number
+  readonly prefixLength: number
+  readonly peer?: number
+  /** absent or 0: none. `ip addr add` without `brd` sets none; CNI plugins set the standard one. */
+  readonly broadcast?: number
+  readonly scope?: number
+  readonly label?: string
+  readonly noprefixroute?: boolean
+}
+
+/** inet_make_mask: signed int32 of a prefix length. */
+export function prefixMask(prefixLength: number): number {
+  return prefixLength === 0 ? 0 : -1 << (32 - prefixLength)
+}
+
+/** Whether `ip` lies in the subnet of the address. */
+export function ifaMatches(ifa: Ifaddr, ip: number): boolean {
+  return ((ifa.peer ^ ip) & prefixMask(ifa.prefixLength)) === 0
+}
+
+/** inet_insert_ifa: primaries come before secondaries of the same subnet. @returns 0 or -EEXIST */
+export function inetAddrAdd(dev: NetDevice, spec: AddrSpec): number {
+  const peer = spec.peer ?? spec.ip
+  const mask = prefixMask(spec.prefixLength)
+  let secondary = false
+  for (const a of dev.addrs) {
+    if (a.prefixLength !== spec.prefixLength || ((a.peer ^ peer) & mask) !== 0) continue
+    if (a.ip === spec.ip) return EEXIST
+    if (!a.secondary) secondary = true
+  }
+  const loopback = spec.ip >>> 24 === 127
+  const ifa: Ifaddr = {
+    ip: spec.ip,
+    peer,
+    prefixLength: spec.prefixLength,
+    broadcast: spec.broadcast ?? 0,
+    scope: spec.scope ?? (loopback ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE),
+    secondary,
+    label: spec.label ?? dev.name,
+    noprefixroute: spec.noprefixroute ?? false,
+  }
+  if (secondary) dev.addrs.push(ifa)
+  else {
+    // after the primaries whose scope is at most this one's
+    let at = 0
+    for (let i = 0; i < dev.addrs.length; i++) {
+      const a = dev.addrs[i]!
+      if (!a.secondary && ifa.scope <= a.scope) at = i + 1
+    }
+    dev.addrs.splice(at, 0, ifa)
+  }
+  dev.ns.fib.addIfaddr(dev, ifa)
+  return 0
+}
+
+/** inet_del_ifa: secondaries of a deleted primary go with it, or one is promoted. @returns 0 or -EADDRNOTAVAIL */
+export function inetAddrDel(dev: NetDevice, ip: number, prefixLength: number | null): number {
+  const i = dev.addrs.findIndex((a) => a.ip === ip && (prefixLength === null || a.prefixLength === prefixLength))
+  if (i < 0) return EADDRNOTAVAIL
+  const ifa = dev.addrs[i]!
+  const mask = prefixMask(ifa.prefixLength)
+  dev.addrs.splice(i, 1)
+  const gone: Ifaddr[] = [ifa]
+  let promoted: Ifaddr | null = null
+  if (!ifa.secondary) {
+    const rest = dev.addrs.filter((a) => a.secondary && a.prefixLength === ifa.prefixLength && ((a.peer ^ ifa.peer) & mask) === 0)
+    const promote = dev.conf.promote_secondaries !== 0 || dev.ns.sysctl.all.promote_secondaries !== 0
+    if (promote && rest.length > 0) promoted = rest[0]!
+    else {
+      for (const a of rest) {
+        dev.addrs.splice(dev.addrs.indexOf(a), 1)
+        gone.push(a)
+      }
+    }
+  }
+  for (const a of gone) {
+    dev.ns.fib.delIfaddr(dev, a)
+    nfNatMasqInetEvent(dev.ns, dev, a.ip)
+  }
+  if (promoted !== null) {
+    const at = dev.addrs.indexOf(promoted)
+    dev.addrs.splice(at, 1)
+    dev.ns.fib.delIfaddr(dev, promoted)
+    const now: Ifaddr = { ...promoted, secondary: false }
+    dev.addrs.unshift(now)
+    dev.ns.fib.addIfaddr(dev, now)
+  }
+  return 0
+}
+
+/**
+ * inet_select_addr: the address to speak from on `dev` towards `dst` with at most `scope`.
+ * @returns the address, 0 when there is none anywhere
+ */
+export function inetSelectAddr(ns: Netns, dev: NetDevice | null, dst: number, scope: number): number {
+  if (dev !== null) {
+    let first = 0
+    for (const a of dev.addrs) {
+      if (a.secondary || a.scope > scope) continue
+      if (dst === 0 || ifaMatches(a, dst)) return a.ip
+      if (first === 0) first = a.ip
+    }
+    if (first !== 0) return first
+  }
+  // Not loopback addresses on loopback should be preferred in this case.
+  for (const d of ns.devices.values()) {
+    if (d === dev) continue
+    for (const a of d.addrs) {
+      if (!a.secondary && a.scope !== RT_SCOPE_LINK && a.scope <= scope) return a.ip
+    }
+  }
+  return 0
+}
+
+/** inet_addr_onlink: some address of the device has both in its subnet (`b` 0: only `a` is asked). */
+export function inetAddrOnlink(dev: NetDevice, a: number, b: number): boolean {
+  return dev.addrs.some((ifa) => ifaMatches(ifa, a) && (b === 0 || ifaMatches(ifa, b)))
+}
+
+/** inet_confirm_addr: whether `local` is an address of the device (null: of any) with `dst` in its subnet (0: any) and fitting scope. */
+export function inetConfirmAddr(ns: Netns, dev: NetDevice | null, dst: number, local: number, scope: number): boolean {
+  const devs = dev !== null ? [dev] : [...ns.devices.values()]
+  return devs.some((d) =>
+    d.addrs.some((a) => a.ip === local && a.scope <= scope) && (dst === 0 || d.addrs.some((a) => ifaMatches(a, dst) && a.scope <= scope)),
+  )
+}

@@ -1,0 +1,121 @@
+/**
+ * Tuples: what identifies one direction of a connection.
+ *
+ * Linux: nf_ct_get_tuple, nf_ct_invert_tuple, ipv4_get_l4proto, nf_ct_get_tuplepr (net/netfilter/nf_conntrack_core.c),
+ * icmp_pkt_to_tuple and its table of inverse types (nf_conntrack_proto_icmp.c). A tuple is four words; `ports` is
+ * source << 16 | destination, for ICMP id << 16 | type << 8 | code, 0 for protocols without ports.
+ * Not modelled: GRE version 1 keys (PPTP); version 0 is tracked by addresses, as in Linux.
+ */
+import {
+  C_DST,
+  C_PORTS,
+  C_PROTO,
+  C_SRC,
+  C_TUPLE_WORDS,
+  C_WORDS,
+  IPPROTO_DCCP,
+  IPPROTO_ICMP,
+  IPPROTO_SCTP,
+  IPPROTO_TCP,
+  IPPROTO_UDP,
+  IPPROTO_UDPLITE,
+} from './layout.ts'
+
+/** struct nf_conntrack_tuple; instances are scratch, none is made per packet. */
+export class Tuple {
+  src = 0
+  dst = 0
+  ports = 0
+  proto = 0
+
+  /** Copies all words of `t`. */
+  copy(t: Tuple): void {
+    this.src = t.src
+    this.dst = t.dst
+    this.ports = t.ports
+    this.proto = t.proto
+  }
+
+  /** Reads the tuple of direction `dir` out of an entry's row. */
+  load(rows: Int32Array, id: number, dir: number): void {
+    const e = id * C_WORDS
+    const t = e + dir * C_TUPLE_WORDS
+    this.src = rows[t + C_SRC]!
+    this.dst = rows[t + C_DST]!
+    this.ports = rows[t + C_PORTS]!
+    this.proto = rows[e + C_PROTO]!
+  }
+
+  /** nf_ct_tuple_equal */
+  equals(t: Tuple): boolean {
+    return this.src === t.src && this.dst === t.dst && this.ports === t.ports && this.proto === t.proto
+  }
+}
+
+/** True for the protocols whose tuples carry ports. */
+export function hasPorts(proto: number): boolean {
+  return (
+    proto === IPPROTO_TCP ||
+    proto === IPPROTO_UDP ||
+    proto === IPPROTO_SCTP ||
+    proto === IPPROTO_DCCP ||
+    proto === IPPROTO_UDPLITE
+  )
+}
+
+/** Inverse ICMP types plus one by type; 0 where there is none (echo, timestamp, info, address mask). */
+const ICMP_INVERSE = Uint8Array.of(9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 15, 14, 17, 16, 19, 18)
+
+/** nf_ct_invert_tuple: `out` becomes the tuple of an answer to `t`. False for an ICMP type that has no answer. */
+export function invertTuple(out: Tuple, t: Tuple): boolean {
+  const { src, dst, ports, proto } = t
+  out.src = dst
+  out.dst = src
+  out.proto = proto
+  if (proto === IPPROTO_ICMP) {
+    const type = (ports >>> 8) & 0xff
+    const inverse = type < ICMP_INVERSE.length ? ICMP_INVERSE[type]! : 0
+    if (inverse === 0) return false
+    out.ports = (ports & 0xffff00ff) | ((inverse - 1) << 8)
+    return true
+  }
+  out.ports = (ports << 16) | (ports >>> 16)
+  return true
+}
+
+/**
+ * ipv4_get_l4proto: bytes from the IPv4 header at `off` to the transport header, -1 when the packet is a later fragment or
+ * its header does not fit before `end`.
+ */
+export function getL4Offset(view: DataView, off: number, end: number): number {
+  if (off + 20 > end) return -1
+  if ((view.getUint16(off + 6) & 0x1fff) !== 0) return -1
+  const hl = (view.getUint8(off) & 15) << 2
+  return off + hl > end ? -1 : hl
+}
+
+/** nf_ct_get_tuple: reads the tuple of the IPv4 packet at `off`; false when the transport header is cut short. */
+export function getTuple(view: DataView, off: number, l4: number, end: number, proto: number, out: Tuple): boolean {
+  out.src = view.getInt32(off + 12)
+  out.dst = view.getInt32(off + 16)
+  out.proto = proto
+  if (proto === IPPROTO_ICMP) {
+    if (l4 + 8 > end) return false
+    out.ports = (view.getUint16(l4 + 4) << 16) | view.getUint16(l4)
+    return true
+  }
+  if (hasPorts(proto)) {
+    if (l4 + 4 > end) return false
+    out.ports = view.getInt32(l4)
+    return true
+  }
+  out.ports = 0
+  return true
+}
+
+/** nf_ct_get_tuplepr: the tuple of the packet quoted at `off`. */
+export function getTuplePr(view: DataView, off: number, end: number, out: Tuple): boolean {
+  const hl = getL4Offset(view, off, end)
+  if (hl <= 0) return false
+  return getTuple(view, off, off + hl, end, view.getUint8(off + 9), out)
+}

@@ -1,0 +1,103 @@
+/**
+ * Integer kinds of compiled matches and targets: what the evaluator switches on.
+ *
+ * Layout of a match in IptProgram.words: [kind, word count, arguments ...]; arguments stand beside each constant. `inv` is
+ * 0 or 1. Targets have the same layout.
+ */
+
+/** proto, sport lo, hi, dport lo, hi, inv bits (1 sport, 2 dport, 4 flags, 8 option), flag mask, flag comp, option */
+export const MATCH_TCP = 1
+/** sport lo, hi, dport lo, hi, inv bits (1 sport, 2 dport) */
+export const MATCH_UDP = 2
+/** Same as MATCH_UDP, without chunk types. */
+export const MATCH_SCTP = 3
+/** type, code lo, code hi, inv */
+export const MATCH_ICMP = 4
+/** match flags (XT_CONNTRACK_*), invert flags, state mask, status mask, l4 proto, then 4 x (ip, mask), 4 x (port lo, hi), expires lo, hi */
+export const MATCH_CONNTRACK = 5
+/** mark, mask, inv */
+export const MATCH_MARK = 6
+/** mark, mask, inv */
+export const MATCH_CONNMARK = 7
+/** which (1 source, 2 destination, 3 either), inv, number of ranges, then lo, hi ... */
+export const MATCH_MULTIPORT = 8
+/** source mask (bit per RTN_*), destination mask, flags (1 invert source, 2 invert dest, 4 limit in, 8 limit out) */
+export const MATCH_ADDRTYPE = 9
+/** probability (31 bit fixed point, as unsigned), inv */
+export const MATCH_STATISTIC_RANDOM = 10
+/** every - 1, count (state), inv */
+export const MATCH_STATISTIC_NTH = 11
+/** ref, check_set bits, seconds, hit count, inv, side (0 source, 1 dest) */
+export const MATCH_RECENT = 12
+/** ref, dimensions, source flags (bit per dimension), flags (1 inv, 2 return-nomatch, 4 no counters update), 6 x counter words */
+export const MATCH_SET = 13
+/** in pattern, out pattern, op bits, invert bits */
+export const MATCH_PHYSDEV = 14
+/** avg, burst, cost, credit cap, credit (state), prev jiffies (state) */
+export const MATCH_LIMIT = 15
+/** lo, hi, inv */
+export const MATCH_LENGTH = 16
+/** value, mask, inv */
+export const MATCH_TOS = 17
+/** mode (0 eq, 1 ne, 2 lt, 3 gt), ttl */
+export const MATCH_TTL = 18
+/** mac hi, mac lo, inv */
+export const MATCH_MAC = 19
+/** type, inv */
+export const MATCH_PKTTYPE = 20
+/** flags (1 src, 2 dst, 4 inv src, 8 inv dst), src lo, hi, dst lo, hi */
+export const MATCH_IPRANGE = 21
+/** name index */
+export const MATCH_UNMODELLED = 22
+/** flags (1 loose, 2 validmark, 4 accept local, 8 invert) */
+export const MATCH_RPFILTER = 23
+/** lo, hi, inv */
+export const MATCH_TCPMSS = 24
+/** name index */
+export const MATCH_COMMENT = 25
+/** bits */
+export const MATCH_ECN = 26
+/** Limit by key: ref */
+export const MATCH_HASHLIMIT = 27
+
+/** Standard verdict: verdict (0 drop, 1 accept). */
+export const TARGET_VERDICT = 1
+/** First rule of the chain, goto (0 or 1). */
+export const TARGET_JUMP = 2
+export const TARGET_RETURN = 3
+/** No target: count and go on. */
+export const TARGET_NONE = 4
+/** reject kind (REJECT_*) */
+export const TARGET_REJECT = 5
+/** mark, mask */
+export const TARGET_MARK = 6
+/** mode (0 set, 1 save, 2 restore), ctmark, ctmask, nfmask, shift dir, shift bits */
+export const TARGET_CONNMARK = 7
+/** Untrack the packet. */
+export const TARGET_NOTRACK = 8
+/** flags, min ip, max ip, min port, max port, base port */
+export const TARGET_DNAT = 9
+export const TARGET_SNAT = 10
+/** flags, min port, max port */
+export const TARGET_MASQUERADE = 11
+export const TARGET_REDIRECT = 12
+/** net ip, mask */
+export const TARGET_NETMAP = 13
+/** value, mask */
+export const TARGET_TOS = 14
+/** dscp */
+export const TARGET_DSCP = 15
+/** mss, 0xffff for clamp to path MTU */
+export const TARGET_TCPMSS = 16
+/** mode (0 set, 1 inc, 2 dec), ttl */
+export const TARGET_TTL = 17
+/** LOG, NFLOG, TRACE, CHECKSUM: no effect on the packet. */
+export const TARGET_CONTINUE = 18
+/** add (ref, dims, flags), del (ref, dims, flags), timeout, flags (1 exist) */
+export const TARGET_SET = 19
+/** name index */
+export const TARGET_UNMODELLED = 20
+/** The end of a base chain: policy. */
+export const TARGET_POLICY = 21
+/** ref */
+export const TARGET_CLASSIFY = 22

@@ -1,0 +1,60 @@
+/**
+ * A network namespace: what `struct net` holds.
+ *
+ * Linux: include/net/net_namespace.h. Devices, addresses, routes, neighbours, netfilter, conntrack, sockets and settings
+ * of one host or pod.
+ */
+import { NeighTable } from './neighbour/neighbour.ts'
+import { Fib } from './route/fib.ts'
+import { FragQueues } from './ip/fragment-queue.ts'
+import { IcmpLimits } from './ip/icmp.ts'
+import { NfState } from './netfilter/hooks.ts'
+import type { Conntrack } from './netfilter/conntrack/table.ts'
+import { SocketTable } from './socket/table.ts'
+import { NetSysctl } from './sysctl.ts'
+import type { NetDevice } from './device/device.ts'
+import type { World } from './world.ts'
+
+/** One network namespace. */
+export class Netns {
+  readonly id: number
+  readonly name: string
+  readonly world: World
+  /** What a person calls the host that it is on (node name, `pod:ns/name`); for traces. */
+  label: string
+  /** Devices by name. */
+  readonly devices = new Map<string, NetDevice>()
+  /** Devices by ifindex; holes stay undefined. */
+  readonly byIndex: (NetDevice | undefined)[] = []
+  readonly sysctl = new NetSysctl()
+  readonly neigh: NeighTable
+  readonly fib: Fib
+  readonly frags: FragQueues
+  readonly icmpLimits: IcmpLimits
+  readonly nf: NfState
+  /** Created when the first rule or table needs it (nf_ct_netns_get), null until then. */
+  ct: Conntrack | null = null
+  readonly sockets: SocketTable
+  /** Counters as in /proc/net/snmp and netstat: `Ip.InReceives` ... */
+  readonly snmp = new Map<string, number>()
+  /** The loopback device. */
+  lo!: NetDevice
+
+  constructor(world: World, id: number, name: string) {
+    this.world = world
+    this.id = id
+    this.name = name
+    this.label = name
+    this.neigh = new NeighTable(this)
+    this.fib = new Fib(this)
+    this.frags = new FragQueues(this)
+    this.icmpLimits = new IcmpLimits(this)
+    this.nf = new NfState(this)
+    this.sockets = new SocketTable(this)
+  }
+
+  /** __IP_INC_STATS: counts one event. */
+  count(name: string, n = 1): void {
+    this.snmp.set(name, (this.snmp.get(name) ?? 0) + n)
+  }
+}

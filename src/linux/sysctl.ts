@@ -1,0 +1,277 @@
+/**
+ * sysctl: the settings of a namespace, by their real names.
+ *
+ * Linux: net/ipv4/devinet.c (conf/*), net/ipv4/sysctl_net_ipv4.c, net/core/neighbour.c (neigh/*),
+ * net/bridge/br_netfilter_hooks.c, net/netfilter/nf_conntrack_standalone.c. Values are plain integers in typed fields, so
+ * that the data path reads a field; the text interface maps names on them through the tables below. A name that is not
+ * known is answered as by sysctl(8) (no such file), never silently taken.
+ */
+import type { Netns } from './netns.ts'
+import type { NetDevice } from './device/device.ts'
+
+/** net.ipv4.conf.DEV.*: defaults as in net/ipv4/devinet.c (ipv4_devconf, ipv4_devconf_dflt). */
+export class Ipv4Conf {
+  forwarding = 0
+  mc_forwarding = 0
+  rp_filter = 0
+  accept_redirects = 1
+  secure_redirects = 1
+  send_redirects = 1
+  shared_media = 1
+  accept_source_route = 0
+  accept_local = 0
+  src_valid_mark = 0
+  proxy_arp = 0
+  proxy_arp_pvlan = 0
+  arp_filter = 0
+  arp_ignore = 0
+  arp_announce = 0
+  arp_accept = 0
+  arp_notify = 0
+  drop_gratuitous_arp = 0
+  drop_unicast_in_l2_multicast = 0
+  route_localnet = 0
+  promote_secondaries = 0
+  log_martians = 0
+  bootp_relay = 0
+  medium_id = 0
+  tag = 0
+  disable_policy = 0
+  disable_xfrm = 0
+  ignore_routes_with_linkdown = 0
+  force_igmp_version = 0
+  arp_evict_nocarrier = 1
+}
+
+/** net.ipv4.neigh.DEV.*: milliseconds where the name says so; defaults as in net/ipv4/arp.c (arp_tbl). */
+export class NeighParms {
+  mcast_solicit = 3
+  ucast_solicit = 3
+  app_solicit = 0
+  mcast_resolicit = 0
+  retrans_time_ms = 1000
+  base_reachable_time_ms = 30000
+  /** seconds */
+  delay_first_probe_time = 5
+  interval_probe_time_ms = 5000
+  /** seconds */
+  gc_stale_time = 60
+  unres_qlen = 101
+  unres_qlen_bytes = 212992
+  proxy_qlen = 64
+  /** In USER_HZ (1/100 s), as sysctl shows it. */
+  anycast_delay = 100
+  /** In USER_HZ (1/100 s). */
+  proxy_delay = 80
+  /** In USER_HZ (1/100 s). */
+  locktime = 100
+}
+
+/** Settings of the whole namespace. */
+export class NetSysctl {
+  ip_default_ttl = 64
+  ip_no_pmtu_disc = 0
+  ip_forward_use_pmtu = 0
+  ip_forward_update_priority = 1
+  ip_nonlocal_bind = 0
+  ip_early_demux = 1
+  ip_dynaddr = 0
+  icmp_echo_ignore_all = 0
+  icmp_echo_ignore_broadcasts = 1
+  icmp_ignore_bogus_error_responses = 1
+  icmp_errors_use_inbound_ifaddr = 0
+  icmp_ratelimit = 1000
+  icmp_ratemask = 0x1818
+  icmp_msgs_per_sec = 1000
+  icmp_msgs_burst = 50
+  fib_multipath_hash_policy = 0
+  fib_multipath_use_neigh = 0
+  fwmark_reflect = 0
+  min_pmtu = 552
+  mtu_expires = 600
+  min_adv_mss = 256
+  redirect_load_ms = 20
+  redirect_number = 9
+  error_cost_ms = 1000
+  error_burst_ms = 5000
+  ipfrag_high_thresh = 4194304
+  ipfrag_low_thresh = 3145728
+  /** seconds */
+  ipfrag_time = 30
+  ipfrag_max_dist = 64
+  ip_local_port_range_min = 32768
+  ip_local_port_range_max = 60999
+  tcp_timestamps = 1
+  tcp_sack = 1
+  tcp_window_scaling = 1
+  tcp_syn_retries = 6
+  tcp_synack_retries = 5
+  tcp_retries1 = 3
+  tcp_retries2 = 15
+  tcp_fin_timeout = 60
+  tcp_mtu_probing = 0
+  tcp_base_mss = 1024
+  tcp_min_snd_mss = 48
+  tcp_ecn = 2
+  tcp_no_metrics_save = 0
+  tcp_rmem_min = 4096
+  tcp_rmem_default = 131072
+  tcp_rmem_max = 6291456
+  tcp_wmem_min = 4096
+  tcp_wmem_default = 16384
+  tcp_wmem_max = 4194304
+  tcp_abort_on_overflow = 0
+  tcp_syncookies = 1
+  tcp_autocorking = 1
+  bridge_nf_call_iptables = 1
+  bridge_nf_call_ip6tables = 1
+  bridge_nf_call_arptables = 1
+  bridge_nf_filter_vlan_tagged = 0
+  bridge_nf_filter_pppoe_tagged = 0
+  bridge_nf_pass_vlan_input_dev = 0
+  nf_conntrack_max = 262144
+  nf_conntrack_buckets = 262144
+  nf_conntrack_checksum = 1
+  nf_conntrack_tcp_be_liberal = 0
+  nf_conntrack_tcp_loose = 1
+  nf_conntrack_tcp_max_retrans = 3
+  nf_conntrack_tcp_no_window_check = 0
+  nf_conntrack_tcp_ignore_invalid_rst = 0
+  nf_conntrack_tcp_timeout_syn_sent = 120
+  nf_conntrack_tcp_timeout_syn_recv = 60
+  nf_conntrack_tcp_timeout_established = 432000
+  nf_conntrack_tcp_timeout_fin_wait = 120
+  nf_conntrack_tcp_timeout_close_wait = 60
+  nf_conntrack_tcp_timeout_last_ack = 30
+  nf_conntrack_tcp_timeout_time_wait = 120
+  nf_conntrack_tcp_timeout_close = 10
+  nf_conntrack_tcp_timeout_max_retrans = 300
+  nf_conntrack_tcp_timeout_unacknowledged = 300
+  nf_conntrack_udp_timeout = 30
+  nf_conntrack_udp_timeout_stream = 120
+  nf_conntrack_icmp_timeout = 30
+  nf_conntrack_generic_timeout = 600
+  nf_conntrack_acct = 0
+  nf_conntrack_timestamp = 0
+  ipv6_disable = 1
+  ipv6_forwarding = 0
+  /** net.ipv4.conf.all and .default, net.ipv4.neigh.default. */
+  readonly all = new Ipv4Conf()
+  readonly dflt = new Ipv4Conf()
+  readonly neighDefault = new NeighParms()
+}
+
+type IntFields = { [name: string]: number }
+
+const IPV4_NAMES = new Set([
+  'ip_default_ttl', 'ip_no_pmtu_disc', 'ip_forward_use_pmtu', 'ip_forward_update_priority', 'ip_nonlocal_bind',
+  'ip_early_demux', 'ip_dynaddr', 'icmp_echo_ignore_all', 'icmp_echo_ignore_broadcasts',
+  'icmp_ignore_bogus_error_responses', 'icmp_errors_use_inbound_ifaddr', 'icmp_ratelimit', 'icmp_ratemask',
+  'icmp_msgs_per_sec', 'icmp_msgs_burst', 'fib_multipath_hash_policy', 'fib_multipath_use_neigh', 'fwmark_reflect',
+  'ipfrag_high_thresh', 'ipfrag_low_thresh', 'ipfrag_time', 'ipfrag_max_dist', 'tcp_timestamps', 'tcp_sack',
+  'tcp_window_scaling', 'tcp_syn_retries', 'tcp_synack_retries', 'tcp_retries1', 'tcp_retries2', 'tcp_fin_timeout',
+  'tcp_mtu_probing', 'tcp_base_mss', 'tcp_min_snd_mss', 'tcp_ecn', 'tcp_no_metrics_save', 'tcp_abort_on_overflow',
+  'tcp_syncookies', 'tcp_autocorking',
+])
+const ROUTE_NAMES: { [name: string]: keyof NetSysctl } = {
+  min_pmtu: 'min_pmtu', mtu_expires: 'mtu_expires', min_adv_mss: 'min_adv_mss',
+}
+const RANGES: { [name: string]: readonly (keyof NetSysctl)[] } = {
+  'net.ipv4.ip_local_port_range': ['ip_local_port_range_min', 'ip_local_port_range_max'],
+  'net.ipv4.tcp_rmem': ['tcp_rmem_min', 'tcp_rmem_default', 'tcp_rmem_max'],
+  'net.ipv4.tcp_wmem': ['tcp_wmem_min', 'tcp_wmem_default', 'tcp_wmem_max'],
+}
+
+/** Where a name leads: the fields of one object, in order. */
+interface Place {
+  readonly obj: IntFields
+  readonly fields: readonly string[]
+  readonly dev?: NetDevice | undefined
+  readonly conf?: 'all' | 'default' | 'dev'
+}
+
+function devByName(ns: Netns, name: string): NetDevice | undefined {
+  return ns.devices.get(name) ?? ns.devices.get(name.replaceAll('/', '.'))
+}
+
+function find(ns: Netns, name: string): Place | null {
+  const s = ns.sysctl as unknown as IntFields
+  const range = RANGES[name]
+  if (range !== undefined) return { obj: s, fields: range }
+  let m = /^net\.ipv4\.conf\.(.+)\.([a-z0-9_]+)$/.exec(name)
+  if (m !== null) {
+    const which = m[1]!
+    const dev = which === 'all' || which === 'default' ? undefined : devByName(ns, which)
+    const conf = which === 'all' ? ns.sysctl.all : which === 'default' ? ns.sysctl.dflt : dev?.conf
+    if (conf === undefined || !(m[2]! in conf)) return null
+    return {
+      obj: conf as unknown as IntFields,
+      fields: [m[2]!],
+      dev,
+      conf: which === 'all' ? 'all' : which === 'default' ? 'default' : 'dev',
+    }
+  }
+  m = /^net\.ipv4\.neigh\.(.+)\.([a-z0-9_]+)$/.exec(name)
+  if (m !== null) {
+    const p = m[1] === 'default' ? ns.sysctl.neighDefault : devByName(ns, m[1]!)?.neighParms
+    if (p === undefined) return null
+    const alias: { [n: string]: [string, number] } = { retrans_time: ['retrans_time_ms', 10], base_reachable_time: ['base_reachable_time_ms', 1000] }
+    const a = alias[m[2]!]
+    if (a !== undefined) return null
+    return m[2]! in p ? { obj: p as unknown as IntFields, fields: [m[2]!] } : null
+  }
+  if (name === 'net.ipv4.ip_forward') return { obj: ns.sysctl.all as unknown as IntFields, fields: ['forwarding'], conf: 'all' }
+  m = /^net\.ipv4\.route\.([a-z_]+)$/.exec(name)
+  if (m !== null) return ROUTE_NAMES[m[1]!] === undefined ? null : { obj: s, fields: [ROUTE_NAMES[m[1]!]!] }
+  m = /^net\.ipv4\.([a-z0-9_]+)$/.exec(name)
+  if (m !== null) return IPV4_NAMES.has(m[1]!) ? { obj: s, fields: [m[1]!] } : null
+  m = /^net\.bridge\.(bridge-nf-[a-z0-9-]+)$/.exec(name)
+  if (m !== null) {
+    const f = m[1]!.replaceAll('-', '_')
+    return f in s ? { obj: s, fields: [f] } : null
+  }
+  m = /^net\.netfilter\.(nf_conntrack_[a-z0-9_]+)$/.exec(name)
+  if (m !== null) return m[1]! in s ? { obj: s, fields: [m[1]!] } : null
+  m = /^net\.ipv6\.conf\.[^.]+\.disable_ipv6$/.exec(name)
+  if (m !== null) return { obj: s, fields: ['ipv6_disable'] }
+  if (name === 'net.ipv6.conf.all.forwarding') return { obj: s, fields: ['ipv6_forwarding'] }
+  return null
+}
+
+/** `a/b.c` or `a.b.c`: sysctl(8) takes both; with slashes, dots belong to names. */
+function canonical(name: string): string {
+  if (!name.includes('/')) return name
+  return name
+    .split('/')
+    .map((part) => part.replaceAll('.', '/'))
+    .join('.')
+}
+
+/** The value as sysctl prints it, null when there is no such setting. */
+export function sysctlGet(ns: Netns, name: string): string | null {
+  const p = find(ns, canonical(name))
+  return p === null ? null : p.fields.map((f) => String(p.obj[f])).join('\t')
+}
+
+/**
+ * Writes a setting with the side effects that Linux has (ip_forward sets `forwarding` everywhere; conf.all.forwarding
+ * too). @returns false when the setting does not exist or the text is not an integer list of the right length
+ */
+export function sysctlSet(ns: Netns, name: string, value: string): boolean {
+  const key = canonical(name)
+  const p = find(ns, key)
+  if (p === null) return false
+  const parts = value.trim().split(/\s+/)
+  if (parts.length > p.fields.length || parts.some((t) => !/^-?\d+$/.test(t))) return false
+  for (let i = 0; i < parts.length; i++) p.obj[p.fields[i]!] = Number(parts[i])
+  if (p.fields[0] === 'forwarding' && p.conf === 'all') {
+    // inet_forward_change(): all devices and the default follow
+    const on = ns.sysctl.all.forwarding
+    ns.sysctl.dflt.forwarding = on
+    for (const d of ns.devices.values()) d.conf.forwarding = on
+    ns.sysctl.all.accept_redirects = on ? 0 : 1
+    ns.fib.flushCache()
+  }
+  if (p.conf !== undefined) ns.fib.flushCache()
+  return true
+}

@@ -1,0 +1,15 @@
+/**
+ * The proxy modes podwalk knows: one line each.
+ */
+import { iptablesMode } from './iptables/mode.ts'
+import type { ProxyMode } from './mode.ts'
+
+/** Every proxy mode. */
+export const PROXY_MODES: readonly ProxyMode[] = [
+  iptablesMode as ProxyMode, //
+]
+
+/** The mode of that name, or undefined. */
+export function findProxyMode(name: string): ProxyMode | undefined {
+  return PROXY_MODES.find((mode) => mode.name === name)
+}
