@@ -166,9 +166,8 @@ function setPath(spec: Record<string, unknown>, path: string, value: unknown, di
     inner = next
   }
   inner[steps[steps.length - 1]!] = value
-  if (trial.cni !== undefined && (trial.cni as { name?: string }).name === undefined) {
-    Object.assign(trial.cni, { name: (spec.cni as { name?: string } | undefined)?.name ?? 'kubenet' })
-  }
+  const cni = trial.cni as { name?: string } | undefined
+  if (typeof cni === 'object' && cni !== null) cni.name ??= (spec.cni as { name?: string } | undefined)?.name ?? 'kubenet'
   const view: LoadedObject = {
     object: { metadata: {}, spec: trial } as unknown as KubernetesObject,
     source: at,
@@ -183,7 +182,7 @@ function setPath(spec: Record<string, unknown>, path: string, value: unknown, di
   let target = spec
   for (const step of steps.slice(0, -1)) {
     const current = target[step]
-    const next = { ...(typeof current === 'object' ? current : null) } as Record<string, unknown>
+    const next: Record<string, unknown> = typeof current === 'object' && current !== null ? { ...current } : {}
     target[step] = next
     target = next
   }

@@ -86,6 +86,10 @@ class PodMaker {
   private readonly podNames = new Map<string, Set<string>>()
   /** Pods and ReplicaSets of the input by their controller, `namespace/Kind/name`. */
   private readonly owned = new Map<string, LoadedObject[]>()
+  /** Deployment name by its ReplicaSet's, both of one namespace. */
+  private readonly deploymentOfReplicaSet = new Map<string, string>()
+  /** Pods of ReplicaSets that are not in the input, by the Deployment that the ReplicaSet's name tells. */
+  private readonly orphans = new Map<string, number>()
 
   constructor(valid: ValidObjects, nodes: readonly NodeModel[]) {
     this.nodes = nodes
@@ -99,6 +103,11 @@ class PodMaker {
         const list = this.owned.get(key)
         if (list === undefined) this.owned.set(key, [loaded])
         else list.push(loaded)
+        if (kind !== 'v1/Pod') this.deploymentOfReplicaSet.set(`${namespace}/${name}`, owner.name)
+        else if (owner.kind === 'ReplicaSet') {
+          const deployment = `${namespace}/${deploymentInName(owner.name) ?? ''}`
+          this.orphans.set(deployment, (this.orphans.get(deployment) ?? 0) + 1)
+        }
       }
     }
   }
@@ -179,14 +188,8 @@ class PodMaker {
 
   /** The Deployment of a ReplicaSet of the input; without the ReplicaSet, what its name says. */
   private deploymentOf(namespace: string, replicaSet: string): { kind: string; name: string } | undefined {
-    for (const [key, list] of this.owned) {
-      if (!key.startsWith(`${namespace}/Deployment/`)) continue
-      if (list.some((rs) => rs.object.kind === 'ReplicaSet' && rs.object.metadata.name === replicaSet)) {
-        return { kind: 'Deployment', name: key.slice(`${namespace}/Deployment/`.length) }
-      }
-    }
-    const match = /^(.+)-[bcdf4-9]{4,10}$/.exec(replicaSet)
-    return match === null ? undefined : { kind: 'Deployment', name: match[1]! }
+    const name = this.deploymentOfReplicaSet.get(`${namespace}/${replicaSet}`) ?? deploymentInName(replicaSet)
+    return name === undefined ? undefined : { kind: 'Deployment', name }
   }
 
   private addDeployment(loaded: LoadedObject, spec: WorkloadSpec, namespace: string): void {
@@ -196,8 +199,7 @@ class PodMaker {
     const hash = templateHash(spec.template)
     const replicaSet = `${name}-${hash}`
     const owner = { kind: 'ReplicaSet', name: replicaSet, workloadKind: 'Deployment', workloadName: name }
-    const adopted = [...this.owned.keys()].filter((key) => isReplicaSetOf(key, namespace, name))
-    const count = (spec.replicas ?? 1) - adopted.reduce((sum, key) => sum + this.owned.get(key)!.length, 0)
+    const count = (spec.replicas ?? 1) - (this.orphans.get(`${namespace}/${name}`) ?? 0)
     this.addReplicas(loaded, spec, owner, count, { 'pod-template-hash': hash })
   }
 
@@ -311,7 +313,7 @@ function isReady(object: PodObject): boolean {
   return object.status?.phase === undefined || object.status.phase === 'Running'
 }
 
-function isReplicaSetOf(key: string, namespace: string, deployment: string): boolean {
-  const prefix = `${namespace}/ReplicaSet/${deployment}-`
-  return key.startsWith(prefix) && /^[bcdf4-9]{4,10}$/.test(key.slice(prefix.length))
+/** `web` of `web-7d4b8c5f9`: the name of a ReplicaSet ends in an encoded hash. */
+function deploymentInName(replicaSet: string): string | undefined {
+  return /^(.+)-[bcdf4-9]{4,10}$/.exec(replicaSet)?.[1]
 }

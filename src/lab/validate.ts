@@ -7,7 +7,7 @@
 import { isIPv4 } from 'node:net'
 import { Diagnostics, type Diagnostic } from '../diagnostics/diagnostic.ts'
 import { joinPath, parseJson, type JsonPosition } from './json-positions.ts'
-import type { LabScenario } from './scenario.ts'
+import type { LabResult, LabScenario } from './scenario.ts'
 
 /** A read scenario (null when there were errors) and what was found in the file. */
 export interface ScenarioFile {
@@ -238,4 +238,47 @@ export function parseScenario(source: string, file: string): ScenarioFile {
   SCENARIO(doc.value, '', c)
   const diagnostics = c.diagnostics.sorted()
   return { scenario: c.diagnostics.hasErrors ? null : (doc.value as unknown as LabScenario), diagnostics }
+}
+
+/** A read recording (null when there were errors) and what was found in the file. */
+export interface ResultFile {
+  readonly result: LabResult | null
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+const hexList = list(hex)
+const anyValue: Check = () => {}
+const byName =
+  (check: Check): Check =>
+  (v, path, c) => {
+    if (!isObject(v)) return c.error(path, `expected an object, got ${show(v)}`)
+    for (const [k, x] of Object.entries(v)) check(x, joinPath(path, k), c)
+  }
+
+const RESULT = object({
+  scenario: need(text),
+  title: need(text),
+  kernel: may(text),
+  iptables_backend: may(anyValue),
+  link_types: need(byName(matching('"ether" or "ip"', (v) => v === 'ether' || v === 'ip'))),
+  ifaces: need(byName(hexList)),
+  events: need(list(tuple(integer(-1, 1e9), text, matching('"tx" or "rx"', (v) => v === 'tx' || v === 'rx'), integer(0, 1e9)))),
+  ops: need(list(matching('an object with step and op', (v) => isObject(v) && Number.isInteger(v['step']) && typeof v['op'] === 'string'))),
+  state: need(byName(matching('lines or counters', (v) => isObject(v) || (Array.isArray(v) && v.every((x) => typeof x === 'string'))))),
+  volatile: may(anyValue),
+  raw: may(anyValue),
+  csum_partial_seen: may(anyValue),
+})
+
+/** Reads and checks the text of a recording. */
+export function parseResult(source: string, file: string): ResultFile {
+  const doc = parseJson(source)
+  if (!doc.ok) {
+    const d = new Diagnostics()
+    d.error('json-syntax', { file, ...doc.position }, doc.message)
+    return { result: null, diagnostics: d.sorted() }
+  }
+  const c = new Context(file, doc.at)
+  RESULT(doc.value, '', c)
+  return { result: c.diagnostics.hasErrors ? null : (doc.value as unknown as LabResult), diagnostics: c.diagnostics.sorted() }
 }

@@ -8,6 +8,7 @@ import { NeighTable } from './neighbour/neighbour.ts'
 import { Fib } from './route/fib.ts'
 import { FragQueues } from './ip/fragment-queue.ts'
 import { IcmpLimits } from './ip/icmp.ts'
+import { MIB_NAMES } from './ip/mib.ts'
 import { NfState } from './netfilter/hooks.ts'
 import type { Conntrack } from './netfilter/conntrack/table.ts'
 import { SocketTable } from './socket/table.ts'
@@ -35,8 +36,9 @@ export class Netns {
   /** Created when the first rule or table needs it (nf_ct_netns_get), null until then. */
   ct: Conntrack | null = null
   readonly sockets: SocketTable
-  /** Counters as in /proc/net/snmp and netstat: `Ip.InReceives` ... */
-  readonly snmp = new Map<string, number>()
+  /** The counters of the hot path, by number (ip/mib.ts). */
+  readonly mib = new Float64Array(MIB_NAMES.length)
+  private readonly counters = new Map<string, number>()
   /** The loopback device. */
   lo!: NetDevice
 
@@ -55,6 +57,13 @@ export class Netns {
 
   /** __IP_INC_STATS: counts one event. */
   count(name: string, n = 1): void {
-    this.snmp.set(name, (this.snmp.get(name) ?? 0) + n)
+    this.counters.set(name, (this.counters.get(name) ?? 0) + n)
+  }
+
+  /** Counters that are not 0, as in /proc/net/snmp and netstat: `Ip.InReceives` ... */
+  get snmp(): Map<string, number> {
+    const all = new Map(this.counters)
+    for (let i = 0; i < MIB_NAMES.length; i++) if (this.mib[i] !== 0) all.set(MIB_NAMES[i]!, this.mib[i]!)
+    return all
   }
 }

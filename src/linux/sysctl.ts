@@ -275,3 +275,18 @@ export function sysctlSet(ns: Netns, name: string, value: string): boolean {
   if (p.conf !== undefined) ns.fib.flushCache()
   return true
 }
+
+/** Names of all settings that the namespace has, sorted: what `sysctl -a` walks. */
+export function sysctlNames(ns: Netns): string[] {
+  const out = ['net.ipv4.ip_forward', 'net.ipv6.conf.all.disable_ipv6', 'net.ipv6.conf.all.forwarding', ...Object.keys(RANGES)]
+  for (const name of IPV4_NAMES) out.push(`net.ipv4.${name}`)
+  for (const name of Object.keys(ROUTE_NAMES)) out.push(`net.ipv4.route.${name}`)
+  for (const field of Object.keys(ns.sysctl)) {
+    if (field.startsWith('bridge_nf_')) out.push(`net.bridge.${field.replaceAll('_', '-')}`)
+    if (field.startsWith('nf_conntrack_')) out.push(`net.netfilter.${field}`)
+  }
+  const devices = [...ns.devices.keys()].map((name) => name.replaceAll('.', '/'))
+  for (const dev of ['all', 'default', ...devices]) for (const f of Object.keys(ns.sysctl.dflt)) out.push(`net.ipv4.conf.${dev}.${f}`)
+  for (const dev of ['default', ...devices]) for (const f of Object.keys(ns.sysctl.neighDefault)) out.push(`net.ipv4.neigh.${dev}.${f}`)
+  return out.sort()
+}

@@ -1,9 +1,54 @@
-import type { Flowi4 } from '../route/flow.ts'
-import type { Rtable } from '../route/rtable.ts'
+/**
+ * IPv4 output: from a header to the neighbour, and datagrams of this host from bytes to packets.
+ *
+ * Linux: net/ipv4/ip_output.c (__ip_local_out, ip_output, ip_finish_output, ip_finish_output2, __ip_queue_xmit,
+ * ip_build_and_send_pkt, __ip_append_data, __ip_make_skb), include/net/ip.h (ip_select_ident_segs).
+ * Not modelled: GSO, BPF egress programs, xfrm, corking (a message is one datagram), multicast loopback copies to
+ * sockets of this host (ip_mc_output sends, but does not loop back).
+ */
+import {
+  M_DATA,
+  M_DEV,
+  M_FLAGS,
+  M_FRAG_MAX,
+  M_LEN,
+  M_MARK,
+  M_NH,
+  M_PRIORITY,
+  M_PROTO,
+  M_SK,
+  M_TH,
+  ETH_P_IP,
+  META_SHIFT,
+  SKB_CSUM_OK,
+  SKB_FORWARDED,
+  SKB_IGNORE_DF,
+  SKB_REROUTED,
+} from '../../packet/layout.ts'
+import { HEADROOM_BYTES } from '../../packet/arena.ts'
+import { freeSkb } from '../core/skb.ts'
+import { EMSGSIZE, ENETUNREACH, ENOBUFS, EPERM } from '../errno.ts'
 import type { Netns } from '../netns.ts'
+import { NF_ACCEPT, NF_DROP, NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING, nfHook } from '../netfilter/hooks.ts'
+import { neighOutput } from '../neighbour/neighbour.ts'
+import { R_UNMODELLED } from '../reasons.ts'
+import type { Flowi4 } from '../route/flow.ts'
+import { traceOutput } from '../route/route.ts'
+import type { Rtable } from '../route/rtable.ts'
+import {
+  DST_OUT_IP_MC_OUTPUT,
+  DST_OUT_IP_OUTPUT,
+  RTN_BROADCAST,
+  RTN_MULTICAST,
+} from '../route/rtn.ts'
+import { T_IP_OUTPUT } from '../trace.ts'
 import type { World } from '../world.ts'
+import { ipFragment } from './fragment.ts'
+import { icmpOutCount } from './icmp-stats.ts'
+import { MIB_OUT_OCTETS, MIB_OUT_REQUESTS, MIB_OUT_TRANSMITS, countPackets } from './mib.ts'
+import { ipOptionsBuild, ipSendCheck, type EchoedOptions } from './options.ts'
 
-/** IP_PMTUDISC_* */
+/** IP_PMTUDISC_* of include/uapi/linux/in.h. */
 export const IP_PMTUDISC_DONT = 0
 export const IP_PMTUDISC_WANT = 1
 export const IP_PMTUDISC_DO = 2
@@ -11,56 +56,261 @@ export const IP_PMTUDISC_PROBE = 3
 export const IP_PMTUDISC_INTERFACE = 4
 export const IP_PMTUDISC_OMIT = 5
 
-/** What ip_append_data + ip_push_pending_frames need of a socket's message. Reuse one instance. */
+/** M_FLAGS, this layer's own: the socket does not want the learned path MTU (ip_sk_use_pmtu is false). */
+const SKB_PMTU_PROBE = 1 << 15
+
+const IP_DF = 0x4000
+const IPPROTO_ICMP = 1
+
+/** What ip_append_data + ip_push_pending_frames need to know of a socket's message. Reuse one instance. */
 export class IpMessage {
   rt!: Rtable
   fl!: Flowi4
   proto = 0
   tos = 0
-  /** 0: the default (sysctl, or 1 for multicast) */
+  /** 0: the default (ip_default_ttl, or 1 for multicast) */
   ttl = 0
-  pmtudisc = 1
+  pmtudisc = IP_PMTUDISC_WANT
   /** Transport header and payload, checksum filled in. */
   bytes!: Uint8Array
+  /** Bytes of `bytes` to send. */
   length = 0
   /** Socket id for M_SK, 0 none. */
   sk = 0
   mark = 0
   priority = 0
-  /** True for a connected socket (its own ID counter), as `inet->inet_daddr` set. */
+  /** A connected socket counts IDs of its own (`inet->inet_daddr` is set). */
   connected = false
-  /** SO_BROADCAST is the caller's. Options in network form, null when none. */
-  options: Uint8Array | null = null
+  /** Options in network form, null when none. */
+  options: EchoedOptions | null = null
 }
-/** __ip_local_out + dst_output: header complete but for tot_len and check. @returns 0 or a negative errno */
-export function ipLocalOut(_w: World, _ns: Netns, _slot: number): number {
+
+/** ip_sk_use_pmtu */
+function usesPmtu(pmtudisc: number): boolean {
+  return pmtudisc < IP_PMTUDISC_PROBE
+}
+
+/** ip_sk_ignore_df */
+function ignoresDf(pmtudisc: number): boolean {
+  return pmtudisc < IP_PMTUDISC_DO || pmtudisc === IP_PMTUDISC_OMIT
+}
+
+/** ip_dont_fragment */
+export function ipDontFragment(pmtudisc: number, rt: Rtable): boolean {
+  return pmtudisc === IP_PMTUDISC_DO || (pmtudisc === IP_PMTUDISC_WANT && !rt.locked)
+}
+
+/**
+ * ip_select_ident_segs: the ID of a new header. 0 when nobody may fragment the packet and no connection counts IDs;
+ * else the next of a sequence that starts at a random place (Linux: per destination or per socket, also random).
+ */
+export function ipSelectIdent(ns: Netns, df: boolean, connected: boolean, ignoreDf = false): number {
+  if (!connected && df && !ignoreDf) return 0
+  return ns.frags.nextIdent()
+}
+
+/** ip_select_ttl */
+export function ipSelectTtl(ns: Netns, rt: Rtable): number {
+  return rt.type === RTN_MULTICAST ? 1 : ns.sysctl.ip_default_ttl
+}
+
+/** ip_local_out: header complete but for length and checksum; arena.dst is set. Takes the slot. @returns 0 or an errno */
+export function ipLocalOut(w: World, ns: Netns, slot: number): number {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  const nh = meta[m + M_NH]!
+  ns.mib[MIB_OUT_REQUESTS]!++
+  a.view.setUint16(nh + 2, meta[m + M_LEN]!)
+  ipSendCheck(a.view, nh)
+  meta[m + M_PROTO] = ETH_P_IP
+  const rt = a.dst[slot] as Rtable
+  if (w.tracer !== null) traceOutput(w, ns, slot, rt)
+  const verdict = nfHook(w, ns, NF_INET_LOCAL_OUT, slot, null, rt.dev)
+  if (verdict !== NF_ACCEPT) return verdict === NF_DROP ? EPERM : 0
+  return dstOutput(w, ns, slot)
+}
+
+/** dst_output: the function that the decision names. Takes the slot. @returns 0 or an errno */
+export function dstOutput(w: World, ns: Netns, slot: number): number {
+  const rt = w.arena.dst[slot] as Rtable
+  switch (rt.output) {
+    case DST_OUT_IP_OUTPUT:
+    case DST_OUT_IP_MC_OUTPUT:
+      return ipOutput(w, ns, slot)
+    default:
+      freeSkb(w, slot, R_UNMODELLED, 0, 'a packet routed without an output function')
+      return ENETUNREACH
+  }
+}
+
+/** ip_output (and ip_mc_output, which differs by what is not modelled). Takes the slot. @returns 0 or an errno */
+export function ipOutput(w: World, ns: Netns, slot: number): number {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  const rt = a.dst[slot] as Rtable
+  const indev = meta[m + M_DEV]! < 0 ? null : (w.devices[meta[m + M_DEV]!] ?? null)
+  ns.mib[MIB_OUT_TRANSMITS]!++
+  ns.mib[MIB_OUT_OCTETS]! += meta[m + M_LEN]!
+  meta[m + M_DEV] = rt.dev.id
+  meta[m + M_PROTO] = ETH_P_IP
+  if (w.tracer !== null) w.tracer.step(T_IP_OUTPUT, slot, ns, rt.dev, meta[m + M_LEN]!, 0, 0, null)
+  if ((meta[m + M_FLAGS]! & SKB_REROUTED) === 0) {
+    const verdict = nfHook(w, ns, NF_INET_POST_ROUTING, slot, indev, rt.dev)
+    if (verdict !== NF_ACCEPT) return verdict === NF_DROP ? EPERM : 0
+  }
+  return ipFinishOutput(w, ns, slot)
+}
+
+/** ip_skb_dst_mtu */
+export function ipSkbDstMtu(w: World, slot: number): number {
+  const flags = w.arena.meta[(slot << META_SHIFT) + M_FLAGS]!
+  const rt = w.arena.dst[slot] as Rtable
+  if ((flags & SKB_PMTU_PROBE) !== 0) return rt.dev.mtu
+  return rt.mtuMaybeForward((flags & SKB_FORWARDED) !== 0)
+}
+
+/** ip_finish_output: after POST_ROUTING; fragments what is too large. Takes the slot. @returns 0 or an errno */
+export function ipFinishOutput(w: World, ns: Netns, slot: number): number {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  const mtu = ipSkbDstMtu(w, slot)
+  if (meta[m + M_LEN]! > mtu || meta[m + M_FRAG_MAX] !== 0) return ipFragment(w, ns, slot, mtu)
+  return ipFinishOutput2(w, ns, slot)
+}
+
+/** ip_finish_output2: to the neighbour. Takes the slot. */
+export function ipFinishOutput2(w: World, ns: Netns, slot: number): number {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  const rt = a.dst[slot] as Rtable
+  if (rt.type === RTN_MULTICAST) countPackets(ns, 'Out', 'Mcast', meta[m + M_LEN]!)
+  else if (rt.type === RTN_BROADCAST) countPackets(ns, 'Out', 'Bcast', meta[m + M_LEN]!)
+  const daddr = a.view.getInt32(meta[m + M_NH]! + 16)
+  neighOutput(w, ns, slot, rt.dev, rt.hasGateway ? rt.gateway : daddr)
   return 0
 }
-/** dst_output: by arena.dst[slot]. */
-export function dstOutput(_w: World, _ns: Netns, _slot: number): number {
-  return 0
+
+/** Pushes a 20-byte header in front of M_DATA; length and checksum are ip_local_out's. */
+function pushHeader(
+  w: World,
+  slot: number,
+  saddr: number,
+  daddr: number,
+  proto: number,
+  tos: number,
+  ttl: number,
+  fragOff: number,
+  id: number,
+): void {
+  const a = w.arena
+  const m = slot << META_SHIFT
+  a.meta[m + M_TH] = a.meta[m + M_DATA]!
+  const nh = a.push(slot, 20)
+  a.meta[m + M_NH] = nh
+  const v = a.view
+  v.setUint16(nh, 0x4500 | tos)
+  v.setUint16(nh + 4, id)
+  v.setUint16(nh + 6, fragOff)
+  v.setUint8(nh + 8, ttl)
+  v.setUint8(nh + 9, proto)
+  v.setInt32(nh + 12, saddr)
+  v.setInt32(nh + 16, daddr)
 }
-/** ip_output */
-export function ipOutput(_w: World, _ns: Netns, _slot: number): number {
-  return 0
+
+/**
+ * __ip_queue_xmit (TCP): M_DATA at the transport header, arena.dst and M_MARK set. Pushes the header and sends.
+ * @param ttl 0 for the default
+ * @returns 0 or an errno
+ */
+export function ipQueueXmit(
+  w: World,
+  ns: Netns,
+  slot: number,
+  saddr: number,
+  daddr: number,
+  proto: number,
+  tos: number,
+  ttl: number,
+  df: boolean,
+  sk: number,
+): number {
+  const m = slot << META_SHIFT
+  const rt = w.arena.dst[slot] as Rtable
+  w.arena.meta[m + M_SK] = sk
+  const id = ipSelectIdent(ns, df, true)
+  pushHeader(w, slot, saddr, daddr, proto, tos, ttl === 0 ? ipSelectTtl(ns, rt) : ttl, df ? IP_DF : 0, id)
+  return ipLocalOut(w, ns, slot)
 }
-/** ip_finish_output: after POST_ROUTING. */
-export function ipFinishOutput(_w: World, _ns: Netns, _slot: number): number {
-  return 0
+
+/** ip_build_and_send_pkt, ip_send_unicast_reply (SYN/ACK, RST, ACK without a socket): ID 0 with DF. */
+export function ipBuildAndSendPkt(
+  w: World,
+  ns: Netns,
+  slot: number,
+  saddr: number,
+  daddr: number,
+  proto: number,
+  tos: number,
+  ttl: number,
+  df: boolean,
+  sk: number,
+): number {
+  const m = slot << META_SHIFT
+  const rt = w.arena.dst[slot] as Rtable
+  w.arena.meta[m + M_SK] = sk
+  const id = df ? 0 : ns.frags.nextIdent()
+  pushHeader(w, slot, saddr, daddr, proto, tos, ttl === 0 ? ipSelectTtl(ns, rt) : ttl, df ? IP_DF : 0, id)
+  return ipLocalOut(w, ns, slot)
 }
-/** __ip_queue_xmit for TCP: M_DATA at the TCP header, arena.dst set; pushes the IP header and sends. */
-export function ipQueueXmit(_w: World, _ns: Netns, _slot: number, _saddr: number, _daddr: number, _proto: number, _tos: number, _ttl: number, _df: boolean, _sk: number): number {
-  return 0
+
+/**
+ * ip_append_data with ip_push_pending_frames: one datagram of this host, made into a packet that ip_finish_output cuts
+ * when it is larger than the path allows.
+ * @returns 0 or a negative errno (EMSGSIZE by the rules of IP_MTU_DISCOVER)
+ */
+export function ipMakeAndSend(w: World, ns: Netns, msg: IpMessage): number {
+  const slot = ipMakeSkb(w, ns, msg)
+  return slot < 0 ? slot : ipLocalOut(w, ns, slot)
 }
-/** ip_build_and_send_pkt for SYN/ACK and the like: ID 0 when DF. Same arguments. */
-export function ipBuildAndSendPkt(_w: World, _ns: Netns, _slot: number, _saddr: number, _daddr: number, _proto: number, _tos: number, _ttl: number, _df: boolean, _sk: number): number {
-  return 0
-}
-/** ip_append_data, ip_make_skb/ip_push_pending_frames: sends a datagram, in fragments when it must be. */
-export function ipMakeAndSend(_w: World, _ns: Netns, _msg: IpMessage): number {
-  return 0
-}
-/** ip_select_ident_segs: the ID for a header. */
-export function ipSelectIdent(_ns: Netns, _df: boolean, _connected: boolean): number {
-  return 0
+
+/** ip_make_skb: the packet that ipMakeAndSend sends. @returns the slot, or a negative errno */
+export function ipMakeSkb(w: World, ns: Netns, msg: IpMessage): number {
+  const a = w.arena
+  const rt = msg.rt
+  const optlen = msg.options === null ? 0 : msg.options.optlen
+  const header = 20 + optlen
+  const mtu = usesPmtu(msg.pmtudisc) ? rt.mtu() : rt.dev.mtu
+  if (mtu < 68) return ENETUNREACH
+  const ignoreDf = ignoresDf(msg.pmtudisc)
+  if (msg.length > (ignoreDf ? 0xffff : mtu) - header) return EMSGSIZE
+  const total = header + msg.length
+  const slot = a.alloc(total, HEADROOM_BYTES)
+  if (slot < 0) return ENOBUFS
+  const m = slot << META_SHIFT
+  const meta = a.meta
+  const nh = meta[m + M_DATA]!
+  meta[m + M_NH] = nh
+  meta[m + M_TH] = nh + header
+  a.bytes.set(msg.length === msg.bytes.length ? msg.bytes : msg.bytes.subarray(0, msg.length), nh + header)
+  let df = msg.pmtudisc === IP_PMTUDISC_DO || msg.pmtudisc === IP_PMTUDISC_PROBE
+  if (!df && total <= rt.mtu()) df = ipDontFragment(msg.pmtudisc, rt)
+  const v = a.view
+  v.setUint16(nh, ((0x40 | (header >> 2)) << 8) | (msg.tos & 0xff))
+  v.setUint16(nh + 4, ipSelectIdent(ns, df, msg.connected, ignoreDf))
+  v.setUint16(nh + 6, df ? IP_DF : 0)
+  v.setUint8(nh + 8, msg.ttl === 0 ? ipSelectTtl(ns, rt) : msg.ttl)
+  v.setUint8(nh + 9, msg.proto)
+  v.setInt32(nh + 12, msg.fl.saddr)
+  v.setInt32(nh + 16, msg.fl.daddr)
+  if (msg.options !== null && optlen > 0) ipOptionsBuild(w, nh, msg.options, msg.fl.daddr)
+  meta[m + M_FLAGS] = SKB_CSUM_OK | (ignoreDf ? SKB_IGNORE_DF : 0) | (usesPmtu(msg.pmtudisc) ? 0 : SKB_PMTU_PROBE)
+  meta[m + M_MARK] = msg.mark
+  meta[m + M_PRIORITY] = msg.priority
+  meta[m + M_SK] = msg.sk
+  a.dst[slot] = rt
+  if (msg.proto === IPPROTO_ICMP) icmpOutCount(ns, v.getUint8(nh + header))
+  return slot
 }

@@ -29,7 +29,7 @@ import { inetAddrOnlink, inetConfirmAddr, inetSelectAddr } from '../device/inet.
 import type { Netns } from '../netns.ts'
 import { R_ARP_IGNORED, R_OTHERHOST, R_PKT_TRUNC } from '../reasons.ts'
 import {
-  inetAddrTypeDev,
+  inetAddrTypeDevTable,
   ipRouteInput,
   RTN_LOCAL,
   RTN_UNICAST,
@@ -117,7 +117,7 @@ export function arpSolicit(w: World, n: Neighbour, slot: number, probes: number)
   const announce = Math.max(dev.conf.arp_announce, ns.sysctl.all.arp_announce)
   if (slot >= 0 && announce < 2) {
     const ip = w.arena.view.getInt32(w.arena.meta[(slot << META_SHIFT) + M_NH]! + 12)
-    if (inetAddrTypeDev(ns, ip, dev) === RTN_LOCAL && (announce === 0 || inetAddrOnlink(dev, n.ip, ip))) saddr = ip
+    if (inetAddrTypeDevTable(ns, dev, ip) === RTN_LOCAL && (announce === 0 || inetAddrOnlink(dev, n.ip, ip))) saddr = ip
   }
   if (saddr === 0) saddr = inetSelectAddr(ns, dev, n.ip, RT_SCOPE_LINK)
   const left = probes - dev.neighParms.ucast_solicit
@@ -177,7 +177,7 @@ function arpProcess(w: World, ns: Netns, slot: number, dev: NetDevice): boolean 
   if (sip === tip && (dev.conf.drop_gratuitous_arp !== 0 || ns.sysctl.all.drop_gratuitous_arp !== 0)) return false
   if (sip === 0) {
     // RFC 5227 probe
-    if (op === ARPOP_REQUEST && inetAddrTypeDev(ns, tip, dev) === RTN_LOCAL && !arpIgnore(ns, dev, sip, tip)) {
+    if (op === ARPOP_REQUEST && inetAddrTypeDevTable(ns, dev, tip) === RTN_LOCAL && !arpIgnore(ns, dev, sip, tip)) {
       arpSend(w, ARPOP_REPLY, dev, tip, sip, shaHi, shaLo, shaHi, shaLo)
       return true
     }
@@ -186,7 +186,7 @@ function arpProcess(w: World, ns: Netns, slot: number, dev: NetDevice): boolean 
   if (op === ARPOP_REQUEST && ipRouteInput(w, ns, slot, tip, sip, 0, dev) === 0) {
     const rt = a.dst[slot] as Rtable
     a.dst[slot] = null
-    if (rt.kind === RTN_LOCAL) {
+    if (rt.type === RTN_LOCAL) {
       if (arpIgnore(ns, dev, sip, tip)) return false
       if ((dev.conf.arp_filter !== 0 || ns.sysctl.all.arp_filter !== 0) && arpFilter(w, ns, slot, sip, tip, dev)) return false
       neighEventNs(w, ns, dev, sip, shaHi, shaLo)
@@ -195,7 +195,7 @@ function arpProcess(w: World, ns: Netns, slot: number, dev: NetDevice): boolean 
     }
     if (
       dev.forwarding() &&
-      rt.kind === RTN_UNICAST &&
+      rt.type === RTN_UNICAST &&
       (fwdProxy(ns, dev, rt) || fwdPvlan(ns, dev, rt, sip, tip) || (rt.dev !== dev && ns.neigh.isProxied(dev, tip)))
     ) {
       neighEventNs(w, ns, dev, sip, shaHi, shaLo)
@@ -231,7 +231,7 @@ function learn(
   const accept = arpAccept(ns, dev, sip)
   if (n === undefined && !accept) return false
   let garp = sip === tip && (op !== ARPOP_REPLY || (thaHi === shaHi && thaLo === shaLo))
-  const unicast = inetAddrTypeDev(ns, sip, dev) === RTN_UNICAST
+  const unicast = inetAddrTypeDevTable(ns, dev, sip) === RTN_UNICAST
   if (garp && !unicast) garp = false
   if (n === undefined && accept && (garp || (op === ARPOP_REPLY && unicast))) n = neighLookupOrCreate(ns, dev, sip)
   if (n === undefined) return false

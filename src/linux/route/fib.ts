@@ -273,12 +273,15 @@ export class Fib {
     return res.nh!.dev
   }
 
-  /** inet_lookup_ifaddr_rcu: whether some device has this very address. */
-  hasIfaddr(ip: number): boolean {
-    for (const r of this.local.chain(ip, 32) ?? []) {
-      if (r.type === RTN_LOCAL && r.protocol === RTPROT_KERNEL) return true
+  /** inet_lookup_ifaddr_rcu: the device that has this very address, by the local route that it brought; null when none. */
+  ifaddrDev(ip: number): NetDevice | null {
+    const chain = this.local.chain(ip, 32)
+    if (chain === undefined) return null
+    for (let i = 0; i < chain.length; i++) {
+      const r = chain[i]!
+      if (r.type === RTN_LOCAL && r.protocol === RTPROT_KERNEL) return r.nexthops[0]!.dev
     }
-    return false
+    return null
   }
 
   /** fib_add_ifaddr: routes of a new address, which is in dev.addrs already. */

@@ -76,14 +76,9 @@ export function fibSelectPath(ns: Netns, r: FibResult, fl: Flowi4): void {
   if (fl.saddr === 0) fl.saddr = fibResultPrefsrc(ns, r)
 }
 
-/** __ip_dev_find: the device that has the address, null when none (or only by a wider local route of another). */
+/** __ip_dev_find: the device that has the address, or holds a local route that covers it; null when none. */
 export function ipDevFind(ns: Netns, ip: number): NetDevice | null {
-  for (const dev of ns.devices.values()) {
-    const addrs = dev.addrs
-    for (let i = 0; i < addrs.length; i++) if (addrs[i]!.ip === ip) return dev
-  }
-  // Fallback to the local table, for addresses in a locally routed subnet (`ip route add local 10.0.0.0/8 dev lo`).
-  return ns.fib.localDev(ip)
+  return ns.fib.ifaddrDev(ip) ?? ns.fib.localDev(ip)
 }
 
 /**

@@ -1,55 +1,102 @@
+/**
+ * The routing interface that the rest of the kernel uses.
+ *
+ * Linux: include/net/route.h, net/ipv4/route.c (dst_check, ip_rt_send_redirect, ip_error is in ip/error.ts),
+ * net/ipv4/netfilter.c (ip_route_me_harder), net/bridge/br_nf_core.c (fake_rtable).
+ */
+import { M_MARK, M_NH, META_SHIFT } from '../../packet/layout.ts'
 import type { NetDevice } from '../device/device.ts'
+import { ENETUNREACH } from '../errno.ts'
 import type { Netns } from '../netns.ts'
+import { T_FIB_OUTPUT } from '../trace.ts'
 import type { World } from '../world.ts'
-import type { Flowi4 } from './flow.ts'
-import type { Rtable } from './rtable.ts'
+import { Flowi4 } from './flow.ts'
+import { ipRouteOutput, routeErrno, rtCacheValid } from './output-route.ts'
+import { Rtable } from './rtable.ts'
+import { FLOWI_FLAG_ANYSRC, RT_TABLE_LOCAL, RTN_LOCAL, RTN_UNICAST, RTN_UNSPEC } from './rtn.ts'
+
+export { ipRtUpdatePmtu, ipv4Redirect, ipv4UpdatePmtu } from './exception.ts'
 export { Flowi4 } from './flow.ts'
+export { fibValidateSource, ipRouteInput } from './input-route.ts'
+export { ipDevFind, ipRouteOutput, routeErrno } from './output-route.ts'
 export { Rtable } from './rtable.ts'
-/** ip_route_input_noref. @returns 0 (arena.dst[slot] set) or an R_* reason */
-export function ipRouteInput(_w: World, _ns: Netns, _slot: number, _dst: number, _src: number, _tos: number, _dev: NetDevice): number {
-  return 0
+export * from './rtn.ts'
+export { ipv4LinkFailure } from '../ip/icmp.ts'
+
+const flow = new Flowi4()
+
+/** inet_addr_type: RTN_* of an address by the local table. */
+export function inetAddrType(ns: Netns, ip: number): number {
+  return ns.fib.addrType(ip, null, RT_TABLE_LOCAL)
 }
-/** ip_route_output_key: fills fl.saddr/daddr; null with w-independent errno in `routeErrno()`. */
-export function ipRouteOutput(_ns: Netns, _fl: Flowi4): Rtable | null {
-  return null
+
+/** inet_dev_addr_type: as inetAddrType, but a route by another device does not count (unicast then). */
+export function inetAddrTypeDev(ns: Netns, dev: NetDevice | null, ip: number): number {
+  return ns.fib.addrType(ip, dev, RT_TABLE_LOCAL)
 }
-/** The negative errno of the last ipRouteOutput that gave null. */
-export function routeErrno(): number {
-  return 0
+
+/** inet_addr_type_dev_table: the table of the device's VRF, which is the local table without one. */
+export function inetAddrTypeDevTable(ns: Netns, _dev: NetDevice | null, ip: number): number {
+  return ns.fib.addrType(ip, null, RT_TABLE_LOCAL)
 }
-/** inet_addr_type: RTN_* of an address in the local table. */
-export function inetAddrType(_ns: Netns, _ip: number): number {
-  return 0
-}
-/** inet_dev_addr_type: only routes of that device count. */
-export function inetAddrTypeDev(_ns: Netns, _dev: NetDevice | null, _ip: number): number {
-  return 0
-}
-/** inet_addr_type_dev_table */
-export function inetAddrTypeDevTable(_ns: Netns, _dev: NetDevice | null, _ip: number): number {
-  return 0
-}
-/** fib_validate_source: <0 refused (errno), 0 ok, 1 ok and the sender is on the same link. */
-export function fibValidateSource(_w: World, _ns: Netns, _slot: number, _src: number, _dst: number, _tos: number, _oif: number, _dev: NetDevice): number {
-  return 0
-}
-/** dst_mtu of a decision for one destination: exceptions are part of the Rtable. */
+
+/** dst_mtu: what fits, learned path MTU included. */
 export function dstMtu(rt: Rtable): number {
   return rt.mtu()
 }
-/** ip_rt_update_pmtu / __ip_rt_update_pmtu for the flow. */
-export function ipRtUpdatePmtu(_ns: Netns, _rt: Rtable, _fl: Flowi4, _mtu: number): void {}
-/** ipv4_update_pmtu: a packet's quoted header says that `mtu` was too much. proto etc. from the flow. */
-export function ipv4UpdatePmtu(_w: World, _ns: Netns, _slot: number, _mtu: number, _oif: number, _proto: number): void {}
-/** ipv4_redirect */
-export function ipv4Redirect(_w: World, _ns: Netns, _slot: number, _oif: number, _proto: number): void {}
-/** ipv4_link_failure: the neighbour did not answer; sends ICMP host unreachable and forgets what was cached. */
-export function ipv4LinkFailure(_w: World, _slot: number): void {}
-/** ip_route_me_harder (netfilter). addrType RTN_UNSPEC = ask. @returns 0 or a negative errno */
-export function ipRouteMeHarder(_w: World, _ns: Netns, _slot: number, _addrType: number): number {
-  return 0
+
+/** ipv4_dst_check: false when a decision that was kept must be made again. */
+export function dstCheck(ns: Netns, rt: Rtable): boolean {
+  return rtCacheValid(ns, rt)
 }
-/** dst_check: false when the cached decision must be looked up again. */
-export function dstCheck(_ns: Netns, _rt: Rtable): boolean {
-  return true
+
+/** T_FIB_OUTPUT for a packet that got its decision. */
+export function traceOutput(w: World, ns: Netns, slot: number, rt: Rtable): void {
+  w.tracer!.step(T_FIB_OUTPUT, slot, ns, rt.dev, rt.type, rt.hasGateway ? rt.gateway : 0, rt.table, rt.route)
+}
+
+/**
+ * ip_route_me_harder: a new decision for a locally made packet whose addresses, mark or TOS netfilter changed.
+ * @param addrType RTN_* of the source when the caller knows it, RTN_UNSPEC to ask
+ * @returns 0 or a negative errno
+ */
+export function ipRouteMeHarder(w: World, ns: Netns, slot: number, addrType: number): number {
+  const m = slot << META_SHIFT
+  const v = w.arena.view
+  const nh = w.arena.meta[m + M_NH]!
+  const fl = flow.reset()
+  const saddr = v.getInt32(nh + 12)
+  const type = addrType === RTN_UNSPEC ? inetAddrType(ns, saddr) : addrType
+  if (type === RTN_LOCAL || type === RTN_UNICAST) {
+    fl.flags = FLOWI_FLAG_ANYSRC
+    fl.saddr = saddr
+  }
+  fl.daddr = v.getInt32(nh + 16)
+  fl.tos = v.getUint8(nh + 1) & 0xfc
+  fl.mark = w.arena.meta[m + M_MARK]!
+  if (ns.fib.needsPorts) {
+    fl.proto = v.getUint8(nh + 9)
+    const th = nh + ((v.getUint8(nh) & 15) << 2)
+    if (fl.proto === 6 || fl.proto === 17 || fl.proto === 132) {
+      fl.sport = v.getUint16(th)
+      fl.dport = v.getUint16(th + 2)
+    }
+  }
+  const rt = ipRouteOutput(ns, fl)
+  if (rt === null) return routeErrno() || ENETUNREACH
+  w.arena.dst[slot] = rt
+  if (w.tracer !== null) traceOutput(w, ns, slot, rt)
+  return rt.error
+}
+
+const fakes = new WeakMap<NetDevice, Rtable>()
+
+/** bridge_parent_rtable: the stand-in decision that a bridged packet carries through the IPv4 hooks. */
+export function fakeRtable(bridge: NetDevice): Rtable {
+  let rt = fakes.get(bridge)
+  if (rt === undefined) {
+    rt = new Rtable(RTN_UNSPEC, 0, bridge, -1, false)
+    fakes.set(bridge, rt)
+  }
+  return rt
 }

@@ -1,38 +1,22 @@
 import { it } from '@jest/globals'
-import { writeFileSync } from 'node:fs'
-import { loadInputs, loadText } from '../../../src/kubernetes/load.ts'
+import { loadInputs } from '../../../src/kubernetes/load.ts'
+import { buildClusterModel } from '../../../src/kubernetes/build.ts'
 import { formatDiagnostics } from '../../../src/diagnostics/diagnostic.ts'
-const time = (name: string, f: () => ReturnType<typeof loadText>) => {
-  const a = performance.now()
-  let r
-  try { r = f() } catch (e) { console.log(name, 'THROWN', (e as Error).stack?.slice(0, 300)); return }
-  console.log(name, (performance.now() - a).toFixed(0), 'ms', r.objects.length, formatDiagnostics(r.diagnostics).slice(0, 600))
-}
 it('x', () => {
   const m = '/work/shared/cases/manifests/'
-  for (const f of ['microservices-demo.yaml', 'kube-flannel.yml', 'calico-vxlan.yaml', 'metallb-native.yaml', 'ingress-nginx-baremetal.yaml']) time(f, () => loadInputs([m + f]))
-  time('dir', () => loadInputs([m]))
-  time('glob', () => loadInputs([m + '*net*.y?ml']))
-  let s = 12345
-  const rnd = () => (s = (s * 1103515245 + 12345) & 0x7fffffff)
-  const ascii = Array.from({ length: 10_000_000 }, () => String.fromCharCode(32 + (rnd() >> 8) % 95)).join('')
-  time('ascii', () => loadText(ascii))
-  const lines = Array.from({ length: 10_000_000 }, () => (rnd() >> 8) % 60 === 0 ? '\n' : String.fromCharCode(32 + (rnd() >> 8) % 95)).join('')
-  time('asciilines', () => loadText(lines))
-  time('brackets', () => loadText('['.repeat(10_000_000)))
-  time('pairs', () => loadText('[],'.repeat(3_000_000)))
-  time('dashes', () => loadText('- '.repeat(5_000_000)))
-  time('colon', () => loadText('a: '.repeat(3_000_000)))
-  time('colonlines', () => loadText('a: 1\n'.repeat(2_000_000)))
-  time('docs', () => loadText('---\na\n'.repeat(500_000)))
-  time('aaa', () => loadText('a'.repeat(10_000_000)))
-  time('spaces', () => loadText(' '.repeat(10_000_000)))
-  time('nl', () => loadText('\n'.repeat(10_000_000)))
-  time('q', () => loadText('"'.repeat(10_000_000)))
-  time('star', () => loadText('a: *b\n'.repeat(1_000_000)))
-  time('indent', () => loadText(Array.from({ length: 3000 }, (_, i) => ' '.repeat(i) + 'a:\n').join('')))
-  writeFileSync('/tmp/kb/bin', Buffer.from(Array.from({ length: 1000 }, () => rnd() & 255)))
-  time('bin', () => loadInputs(['/tmp/kb/bin']))
-  time('bomb', () => loadText('a: &a [x,x,x,x,x,x,x,x,x]\n' + 'bcdefghi'.split('').map((c, i) => `${c}: &${c} [${Array(9).fill('*' + 'abcdefgh'[i]).join(',')}]\n`).join('')))
-  time('dup', () => loadText('apiVersion: v1\nkind: Pod\nkind: Pod\nmetadata: {name: a}\n---\na: b\n\tc: d\n---\n{{ .Values }}\n--- \nkind: 5\n...\n'))
+  let out = ''
+  for (const f of [['microservices-demo.yaml'], ['microservices-demo.yaml', 'kube-flannel.yml'], ['microservices-demo.yaml','calico-vxlan.yaml'], ['microservices-demo.yaml','metallb-native.yaml'], ['microservices-demo.yaml','ingress-nginx-baremetal.yaml'], ['microservices-demo.yaml','microservices-demo-network-policies.yaml'], ['']]) {
+    const a = performance.now()
+    const l = loadInputs(f.map((x) => m + x))
+    const b = performance.now()
+    const r = buildClusterModel(l)
+    out += `\n== ${f} load ${(b - a).toFixed(0)} build ${(performance.now() - b).toFixed(0)} pods ${r.model.pods.length} pend ${r.model.pendingPods.length} svc ${r.model.services.length} slices ${r.model.endpointSlices.length}\n`
+    out += formatDiagnostics(r.diagnostics) + '\n' + r.inferred.map((i) => i.text).join('\n')
+    if (f[1] === 'ingress-nginx-baremetal.yaml') {
+      out += '\n' + r.model.pods.map((p) => `${p.namespace}/${p.name} ${p.node} ${p.ip}`).join('\n')
+      out += '\n' + r.model.services.map(({ object: s }) => `${s.metadata.namespace}/${s.metadata.name} ${s.spec.type} ${s.spec.clusterIP} ${JSON.stringify(s.spec.ports)}`).join('\n')
+      out += '\n' + JSON.stringify(r.model.endpointSlices.slice(0, 2), null, 1) + JSON.stringify(r.model.config)
+    }
+  }
+  process.stderr.write(out)
 }, 600000)

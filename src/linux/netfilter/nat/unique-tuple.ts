@@ -177,7 +177,7 @@ function findBestIpsProto(t: Tuple, range: NatRange, maniptype: number): void {
   let ip = range.minIp
   if (range.minIp !== range.maxIp) {
     const persistent = (range.flags & NF_NAT_RANGE_PERSISTENT) !== 0
-    const j = jhash1(swap32(t.src), persistent ? 0 : swap32(t.dst))
+    const j = jhashAddress(swap32(t.src), persistent ? 0 : swap32(t.dst))
     const dist = (range.maxIp >>> 0) - (range.minIp >>> 0) + 1
     ip = (range.minIp + Math.floor((j * dist) / 4294967296)) | 0
   }
@@ -231,19 +231,31 @@ function swap32(x: number): number {
   return ((x & 0xff) << 24) | ((x & 0xff00) << 8) | ((x >>> 8) & 0xff00) | (x >>> 24)
 }
 
-/** jhash2 over one word. */
-function jhash1(word: number, initval: number): number {
-  let a = (0xdeadbeef + (1 << 2) + initval) | 0
+/** jhash2 over an IPv4 address in union nf_inet_addr: four words, the last three 0. */
+function jhashAddress(ip: number, initval: number): number {
+  let a = (0xdeadbeef + (4 << 2) + initval) | 0
   let b = a
   let c = a
-  a = (a + word) | 0
-  c = (c ^ b) - rol(b, 14)
-  a = (a ^ c) - rol(c, 11)
-  b = (b ^ a) - rol(a, 25)
-  c = (c ^ b) - rol(b, 16)
-  a = (a ^ c) - rol(c, 4)
-  b = (b ^ a) - rol(a, 14)
-  c = (c ^ b) - rol(b, 24)
+  a = (a + ip) | 0
+  a = (a - c) ^ rol(c, 4)
+  c = (c + b) | 0
+  b = (b - a) ^ rol(a, 6)
+  a = (a + c) | 0
+  c = (c - b) ^ rol(b, 8)
+  b = (b + a) | 0
+  a = (a - c) ^ rol(c, 16)
+  c = (c + b) | 0
+  b = (b - a) ^ rol(a, 19)
+  a = (a + c) | 0
+  c = (c - b) ^ rol(b, 4)
+  b = (b + a) | 0
+  c = ((c ^ b) - rol(b, 14)) | 0
+  a = ((a ^ c) - rol(c, 11)) | 0
+  b = ((b ^ a) - rol(a, 25)) | 0
+  c = ((c ^ b) - rol(b, 16)) | 0
+  a = ((a ^ c) - rol(c, 4)) | 0
+  b = ((b ^ a) - rol(a, 14)) | 0
+  c = ((c ^ b) - rol(b, 24)) | 0
   return c >>> 0
 }
 

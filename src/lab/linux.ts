@@ -1,0 +1,103 @@
+/**
+ * `--backend linux`: the same scenario on the real kernel, by the recorder that ships with podwalk.
+ *
+ * The recorder is a Python program (packet rings, setns and socket options are not reachable from Node): it makes
+ * namespaces with a prefix of its own process, runs the scenario, deletes them and prints the result as JSON. It needs
+ * Linux, root and the tools below; what is missing is said exactly. A `nft` scenario needs nft as well.
+ */
+import { spawnSync } from 'node:child_process'
+import { accessSync, constants, existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { LabError, type LabResult, type LabScenario } from './scenario.ts'
+
+/** The real kernel cannot be asked: exit code 5. */
+export class LinuxBackendError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'LinuxBackendError'
+  }
+}
+
+const ALWAYS = ['python3', 'ip', 'bridge', 'ethtool']
+const SEARCH_PATH = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin', '/bin'].filter((d) => d !== '')
+const TIMEOUT_MS = 600_000
+const MAX_OUTPUT_BYTES = 512 * 1024 * 1024
+/** Packages that hold the tools, as Debian names them. */
+const PACKAGES: { readonly [tool: string]: string } = {
+  ip: 'iproute2',
+  bridge: 'iproute2',
+  'iptables-legacy-restore': 'iptables',
+  'iptables-nft-restore': 'iptables',
+  nft: 'nftables',
+}
+
+function hasTool(tool: string): boolean {
+  return SEARCH_PATH.some((dir) => {
+    try {
+      accessSync(join(dir, tool), constants.X_OK)
+      return true
+    } catch {
+      // Not in this directory.
+      return false
+    }
+  })
+}
+
+/** Tools that the scenario needs beside the recorder's own. */
+function toolsFor(scenario: LabScenario): string[] {
+  const tools = [...ALWAYS]
+  const states = (scenario.state ?? []).map((q) => q.kind)
+  const ops = scenario.steps.map((s) => s.op)
+  if (Object.keys(scenario.iptables ?? {}).length > 0 || states.includes('iptables') || ops.includes('iptables')) {
+    tools.push(`iptables-${scenario.backend ?? 'legacy'}-restore`)
+  }
+  if (Object.keys(scenario.ipset ?? {}).length > 0) tools.push('ipset')
+  if (Object.keys(scenario.nft ?? {}).length > 0) tools.push('nft')
+  if (states.includes('conntrack')) tools.push('conntrack')
+  return tools
+}
+
+/** Why the scenario cannot run on this machine's kernel, null when it can. */
+export function linuxBackendReason(scenario: LabScenario): string | null {
+  if (process.platform !== 'linux') return `needs Linux, this is ${process.platform}`
+  const missing = toolsFor(scenario).filter((t) => !hasTool(t))
+  const reasons: string[] = []
+  if (process.getuid?.() !== 0) reasons.push('needs root (network namespaces)')
+  if (missing.length > 0) {
+    reasons.push(`needs ${missing.map((t) => (PACKAGES[t] === undefined ? t : `${t} (package ${PACKAGES[t]})`)).join(', ')} on PATH`)
+  }
+  return reasons.length === 0 ? null : reasons.join('; ')
+}
+
+/** recorder.py stays in the source tree: it is found from the package root, built or not. */
+function recorderPath(): string {
+  let dir = fileURLToPath(new URL('.', import.meta.url))
+  for (;;) {
+    const file = join(dir, 'src', 'lab', 'linux', 'recorder.py')
+    if (existsSync(file)) return file
+    const up = join(dir, '..')
+    if (up === dir) throw new LinuxBackendError('src/lab/linux/recorder.py is missing from the installation')
+    dir = up
+  }
+}
+
+/** Runs a scenario on the real kernel. */
+export function runOnLinux(scenario: LabScenario): LabResult {
+  const reason = linuxBackendReason(scenario)
+  if (reason !== null) throw new LinuxBackendError(`the linux backend ${reason}`)
+  const done = spawnSync('python3', [recorderPath()], {
+    input: JSON.stringify(scenario),
+    encoding: 'utf8',
+    timeout: TIMEOUT_MS,
+    maxBuffer: MAX_OUTPUT_BYTES,
+    env: { ...process.env, PATH: SEARCH_PATH.join(delimiter) },
+  })
+  if (done.error !== undefined) throw new LinuxBackendError(`the recorder could not run: ${done.error.message}`)
+  if (done.status !== 0) {
+    const said = done.stderr.trim().split('\n').at(-1) ?? ''
+    if (done.status === 3) throw new LabError(said)
+    throw new LinuxBackendError(`the recorder failed with status ${done.status}: ${said}`)
+  }
+  return JSON.parse(done.stdout) as LabResult
+}

@@ -1,0 +1,492 @@
+/**
+ * One iptables command line (argv) to a command with parsed rules.
+ *
+ * iptables: iptables/iptables.c (do_command4), iptables/xshared.c (command_default, do_parse). getopt_long's rules hold:
+ * abbreviated long options, `--opt=value`, `-Ovalue`, options of the extension loaded last win, `-p tcp` loads the tcp
+ * match when an option asks for it. `-s a,b` makes several rules.
+ *
+ * Not modelled: host names, `-M`, RPC of extension help. ip6tables will use the same file with a family of 6.
+ */
+import { MATCHES, KNOWN_ELSEWHERE, PROTO_MATCHES, TARGETS, type Registered } from './registry.ts'
+import {
+  INV_DSTIP,
+  INV_FRAG,
+  INV_PROTO,
+  INV_SRCIP,
+  INV_VIA_IN,
+  INV_VIA_OUT,
+  IptTextError,
+  type MatchInstance,
+  type ParseContext,
+  type RuleSpec,
+  type TargetInstance,
+  type XtMatch,
+  type XtOption,
+  type XtTarget,
+} from './types.ts'
+import { hostMask, parseProtocol, strtoui } from './values.ts'
+
+/** What a command line asks for. */
+export interface IptCommand {
+  /** A D R I L S F Z N X E P C, or empty when none was given. */
+  command: string
+  chain: string
+  /** Rule number of -D -R -I -L -S -Z, 0 when none. */
+  ruleNumber: number
+  /** New name of -E, policy of -P. */
+  argument: string
+  table: string
+  /** One or more rules (several source or destination addresses). */
+  specs: RuleSpec[]
+  pcnt: number
+  bcnt: number
+  verbose: boolean
+  numeric: boolean
+  exact: boolean
+  lineNumbers: boolean
+  /** -6 in a restore file for both families: skip the line. */
+  otherFamily: boolean
+}
+
+/** What the parser asks about the tables. */
+export interface RuleEnvironment {
+  setDimensions(name: string): number
+  /** Whether the chain exists in the table being edited. */
+  hasChain(name: string): boolean
+}
+
+interface Loaded {
+  readonly ext: XtMatch
+  readonly options: ReadonlyMap<string, XtOption<unknown>>
+  readonly data: unknown
+  readonly seen: Set<string>
+}
+
+/** Verdicts that need no extension. */
+export const STANDARD_TARGETS: ReadonlySet<string> = new Set(['ACCEPT', 'DROP', 'RETURN', 'QUEUE'])
+
+/** Long base options: [short letter, takes an argument]. */
+const BASE_LONG: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    append: 'A', delete: 'D', check: 'C', insert: 'I', replace: 'R', list: 'L', 'list-rules': 'S', flush: 'F', zero: 'Z',
+    'new-chain': 'N', 'delete-chain': 'X', 'rename-chain': 'E', policy: 'P', source: 's', src: 's', destination: 'd',
+    dst: 'd', protocol: 'p', 'in-interface': 'i', 'out-interface': 'o', jump: 'j', table: 't', match: 'm', numeric: 'n',
+    verbose: 'v', wait: 'w', 'wait-interval': 'W', exact: 'x', fragments: 'f', fragment: 'f', goto: 'g', 'line-numbers': '0',
+    'set-counters': 'c', ipv4: '4', ipv6: '6', modprobe: 'M', help: 'h', version: 'V',
+  }),
+)
+const WITH_ARGUMENT = 'ADRINEPCiopsdjgmtcM'
+const INVERTIBLE = 'iopsdf'
+const COMMANDS = 'ADRILSFZNXEPC'
+
+class RuleParser {
+  private readonly argv: readonly string[]
+  private i = 0
+  private invert = false
+  private readonly cmd: IptCommand
+  private readonly env: RuleEnvironment
+  private readonly seenBase = new Set<string>()
+  /** Extensions in order of loading. */
+  private readonly loaded: Loaded[] = []
+  private target: Loaded | null = null
+  private readonly spec: RuleSpec
+  private sources: [number, number][] = []
+  private destinations: [number, number][] = []
+  private protoLoaded = false
+  private readonly context: ParseContext
+
+  constructor(argv: readonly string[], table: string, env: RuleEnvironment) {
+    this.argv = argv
+    this.env = env
+    this.cmd = {
+      command: '',
+      chain: '',
+      ruleNumber: 0,
+      argument: '',
+      table,
+      specs: [],
+      pcnt: 0,
+      bcnt: 0,
+      verbose: false,
+      numeric: false,
+      exact: false,
+      lineNumbers: false,
+      otherFamily: false,
+    }
+    const spec: RuleSpec = {
+      src: 0,
+      smask: 0,
+      dst: 0,
+      dmask: 0,
+      inInterface: '',
+      outInterface: '',
+      proto: 0,
+      inverted: 0,
+      fragment: false,
+      matches: [],
+      jump: '',
+      isGoto: false,
+      target: null,
+    }
+    this.spec = spec
+    const cmd = this.cmd
+    this.context = {
+      get table() {
+        return cmd.table
+      },
+      get proto() {
+        return spec.proto
+      },
+      get protoInverted() {
+        return (spec.inverted & INV_PROTO) !== 0
+      },
+      setDimensions: (name) => env.setDimensions(name),
+    }
+  }
+
+  run(): IptCommand {
+    const argv = this.argv
+    while (this.i < argv.length) {
+      const word = argv[this.i++]!
+      if (word === '!') {
+        if (this.invert) throw new IptTextError('multiple consecutive ! not allowed')
+        this.invert = true
+      } else if (word.startsWith('--') && word.length > 2) this.longOption(word.slice(2))
+      else if (word.startsWith('-') && word.length > 1) this.shortOptions(word)
+      else throw new IptTextError(`Bad argument \`${word}'`)
+    }
+    if (this.invert) throw new IptTextError('nothing appropriate following !')
+    this.finish()
+    return this.cmd
+  }
+
+  private shortOptions(word: string): void {
+    for (let k = 1; k < word.length; k++) {
+      const letter = word[k]!
+      const rest = word.slice(k + 1)
+      if (WITH_ARGUMENT.includes(letter)) {
+        this.base(letter, `-${letter}`, rest !== '' ? rest : null)
+        return
+      }
+      if ('LSFZXwW'.includes(letter)) {
+        this.base(letter, `-${letter}`, rest !== '' ? rest : null)
+        return
+      }
+      if (!'vnxf046hV'.includes(letter)) throw new IptTextError(`unknown option "-${letter}"`)
+      this.base(letter, `-${letter}`, null)
+    }
+  }
+
+  private longOption(text: string): void {
+    const eq = text.indexOf('=')
+    const name = eq < 0 ? text : text.slice(0, eq)
+    const value = eq < 0 ? null : text.slice(eq + 1)
+    const letter = BASE_LONG.get(name)
+    if (letter !== undefined) {
+      this.base(letter, `--${name}`, value)
+      return
+    }
+    const found = this.findOption(name)
+    if (typeof found === 'string') this.base(found, `--${name}`, value)
+    else this.extensionOption(found[0], found[1], value)
+  }
+
+  /** Exact name in the loaded extensions (newest first), then a unique abbreviation, then the protocol's match. */
+  private findOption(name: string): [Loaded, XtOption<unknown>] | string {
+    for (let k = this.loaded.length - 1; k >= 0; k--) {
+      const option = this.loaded[k]!.options.get(name)
+      if (option !== undefined) return [this.loaded[k]!, option]
+    }
+    const candidates: ([Loaded, XtOption<unknown>] | string)[] = []
+    for (let k = this.loaded.length - 1; k >= 0; k--) {
+      for (const [full, option] of this.loaded[k]!.options) if (full.startsWith(name)) candidates.push([this.loaded[k]!, option])
+    }
+    for (const [full, letter] of BASE_LONG) if (full.startsWith(name) && !candidates.includes(letter)) candidates.push(letter)
+    if (candidates.length === 1) return candidates[0]!
+    const proto = PROTO_MATCHES[this.spec.proto]
+    if (proto !== undefined && !this.protoLoaded && this.seenBase.has('p')) {
+      this.protoLoaded = true
+      if (!this.loaded.some((l) => l.ext.name === proto)) {
+        this.load(MATCHES.get(proto)!)
+        return this.findOption(name)
+      }
+    }
+    throw new IptTextError(`unknown option "--${name}"`)
+  }
+
+  private extensionOption(owner: Loaded, option: XtOption<unknown>, inline: string | null): void {
+    const ext = owner.ext.name
+    const inverted = this.invert
+    this.invert = false
+    if (inverted && option.invert !== true) {
+      throw new IptTextError(`${ext}: option "--${option.name}" cannot be inverted.\n`)
+    }
+    let value = ''
+    let value2 = ''
+    if (option.arg === true) {
+      const next = inline ?? this.argv[this.i++]
+      if (next === undefined) throw new IptTextError(`option "--${option.name}" requires an argument`)
+      value = next
+      if (option.arg2 === true) {
+        const second = this.argv[this.i]
+        if (second === undefined || second.startsWith('-') || second === '!') {
+          throw new IptTextError(`--${option.name} requires two args.`)
+        }
+        value2 = second
+        this.i++
+      }
+    }
+    if (owner.seen.has(option.name) && option.multi !== true) {
+      throw new IptTextError(`${ext}: option "--${option.name}" can only be used once.\n`)
+    }
+    owner.seen.add(option.name)
+    option.set(owner.data, value, inverted, this.context, value2)
+  }
+
+  private load(registered: Registered<XtMatch>): Loaded {
+    const one: Loaded = {
+      ext: registered.ext,
+      options: registered.options,
+      data: registered.ext.init(),
+      seen: new Set(),
+    }
+    this.loaded.push(one)
+    this.spec.matches.push({ ext: one.ext, data: one.data })
+    return one
+  }
+
+  private base(letter: string, shown: string, inline: string | null): void {
+    const inverted = this.invert
+    this.invert = false
+    if (inverted && !INVERTIBLE.includes(letter)) {
+      throw new IptTextError(letter === 'm' || letter === 'j' || letter === 'g' ? `unexpected ! flag before --${letter === 'm' ? 'match' : letter === 'j' ? 'jump' : 'goto'}` : `unexpected '!' flag before ${shown}`)
+    }
+    if (COMMANDS.includes(letter)) {
+      this.command(letter, inline)
+      return
+    }
+    let value = inline ?? ''
+    if (WITH_ARGUMENT.includes(letter) && inline === null) {
+      const next = this.argv[this.i++]
+      if (next === undefined) throw new IptTextError(`option "${shown}" requires an argument`)
+      value = next
+    }
+    if ('sdpiojgf'.includes(letter)) {
+      if (this.seenBase.has(letter)) throw new IptTextError(`multiple -${letter} flags not allowed`)
+      this.seenBase.add(letter)
+    }
+    this.header(letter, value, inverted)
+  }
+
+  private header(letter: string, value: string, inverted: boolean): void {
+    const spec = this.spec
+    switch (letter) {
+      case 's':
+        this.sources = addresses(value, inverted, 'source')
+        if (inverted) spec.inverted |= INV_SRCIP
+        return
+      case 'd':
+        this.destinations = addresses(value, inverted, 'destination')
+        if (inverted) spec.inverted |= INV_DSTIP
+        return
+      case 'p':
+        spec.proto = parseProtocol(value)
+        if (inverted) spec.inverted |= INV_PROTO
+        if (spec.proto === 0 && inverted) throw new IptTextError('rule would never match protocol')
+        return
+      case 'i':
+      case 'o':
+        if (value.length > 15) throw new IptTextError(`interface name \`${value}' must be shorter than IFNAMSIZ (15)`)
+        if (value === '') throw new IptTextError('Empty interface is likely to be undesired')
+        if (letter === 'i') spec.inInterface = value
+        else spec.outInterface = value
+        if (inverted) spec.inverted |= letter === 'i' ? INV_VIA_IN : INV_VIA_OUT
+        return
+      case 'f':
+        spec.fragment = true
+        if (inverted) spec.inverted |= INV_FRAG
+        return
+      case 'j':
+      case 'g':
+        this.jump(value, letter === 'g')
+        return
+      case 'm':
+        this.match(value)
+        return
+      case 't':
+        this.cmd.table = value
+        return
+      case 'c':
+        this.setCounters(value)
+        return
+      case 'v':
+        this.cmd.verbose = true
+        return
+      case 'n':
+        this.cmd.numeric = true
+        return
+      case 'x':
+        this.cmd.exact = true
+        return
+      case '0':
+        this.cmd.lineNumbers = true
+        return
+      case '6':
+        this.cmd.otherFamily = true
+        return
+      case 'w':
+      case 'W':
+        if (value === '' && /^\d+$/.test(this.argv[this.i] ?? '')) this.i++
+        return
+      default:
+    }
+  }
+
+  private setCounters(first: string): void {
+    const comma = first.indexOf(',')
+    const p = comma < 0 ? first : first.slice(0, comma)
+    const b = comma < 0 ? this.argv[this.i++] : first.slice(comma + 1)
+    if (b === undefined) throw new IptTextError('-c requires packet and byte counter')
+    if (!/^\d+$/.test(p)) throw new IptTextError('-c packet counter not numeric')
+    if (!/^\d+$/.test(b)) throw new IptTextError('-c byte counter not numeric')
+    this.cmd.pcnt = Number(p)
+    this.cmd.bcnt = Number(b)
+  }
+
+  private match(name: string): void {
+    const registered = MATCHES.get(name)
+    if (registered === undefined) {
+      if (KNOWN_ELSEWHERE.has(name)) throw new IptTextError(`match \`${name}' is not modelled`)
+      throw new IptTextError(`Couldn't load match \`${name}':No such file or directory\n`)
+    }
+    this.load(registered)
+  }
+
+  private jump(name: string, isGoto: boolean): void {
+    if (name === '') throw new IptTextError('Invalid target name (too short)')
+    if (name.length > 28) throw new IptTextError(`Invalid target name \`${name}' (28 chars max)`)
+    if (/\s/.test(name)) throw new IptTextError(`Invalid target name \`${name}'`)
+    if (this.spec.jump !== '') throw new IptTextError('multiple -j flags not allowed')
+    this.spec.jump = name
+    this.spec.isGoto = isGoto
+    if (isGoto || STANDARD_TARGETS.has(name) || this.env.hasChain(name)) return
+    const registered: Registered<XtTarget> | undefined = TARGETS.get(name)
+    if (registered === undefined) return
+    const one: Loaded = {
+      ext: registered.ext,
+      options: registered.options,
+      data: registered.ext.init(),
+      seen: new Set(),
+    }
+    this.loaded.push(one)
+    this.target = one
+  }
+
+  private command(letter: string, inline: string | null): void {
+    const cmd = this.cmd
+    if (cmd.command !== '') {
+      if (letter === 'Z' && (cmd.command === 'L' || cmd.command === 'S')) return
+      throw new IptTextError(`Cannot use -${letter} with -${cmd.command}\n`)
+    }
+    cmd.command = letter
+    const next = (): string => {
+      const word = this.argv[this.i]
+      if (word === undefined || (word.startsWith('-') && word.length > 1) || word === '!') return ''
+      this.i++
+      return word
+    }
+    cmd.chain = inline ?? next()
+    if ('ADRINEPC'.includes(letter) && cmd.chain === '') throw new IptTextError(`option "-${letter}" requires an argument`)
+    if (letter === 'D' || letter === 'R' || letter === 'I' || letter === 'L' || letter === 'S' || letter === 'Z') {
+      const word = this.argv[this.i]
+      if (cmd.chain !== '' && word !== undefined && /^\d/.test(word)) {
+        const n = strtoui(word, 0x7fffffff)
+        if (n === null || n < 1) throw new IptTextError(`Invalid rule number \`${word}'`)
+        cmd.ruleNumber = n
+        this.i++
+      } else if (letter === 'R') throw new IptTextError('-R requires a rule number')
+    }
+    if (letter === 'P' || letter === 'E') {
+      cmd.argument = next()
+      if (cmd.argument === '') {
+        throw new IptTextError(letter === 'P' ? '-P requires a chain and a policy' : '-E requires old-chain-name and new-chain-name')
+      }
+    }
+  }
+
+  private finish(): void {
+    const { cmd, spec } = this
+    const chain = cmd.chain
+    if ('ADRIC'.includes(cmd.command) && cmd.command !== '') {
+      if (spec.outInterface !== '' && (chain === 'PREROUTING' || chain === 'INPUT')) {
+        throw new IptTextError(`Can't use -o with ${chain}\n`)
+      }
+      if (spec.inInterface !== '' && (chain === 'POSTROUTING' || chain === 'OUTPUT')) {
+        throw new IptTextError(`Can't use -i with ${chain}\n`)
+      }
+    }
+    for (const one of this.loaded) one.ext.check?.(one.data, one.seen, this.context)
+    if (this.target !== null) spec.target = { ext: this.target.ext, data: this.target.data }
+    else if (spec.jump !== '' && !STANDARD_TARGETS.has(spec.jump) && !this.env.hasChain(spec.jump)) {
+      if (KNOWN_ELSEWHERE.has(spec.jump)) throw new IptTextError(`target \`${spec.jump}' is not modelled`)
+      throw new IptTextError(`Couldn't load target \`${spec.jump}':No such file or directory\n`)
+    }
+    if (spec.fragment && (spec.inverted & INV_FRAG) === 0 && false) return
+    const any: [number, number][] = [[0, 0]]
+    for (const [src, smask] of this.sources.length > 0 ? this.sources : any) {
+      for (const [dst, dmask] of this.destinations.length > 0 ? this.destinations : any) {
+        cmd.specs.push({ ...spec, src, smask, dst, dmask })
+      }
+    }
+  }
+}
+
+function addresses(text: string, inverted: boolean, what: string): [number, number][] {
+  const parts = text.split(',')
+  if (inverted && parts.length > 1) {
+    throw new IptTextError(`! not allowed with multiple source or destination IP addresses`)
+  }
+  void what
+  return parts.map(hostMask)
+}
+
+/**
+ * Parses one command line.
+ * @throws IptTextError in iptables' words
+ */
+export function parseIptCommand(argv: readonly string[], table: string, env: RuleEnvironment): IptCommand {
+  return new RuleParser(argv, table, env).run()
+}
+
+/** Instances for whoever builds rules without text. */
+export type { MatchInstance, TargetInstance }
+
+/**
+ * add_param_to_argv: splits a restore line at blanks; double quotes keep blanks, a backslash inside them escapes.
+ */
+export function splitRestoreLine(line: string): string[] {
+  if (!line.includes('"')) return line.split(/[ \t\n]+/).filter((word) => word !== '')
+  const argv: string[] = []
+  let word = ''
+  let quoted = false
+  let escaped = false
+  for (const c of line) {
+    if (quoted) {
+      if (escaped) {
+        word += c
+        escaped = false
+      } else if (c === '\\') escaped = true
+      else if (c === '"') {
+        quoted = false
+        argv.push(word)
+        word = ''
+      } else word += c
+    } else if (c === '"') quoted = true
+    else if (c === ' ' || c === '\t' || c === '\n') {
+      if (word !== '') argv.push(word)
+      word = ''
+    } else word += c
+  }
+  if (word !== '') argv.push(word)
+  return argv
+}

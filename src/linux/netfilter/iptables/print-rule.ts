@@ -1,0 +1,48 @@
+/**
+ * A rule as text: what iptables-save and iptables -S print, and what -D and -C compare.
+ *
+ * iptables: iptables/iptables.c (print_rule4), iptables/xshared.c (save_ipv4_addr, save_iface, save_proto).
+ */
+import { formatIpv4 } from '../../../addr/ipv4.ts'
+import {
+  INV_DSTIP,
+  INV_FRAG,
+  INV_PROTO,
+  INV_SRCIP,
+  INV_VIA_IN,
+  INV_VIA_OUT,
+  type IptRule,
+  type RuleSpec,
+} from './types.ts'
+import { maskLength, protoName } from './values.ts'
+
+function address(flag: string, ip: number, mask: number, inverted: boolean): string {
+  if (ip === 0 && mask === 0 && !inverted) return ''
+  const length = maskLength(mask)
+  return `${inverted ? ' !' : ''} ${flag} ${formatIpv4(ip)}/${length >= 0 ? length : formatIpv4(mask)}`
+}
+
+/** Everything after the chain name, with a leading space. */
+export function ruleBody(spec: RuleSpec): string {
+  const inv = spec.inverted
+  let out =
+    address('-s', spec.src, spec.smask, (inv & INV_SRCIP) !== 0) +
+    address('-d', spec.dst, spec.dmask, (inv & INV_DSTIP) !== 0)
+  if (spec.inInterface !== '') out += `${(inv & INV_VIA_IN) !== 0 ? ' !' : ''} -i ${spec.inInterface}`
+  if (spec.outInterface !== '') out += `${(inv & INV_VIA_OUT) !== 0 ? ' !' : ''} -o ${spec.outInterface}`
+  if (spec.proto !== 0) out += `${(inv & INV_PROTO) !== 0 ? ' !' : ''} -p ${protoName(spec.proto)}`
+  if (spec.fragment) out += `${(inv & INV_FRAG) !== 0 ? ' !' : ''} -f`
+  for (const m of spec.matches) out += ` -m ${m.ext.name}${m.ext.save(m.data)}`
+  if (spec.jump !== '') {
+    const target = spec.target
+    const name = target?.ext.printName?.(target.data) ?? spec.jump
+    out += ` -${spec.isGoto ? 'g' : 'j'} ${name}`
+    if (target !== null) out += target.ext.save(target.data)
+  }
+  return out
+}
+
+/** The rule as iptables-save prints it, without counters. */
+export function printRule(rule: IptRule): string {
+  return `-A ${rule.chain}${ruleBody(rule.spec)}`
+}

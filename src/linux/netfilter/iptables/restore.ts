@@ -1,0 +1,229 @@
+/**
+ * iptables-restore: text to tables.
+ *
+ * iptables: iptables/iptables-restore.c. A table changes at COMMIT, all of it or nothing. The tool stops at its first
+ * error; here every line is looked at and all errors are returned, in the words that the tool would have used, and a
+ * table with an error is left alone. Tables before the first bad one are taken, as the tool does.
+ */
+import type { Netns } from '../../netns.ts'
+import { TableDraft } from './edit.ts'
+import { parseIptCommand, splitRestoreLine, type RuleEnvironment } from './parse-rule.ts'
+import { TABLE_HOOKS } from './tables.ts'
+import { IptTextError } from './types.ts'
+
+/** Options of iptables-restore. */
+export interface RestoreOptions {
+  /** -n: keep what is there. */
+  readonly noflush?: boolean
+  /** -c: take the counters in the text. */
+  readonly counters?: boolean
+  /** -t: check everything, change nothing. */
+  readonly test?: boolean
+  /** -T: only this table. */
+  readonly table?: string
+  /** What to remember as the origin of the rules of a line (1-based). */
+  readonly origin?: (line: number) => unknown
+}
+
+/** One error of a restore text. */
+export interface RestoreError {
+  /** 1-based */
+  readonly line: number
+  /** As the tool prints it, without the trailing `Error occurred at line`. */
+  readonly message: string
+}
+
+/** What a restore did. */
+export interface RestoreResult {
+  readonly ok: boolean
+  readonly errors: RestoreError[]
+}
+
+const VERSION = 'v1.8.9 (legacy)'
+
+/** Loads a restore text into the namespace. */
+export function restoreText(ns: Netns, text: string, options: RestoreOptions): RestoreResult {
+  const run = new Restore(ns, options)
+  let line = 0
+  let from = 0
+  while (from < text.length) {
+    const nl = text.indexOf('\n', from)
+    const end = nl < 0 ? text.length : nl
+    run.line(++line, text.slice(from, end), nl >= 0)
+    from = end + 1
+  }
+  return run.end(line)
+}
+
+class Restore {
+  private readonly ns: Netns
+  private readonly options: RestoreOptions
+  private readonly errors: RestoreError[] = []
+  private draft: TableDraft | null = null
+  private skipping = false
+  private inTable = false
+  private readonly env: RuleEnvironment
+
+  constructor(ns: Netns, options: RestoreOptions) {
+    this.ns = ns
+    this.options = options
+    this.env = {
+      setDimensions: (name) => ns.nf.tables.ipsets.dimensions(name),
+      hasChain: (name) => this.draft?.chains.has(name) === true,
+    }
+  }
+
+  line(n: number, text: string, terminated: boolean): void {
+    if (text === '' && terminated) return
+    const first = text.charCodeAt(0)
+    if (first === 35) return
+    try {
+      if (text === 'COMMIT' && terminated && this.inTable) this.commit(n)
+      else if (first === 42 && !this.inTable) this.begin(text)
+      else if (first === 58 && this.inTable) this.chain(n, text)
+      else if (this.inTable) this.rule(n, text)
+      else throw new IptTextError('', true)
+    } catch (e) {
+      if (!(e instanceof IptTextError)) throw e
+      this.error(n, e)
+    }
+  }
+
+  private error(line: number, e: IptTextError): void {
+    const bareArgument = e.message.startsWith('Bad argument')
+    const message = e.bare
+      ? `iptables-restore: line ${line} failed`
+      : bareArgument
+        ? e.message
+        : `iptables-restore ${VERSION}: ${e.message}`
+    this.errors.push({ line, message: e.bare && e.message !== '' ? `${message}: ${e.message}` : message })
+  }
+
+  private begin(text: string): void {
+    const name = text.slice(1).trim().split(/\s/)[0] ?? ''
+    this.inTable = true
+    this.skipping = this.options.table !== undefined && this.options.table !== name
+    this.draft = null
+    if (this.skipping) return
+    if (TABLE_HOOKS[name] === undefined) {
+      this.draft = new TableDraft(name, new Map())
+      throw new IptTextError(`iptables-restore: unable to initialize table '${name}'\n`)
+    }
+    const draft = new TableDraft(name, this.ns.nf.tables.get(name)!.draft())
+    this.draft = draft
+    if (this.options.noflush === true) return
+    for (const chain of [...draft.chains.values()]) {
+      if (chain.hook < 0) draft.chains.delete(chain.name)
+      else draft.edit(chain.name)!.rules = []
+    }
+  }
+
+  private chain(n: number, text: string): void {
+    if (this.skipping) return
+    const draft = this.draft!
+    const [name, policy, counters] = text.slice(1).trim().split(/\s+/)
+    if (name === undefined || name === '') throw new IptTextError(`line ${n} chain name invalid\n`)
+    if (name.length > 28) throw new IptTextError(`Invalid chain name \`${name}' (28 chars max)`)
+    const chain = draft.chains.get(name)
+    if (chain === undefined) {
+      if (policy !== undefined && policy !== '-') {
+        throw new IptTextError(`Can't set policy \`${policy}' on \`${name}' line ${n}: Bad built-in chain name\n`)
+      }
+      draft.create(name)
+    } else if (chain.hook < 0) {
+      if (this.options.noflush !== true) throw new IptTextError(`error creating chain '${name}':File exists\n`)
+      draft.edit(name)!.rules = []
+    }
+    if (policy === undefined) throw new IptTextError(`line ${n} policy invalid\n`)
+    if (policy === '-') return
+    let p = 0
+    let b = 0
+    if (this.options.counters === true) {
+      const m = /^\[(\d+):(\d+)\]$/.exec(counters ?? '')
+      if (m === null) throw new IptTextError(`invalid policy counters for chain '${name}'\n`)
+      p = Number(m[1])
+      b = Number(m[2])
+    }
+    if (chain?.hook === undefined || chain.hook < 0 || (policy !== 'ACCEPT' && policy !== 'DROP')) {
+      const why = chain === undefined || chain.hook < 0 ? 'Bad built-in chain name' : 'Bad policy name'
+      throw new IptTextError(`Can't set policy \`${policy}' on \`${name}' line ${n}: ${why}\n`)
+    }
+    draft.policy(name, policy, p, b)
+  }
+
+  private rule(n: number, text: string): void {
+    if (this.skipping) return
+    const draft = this.draft!
+    let p = 0
+    let b = 0
+    if (text.startsWith('[')) {
+      const m = /^\[(\d+):(\d+)\][ \t]?/.exec(text)
+      if (m === null) throw new IptTextError('invalid counters\n')
+      p = Number(m[1])
+      b = Number(m[2])
+      text = text.slice(m[0].length)
+    }
+    const cmd = parseIptCommand(splitRestoreLine(text), draft.table, this.env)
+    if (cmd.otherFamily) return
+    if (cmd.table !== draft.table) {
+      throw new IptTextError(`The -t option (seen in line ${n}) cannot be used in iptables-restore.\n`)
+    }
+    if (this.options.counters === true && (p !== 0 || b !== 0)) {
+      cmd.pcnt = p
+      cmd.bcnt = b
+    }
+    draft.origin = this.options.origin?.(n) ?? null
+    switch (cmd.command) {
+      case 'N':
+        return draft.create(cmd.chain)
+      case 'X':
+        return draft.remove(cmd.chain)
+      case 'F':
+        return draft.flush(cmd.chain)
+      case 'E':
+        return draft.rename(cmd.chain, cmd.argument)
+      case 'P':
+        return draft.policy(cmd.chain, cmd.argument, cmd.pcnt, cmd.bcnt)
+      case 'Z':
+        return zeroDraft(draft, cmd.chain, cmd.ruleNumber)
+      case 'A':
+      case 'I':
+      case 'D':
+      case 'R':
+      case 'C':
+        return draft.rule(cmd)
+      default:
+        throw new IptTextError('no command specified')
+    }
+  }
+
+  private commit(n: number): void {
+    this.inTable = false
+    const draft = this.draft
+    this.draft = null
+    if (this.skipping || draft === null || this.errors.length > 0) return
+    const table = this.ns.nf.tables.get(draft.table)
+    if (table === null) return
+    const refused = this.ns.nf.tables.check(draft.table, draft.chains)
+    if (refused !== null) throw new IptTextError(refused, true)
+    if (this.options.test !== true) table.replace(draft.chains)
+  }
+
+  end(lines: number): RestoreResult {
+    if (this.inTable) {
+      this.errors.push({ line: lines + 1, message: `iptables-restore: COMMIT expected at line ${lines + 1}` })
+    }
+    return { ok: this.errors.length === 0, errors: this.errors }
+  }
+}
+
+function zeroDraft(draft: TableDraft, name: string, ruleNumber: number): void {
+  for (const n of name === '' ? [...draft.chains.keys()] : [name]) {
+    const chain = draft.edit(n)
+    if (chain === null) throw new IptTextError('No chain/target/match by that name.', true)
+    if (ruleNumber === 0) chain.pcnt = chain.bcnt = 0
+    chain.rules.forEach((rule, i) => {
+      if (ruleNumber === 0 || i === ruleNumber - 1) rule.pcnt = rule.bcnt = 0
+    })
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * The NAT hook functions.
+ *
+ * Linux: nf_nat_inet_fn, nf_nat_packet (net/netfilter/nf_nat_core.c), nf_nat_ipv4_fn, _pre_routing, _local_fn, _out,
+ * _local_in (nf_nat_proto.c). A connection's first packet asks the nat table once per kind of manipulation; every packet
+ * is then rewritten from the two tuples. Locally made packets whose destination changed are routed again.
+ * Not modelled: several users of the NAT hook (nftables nat chains beside iptables), XFRM, VRF devices.
+ */
+import { M_CT, M_CTINFO, M_DATA, M_DEV, META_SHIFT } from '../../../packet/layout.ts'
+import type { NetDevice } from '../../device/device.ts'
+import type { Netns } from '../../netns.ts'
+import { R_NAT_NO_TUPLE, R_NO_ROUTE, R_NONE } from '../../reasons.ts'
+import { ipRouteMeHarder } from '../../route/route.ts'
+import { RTN_UNSPEC } from '../../route/rtn.ts'
+import { T_NAT } from '../../trace.ts'
+import type { World } from '../../world.ts'
+import { nfConntrackGet } from '../conntrack/table.ts'
+import {
+  ctinfo2dir,
+  C_MASQ_INDEX,
+  C_STATUS,
+  C_WORDS,
+  IP_CT_DIR_ORIGINAL,
+  IP_CT_NEW,
+  IP_CT_RELATED,
+  IP_CT_RELATED_REPLY,
+  IPPROTO_ICMP,
+  IPS_NAT_MASK,
+  NF_ACCEPT,
+  NF_DROP,
+  NF_INET_LOCAL_IN,
+  NF_INET_LOCAL_OUT,
+  NF_INET_POST_ROUTING,
+  NF_INET_PRE_ROUTING,
+} from '../conntrack/layout.ts'
+import { killConntrack } from '../conntrack/lifetime.ts'
+import type { Conntrack } from '../conntrack/table.ts'
+import { hasPorts } from '../conntrack/tuple.ts'
+import { NFH_NAT_DST, NFH_NAT_SRC } from '../hooks.ts'
+import { iptDoTable } from '../iptables/eval.ts'
+import { natIcmpReplyTranslation, natManipPkt } from './manip.ts'
+import { NF_NAT_MANIP_SRC } from './range.ts'
+import { natAllocNullBinding, natInitialized } from './setup.ts'
+import { hook2manip, natStatusBit } from './status-bit.ts'
+
+export { nfNatSetupInfo } from './setup.ts'
+export * from './range.ts'
+
+/** nf_nat_register_fn: conntrack and the four NAT hooks of a namespace; calling it again has no effect. */
+export function nfNatRegister(ns: Netns): void {
+  nfConntrackGet(ns)
+  ns.nf.register(NF_INET_PRE_ROUTING, NFH_NAT_DST)
+  ns.nf.register(NF_INET_LOCAL_OUT, NFH_NAT_DST)
+  ns.nf.register(NF_INET_POST_ROUTING, NFH_NAT_SRC)
+  ns.nf.register(NF_INET_LOCAL_IN, NFH_NAT_SRC)
+}
+
+/** NFH_NAT_DST (PRE_ROUTING, LOCAL_OUT) and NFH_NAT_SRC (POST_ROUTING, LOCAL_IN). */
+export function nfNatInet(
+  w: World,
+  ns: Netns,
+  hook: number,
+  slot: number,
+  inDev: NetDevice | null,
+  outDev: NetDevice | null,
+): number {
+  const ct = ns.ct
+  const { meta, view } = w.arena
+  const m = slot << META_SHIFT
+  if (ct === null || meta[m + M_CT] === 0) return NF_ACCEPT
+  if (hook === NF_INET_PRE_ROUTING) {
+    const daddr = view.getInt32(meta[m + M_DATA]! + 16)
+    const ret = natIpv4Fn(w, ns, ct, hook, slot, inDev, outDev)
+    if (ret === NF_ACCEPT && view.getInt32(meta[m + M_DATA]! + 16) !== daddr) w.arena.dst[slot] = null
+    return ret
+  }
+  const ret = natIpv4Fn(w, ns, ct, hook, slot, inDev, outDev)
+  if (hook !== NF_INET_LOCAL_OUT || ret !== NF_ACCEPT) return ret
+  const id = meta[m + M_CT]!
+  if (id === 0) return ret
+  const dir = ctinfo2dir(meta[m + M_CTINFO]!)
+  if (ct.dst(id, dir) !== ct.src(id, 1 - dir) && ipRouteMeHarder(w, ns, slot, RTN_UNSPEC) < 0) {
+    if (w.dropReason === R_NONE) w.dropReason = R_NO_ROUTE
+    return NF_DROP
+  }
+  return ret
+}
+
+/** nf_nat_ipv4_fn: ICMP errors are translated by what they quote, all else by nf_nat_inet_fn. */
+function natIpv4Fn(
+  w: World,
+  ns: Netns,
+  ct: Conntrack,
+  hook: number,
+  slot: number,
+  inDev: NetDevice | null,
+  outDev: NetDevice | null,
+): number {
+  const { meta, view } = w.arena
+  const m = slot << META_SHIFT
+  const ctinfo = meta[m + M_CTINFO]!
+  if (
+    (ctinfo === IP_CT_RELATED || ctinfo === IP_CT_RELATED_REPLY) &&
+    view.getUint8(meta[m + M_DATA]! + 9) === IPPROTO_ICMP
+  ) {
+    const id = meta[m + M_CT]!
+    const dir = ctinfo2dir(ctinfo)
+    const manip = hook2manip(hook)
+    if (!natIcmpReplyTranslation(w, ct, slot, dir, manip)) return NF_DROP
+    if (w.tracer !== null && (ct.status(id) & natStatusBit(manip, dir)) !== 0) traceNat(w, ns, slot, manip, 0)
+    return NF_ACCEPT
+  }
+  return natInetFn(w, ns, ct, hook, slot, inDev, outDev, ctinfo)
+}
+
+/** nf_nat_inet_fn */
+function natInetFn(
+  w: World,
+  ns: Netns,
+  ct: Conntrack,
+  hook: number,
+  slot: number,
+  inDev: NetDevice | null,
+  outDev: NetDevice | null,
+  ctinfo: number,
+): number {
+  const m = slot << META_SHIFT
+  const meta = w.arena.meta
+  const id = meta[m + M_CT]!
+  const e = id * C_WORDS
+  const manip = hook2manip(hook)
+  const first = ctinfo === IP_CT_NEW || ctinfo === IP_CT_RELATED || ctinfo === IP_CT_RELATED_REPLY
+  if (first && !natInitialized(ct.hash.rows[e + C_STATUS]!, manip)) {
+    const table = ns.nf.tables.nat
+    if (table !== null) {
+      const ret = iptDoTable(w, ns, table, hook, slot, inDev, outDev)
+      if (ret !== NF_ACCEPT) return ret
+    }
+    if (!natInitialized(ct.hash.rows[e + C_STATUS]!, manip)) {
+      const ret = natAllocNullBinding(w, ns, id, slot, manip)
+      if (ret !== NF_ACCEPT) return ret
+    }
+  } else if (
+    hook === NF_INET_POST_ROUTING &&
+    outDev !== null &&
+    ct.hash.rows[e + C_MASQ_INDEX] !== 0 &&
+    ct.hash.rows[e + C_MASQ_INDEX] !== outDev.ifindex &&
+    ctinfo2dir(ctinfo) === IP_CT_DIR_ORIGINAL
+  ) {
+    // nf_nat_oif_changed: the masqueraded connection would leave by another device now
+    killConntrack(ct, id)
+    w.dropReason = R_NAT_NO_TUPLE
+    return NF_DROP
+  }
+  // nf_nat_packet
+  const status = ct.hash.rows[e + C_STATUS]!
+  if ((status & IPS_NAT_MASK) === 0) return NF_ACCEPT
+  const dir = ctinfo2dir(ctinfo)
+  if ((status & natStatusBit(manip, dir)) === 0) return NF_ACCEPT
+  if (!natManipPkt(w, ct, slot, id, manip, dir)) return NF_DROP
+  if (w.tracer !== null) {
+    const proto = ct.proto(id)
+    let port = 0
+    if (proto === IPPROTO_ICMP) port = ct.sport(id, 1 - dir)
+    else if (hasPorts(proto)) port = manip === NF_NAT_MANIP_SRC ? ct.dport(id, 1 - dir) : ct.sport(id, 1 - dir)
+    traceNat(w, ns, slot, manip, port)
+  }
+  return NF_ACCEPT
+}
+
+function traceNat(w: World, ns: Netns, slot: number, manip: number, port: number): void {
+  const m = slot << META_SHIFT
+  const { meta, view } = w.arena
+  const ip = view.getInt32(meta[m + M_DATA]! + (manip === NF_NAT_MANIP_SRC ? 12 : 16))
+  w.tracer!.step(T_NAT, slot, ns, w.devices[meta[m + M_DEV]!] ?? null, manip, ip, port, null)
+}

@@ -1,0 +1,229 @@
+/**
+ * From trace points to hops: what each step of the log says to a reader.
+ *
+ * One function per kind of point; each gives the place in the kernel (`point`), one line (`action`) and what the point
+ * knows (`detail`). References in the log are the kernel's long-lived objects: rules, routes, neighbours, fdb entries.
+ */
+import { formatIpv4, formatMac } from '../addr/index.ts'
+import type { Cluster } from '../cluster/build.ts'
+import type { TraceStep } from '../engine/trace-log.ts'
+import type { FdbEntry } from '../linux/bridge/fdb.ts'
+import type { NetDevice } from '../linux/device/device.ts'
+import { errnoName } from '../linux/errno.ts'
+import { IptRule } from '../linux/netfilter/iptables/types.ts'
+import type { Neighbour } from '../linux/neighbour/neighbour.ts'
+import { reasonOf } from '../linux/reasons.ts'
+import { FibRoute } from '../linux/route/fib-route.ts'
+import { RTN_NAMES } from '../linux/route/rtn.ts'
+import * as T from '../linux/trace.ts'
+import { describeOrigin } from './origin.ts'
+
+/** What a step says. */
+export interface HopText {
+  readonly point: string
+  readonly action: string
+  readonly detail: { readonly [key: string]: unknown }
+}
+
+const HOOKS = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']
+const CTINFO: { readonly [n: number]: string } = {
+  0: 'ESTABLISHED',
+  1: 'RELATED',
+  2: 'NEW',
+  3: 'ESTABLISHED (reply)',
+  4: 'RELATED (reply)',
+  7: 'UNTRACKED',
+}
+const NUD: { readonly [n: number]: string } = {
+  0: 'NONE',
+  1: 'INCOMPLETE',
+  2: 'REACHABLE',
+  4: 'STALE',
+  8: 'DELAY',
+  16: 'PROBE',
+  32: 'FAILED',
+  64: 'NOARP',
+  128: 'PERMANENT',
+}
+const TABLES: { readonly [n: number]: string } = { 253: 'default', 254: 'main', 255: 'local' }
+const TCP_STATES = [
+  ...['', 'ESTABLISHED', 'SYN_SENT', 'SYN_RECV', 'FIN_WAIT1', 'FIN_WAIT2', 'TIME_WAIT', 'CLOSE', 'CLOSE_WAIT'],
+  ...['LAST_ACK', 'LISTEN', 'CLOSING', 'NEW_SYN_RECV'],
+]
+
+/** `10.244.1.5 (pod/shop/web-0)`: an address with its name. */
+export function named(cluster: Cluster, ip: number): string {
+  const name = cluster.names.get(ip)
+  return name === undefined ? formatIpv4(ip) : `${formatIpv4(ip)} (${name})`
+}
+
+/** The route as `ip route` prints it, as far as a reader needs it. */
+export function routeText(r: FibRoute): string {
+  const dst = r.prefixLength === 0 ? 'default' : `${formatIpv4(r.dst)}/${r.prefixLength}`
+  const type = r.type === 1 ? '' : `${RTN_NAMES[r.type] ?? r.type} `
+  return `${type}${dst}`
+}
+
+function mac(hi: number, lo: number): string {
+  return formatMac({ hi, lo })
+}
+
+function routeHop(step: TraceStep, cluster: Cluster, how: string): HopText {
+  const route = step.ref instanceof FibRoute ? step.ref : null
+  const dev = step.device < 0 ? null : cluster.world.devices[step.device]
+  const type = RTN_NAMES[step.a] ?? String(step.a)
+  const via = step.b === 0 ? 'on link' : `via ${named(cluster, step.b)}`
+  const table = TABLES[step.c] ?? String(step.c)
+  const text = route === null ? type : routeText(route)
+  const local = type === 'local'
+  return {
+    point: 'route',
+    action: local ? `route: ${text}: for this host` : `route: ${text} ${via}${dev == null ? '' : ` dev ${dev.name}`} (table ${table})`,
+    detail: { how, type, route: text, via: step.b === 0 ? null : formatIpv4(step.b), table, dev: dev?.name ?? null },
+  }
+}
+
+function ruleHop(step: TraceStep, cluster: Cluster, matched: boolean): HopText {
+  const rule = step.ref
+  if (!(rule instanceof IptRule)) {
+    return { point: 'rule', action: `rule ${step.b}`, detail: { hook: HOOKS[step.a] ?? step.a } }
+  }
+  const where = `${rule.table} ${rule.chain} rule ${rule.index}`
+  const text = rule.text
+  const target = / -[jg] (.+)$/.exec(text)?.[1] ?? '(no target)'
+  const origin = describeOrigin(rule.origin, cluster)
+  return {
+    point: 'rule',
+    action: matched ? `${where}: ${target}` : `${where} does not match`,
+    detail: {
+      hook: HOOKS[step.a] ?? step.a,
+      table: rule.table,
+      chain: rule.chain,
+      rule: rule.index,
+      text,
+      target,
+      matched,
+      ...(origin === null ? {} : { origin }),
+    },
+  }
+}
+
+/** What the step says to a reader, null for steps that are of no interest in a walk. */
+export function describeStep(step: TraceStep, cluster: Cluster): HopText | null {
+  const dev = step.device < 0 ? null : (cluster.world.devices[step.device] ?? null)
+  switch (step.point) {
+    case T.T_TX:
+      return { point: 'tx', action: `${dev?.name ?? '?'} transmits ${step.a} bytes`, detail: { bytes: step.a } }
+    case T.T_RX:
+      return { point: 'rx', action: `${dev?.name ?? '?'} receives ${step.a} bytes`, detail: { bytes: step.a } }
+    case T.T_BR_INPUT: {
+      const br = step.ref as NetDevice
+      return { point: 'bridge', action: `port ${dev?.name ?? '?'} of ${br.name}`, detail: { bridge: br.name } }
+    }
+    case T.T_BR_LEARN: {
+      const e = step.ref as FdbEntry
+      const m = mac(e.macHi, e.macLo)
+      return { point: 'learn', action: `fdb learns ${m} behind ${dev?.name ?? '?'}`, detail: { mac: m, moved: step.a === 2 } }
+    }
+    case T.T_BR_FORWARD: {
+      const e = step.ref as FdbEntry | null
+      const m = e === null ? null : mac(e.macHi, e.macLo)
+      return { point: 'bridge', action: `fdb: ${m ?? '?'} is behind ${dev?.name ?? '?'}`, detail: { mac: m, port: dev?.name ?? null } }
+    }
+    case T.T_BR_FLOOD:
+      return { point: 'flood', action: `${dev?.name ?? '?'} floods to its ${step.a} ports`, detail: { ports: step.a } }
+    case T.T_BR_LOCAL:
+      return { point: 'local-in', action: `${dev?.name ?? '?'} hands the frame to the host`, detail: {} }
+    case T.T_BR_NETFILTER:
+      return { point: 'bridge', action: `br_netfilter runs ${HOOKS[step.a] ?? step.a}`, detail: { hook: HOOKS[step.a] ?? step.a } }
+    case T.T_FIB_INPUT:
+      return routeHop(step, cluster, 'input')
+    case T.T_FIB_OUTPUT:
+      return routeHop(step, cluster, 'output')
+    case T.T_IP_FORWARD:
+      return { point: 'forward', action: `forwards, TTL now ${step.a}`, detail: { ttl: step.a } }
+    case T.T_IP_LOCAL:
+      return { point: 'deliver', action: 'delivers to this host', detail: { protocol: step.a } }
+    case T.T_IP_OUTPUT:
+      return null
+    case T.T_IP_FRAGMENT:
+      return { point: 'fragment', action: `fragments into ${step.a} for MTU ${step.b}`, detail: { pieces: step.a, mtu: step.b } }
+    case T.T_IP_REASM:
+      return { point: 'reassemble', action: `reassembled ${step.a} bytes`, detail: { bytes: step.a, largestFragment: step.b } }
+    case T.T_NEIGH: {
+      const n = step.ref as Neighbour
+      const m = mac(n.macHi, n.macLo)
+      const state = NUD[step.b] ?? String(step.b)
+      const known = (step.b & 0xde) !== 0
+      return {
+        point: 'neigh',
+        action: known ? `neighbour ${formatIpv4(step.a)} is ${m} (${state})` : `neighbour ${formatIpv4(step.a)} is not known: ${state}`,
+        detail: { ip: formatIpv4(step.a), mac: known ? m : null, state },
+      }
+    }
+    case T.T_NEIGH_QUEUE:
+      return { point: 'arp', action: `waits for the ARP answer of ${formatIpv4(step.a)}`, detail: { ip: formatIpv4(step.a) } }
+    case T.T_ARP:
+      return {
+        point: 'arp',
+        action: step.a === 1 ? `asked who has ${formatIpv4(step.c)}` : `told that ${formatIpv4(step.b)} is here`,
+        detail: { op: step.a === 1 ? 'request' : 'reply', sender: formatIpv4(step.b), target: formatIpv4(step.c) },
+      }
+    case T.T_NF_RULE:
+      return ruleHop(step, cluster, true)
+    case T.T_NF_MISS:
+      return ruleHop(step, cluster, false)
+    case T.T_NF_POLICY: {
+      const chain = step.ref as { table?: string; name?: string }
+      const verdict = step.c === 1 ? 'ACCEPT' : 'DROP'
+      return {
+        point: 'policy',
+        action: `${chain.table ?? '?'} ${chain.name ?? HOOKS[step.a] ?? '?'} policy: ${verdict}`,
+        detail: { hook: HOOKS[step.a] ?? step.a, table: chain.table ?? null, chain: chain.name ?? null, verdict },
+      }
+    }
+    case T.T_CT: {
+      const state = CTINFO[step.b] ?? String(step.b)
+      return { point: 'conntrack', action: `conntrack: ${state}`, detail: { id: step.a, state } }
+    }
+    case T.T_CT_INVALID:
+      return { point: 'conntrack', action: 'conntrack: INVALID', detail: { state: 'INVALID', info: step.a } }
+    case T.T_CT_CONFIRM:
+      return { point: 'conntrack', action: 'conntrack: entry confirmed', detail: { id: step.a } }
+    case T.T_NAT_SETUP:
+      return null
+    case T.T_NAT: {
+      const kind = step.a === 0 ? 'source' : 'destination'
+      return {
+        point: 'nat',
+        action: `NAT: ${kind} becomes ${named(cluster, step.b)}:${step.c}`,
+        detail: { manip: kind, ip: formatIpv4(step.b), port: step.c },
+      }
+    }
+    case T.T_ICMP_SEND:
+      return { point: 'icmp', action: `answers with ICMP type ${step.a} code ${step.b}`, detail: { type: step.a, code: step.b, info: step.c } }
+    case T.T_SOCK:
+      return { point: 'socket', action: `socket on port ${step.c} takes it`, detail: { socket: step.a, protocol: step.b, port: step.c } }
+    case T.T_RPFILTER:
+      return step.a === 1 ? null : { point: 'rpfilter', action: 'reverse path filter refuses the source', detail: {} }
+    case T.T_IPSET:
+      return { point: 'ipset', action: step.a === 1 ? 'ipset matches' : 'ipset does not match', detail: { matched: step.a === 1 } }
+    case T.T_END:
+      return endHop(step)
+    default:
+      return null
+  }
+}
+
+function endHop(step: TraceStep): HopText | null {
+  const r = reasonOf(step.a)
+  if (r.verdict === 'DELIVERED') return null
+  const what = typeof step.ref === 'string' ? ` (${step.ref})` : ''
+  const errno = step.b < 0 && step.b > -200 ? { errno: errnoName(step.b) } : {}
+  return { point: 'end', action: `${r.text}${what}`, detail: { reason: r.symbol, verdict: r.verdict, ...errno, ...(what === '' ? {} : { what: step.ref }) } }
+}
+
+/** TCP state by number, for T_TCP_STATE. */
+export function tcpStateName(n: number): string {
+  return TCP_STATES[n] ?? String(n)
+}

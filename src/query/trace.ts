@@ -1,0 +1,268 @@
+/**
+ * The trace query: sends a real packet through the built cluster and tells its whole way and that of the reply.
+ *
+ * The client opens a socket in its namespace as a process would; what happens is up to the simulated kernel. Without
+ * `flow` the walk of the first packet and of its reply is told; with it the whole conversation is played.
+ */
+import { formatIpv4 } from '../addr/index.ts'
+import { buildCluster, type Cluster } from '../cluster/build.ts'
+import { Diagnostics, type Diagnostic } from '../diagnostics/diagnostic.ts'
+import { TraceLog } from '../engine/trace-log.ts'
+import type { ClusterModel } from '../kubernetes/types.ts'
+import { describeFrame } from '../wire/describe.ts'
+import { parseFiveTuple, type FiveTuple } from './five-tuple.ts'
+import { nearestMiss } from './nearest-miss.ts'
+import { fateOf, PacketIndex, type Fate, type LoggedPacket } from './packets.ts'
+import { resolveEnds, type ResolvedEnds } from './resolve.ts'
+import { startTraffic, type Traffic } from './traffic.ts'
+import {
+  API_VERSION,
+  type DecidedBy,
+  type Delivered,
+  type Trace,
+  type TraceFrame,
+  type TraceHop,
+  type TracePacket,
+} from './trace-types.ts'
+import { walkOf } from './walk.ts'
+
+/** What is asked. */
+export interface TraceQuestion {
+  readonly src: string
+  readonly dst: string
+  /** Namespace of names without one. */
+  readonly namespace: string
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP' | 'ICMP'
+  readonly sport?: number
+  /** Payload bytes of a UDP or ICMP packet, request bytes of a TCP flow. */
+  readonly size?: number
+  readonly flow: boolean
+  readonly seed: number
+  /** Also rules that were looked at and did not match. */
+  readonly verbose: boolean
+}
+
+/** The answer, or what is wrong with the question. */
+export interface TraceAnswer {
+  readonly trace: Trace | null
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+/** Asks one question of one cluster. */
+export function traceQuery(model: ClusterModel, question: TraceQuestion): TraceAnswer {
+  const cluster = buildCluster(model, { seed: question.seed })
+  if (cluster.diagnostics.some((d) => d.severity === 'error')) return { trace: null, diagnostics: cluster.diagnostics }
+  return traceInCluster(cluster, question)
+}
+
+/** Asks one question of a cluster that runs already. */
+export function traceInCluster(cluster: Cluster, question: TraceQuestion): TraceAnswer {
+  const diagnostics = new Diagnostics()
+  const ends = resolveEnds(cluster, question, diagnostics)
+  if (ends === null) return { trace: null, diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()] }
+  const log = new TraceLog(cluster.world, { frames: true, misses: question.verbose })
+  const startNs = cluster.world.nowNs
+  cluster.world.tracer = log
+  const traffic = startTraffic(cluster, ends, question)
+  traffic.run(log)
+  cluster.world.tracer = null
+  const trace = report(cluster, question, ends, log, traffic, startNs)
+  return { trace, diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()] }
+}
+
+function report(
+  cluster: Cluster,
+  question: TraceQuestion,
+  ends: ResolvedEnds,
+  log: TraceLog,
+  traffic: Traffic,
+  startNs: number,
+): Trace {
+  const index = new PacketIndex(log)
+  const roots = index.roots()
+  const tuples = new Map(roots.map((p) => [p.id, firstTuple(log, p)]))
+  const forward = roots.find((p) => {
+    const t = tuples.get(p.id)
+    return t != null && t.dst === ends.dstIp && p.steps[0]!.netns === ends.srcNs.id
+  })
+  const story = forward === undefined ? null : index.storyteller(forward)
+  const fate: Fate =
+    story !== null
+      ? fateOf(story)
+      : { verdict: 'UNREACHABLE', code: 'SEND_FAILED', text: `The sender's own stack refused: ${traffic.sendError()}.`, hint: 'ip route get on the sender shows the same.', step: null }
+  const steps = story === null ? [...log.steps()].filter((s) => s.netns === ends.srcNs.id) : index.story(story)
+  const replyRoot = story === null ? undefined : findReply(index, roots, tuples, forward!, story)
+  const replyStory = replyRoot === undefined ? null : index.storyteller(replyRoot)
+  const replyFate = replyStory === null ? null : fateOf(replyStory)
+  const walk = walkOf(steps, cluster, log, question.verbose, story === null ? null : routeStepsBefore(log, story))
+  const reply = replyStory === null ? [] : walkOf(index.story(replyStory), cluster, log, question.verbose, null)
+  const interfaces = interfacesOf(cluster, log)
+  const delivered = story === null || fate.verdict !== 'DELIVERED' ? null : deliveredOf(cluster, log, story)
+  const protocol = question.protocol
+  return {
+    apiVersion: API_VERSION,
+    kind: 'Trace',
+    question: {
+      src: ends.src,
+      dst: ends.dst,
+      protocol,
+      sport: traffic.sport,
+      dport: ends.dport,
+      size: traffic.size,
+      flow: question.flow,
+      cni: cluster.model.config.cni.name,
+      proxyMode: cluster.model.config.proxy.mode,
+      seed: question.seed,
+    },
+    verdict: fate.verdict,
+    reason: { code: fate.code, text: fate.text, hint: fate.hint },
+    nearestMiss: fate.verdict === 'DELIVERED' ? null : nearestMiss(cluster, { ip: ends.dstIp, port: ends.dport, protocol }),
+    decidedBy: decidedBy(walk, fate),
+    delivered,
+    walk,
+    reply,
+    replyVerdict: replyFate === null ? null : { verdict: replyFate.verdict, code: replyFate.code, text: replyFate.text },
+    flow: question.flow ? traffic.flowResult() : null,
+    packets: packetList(cluster, log, index, roots),
+    frames: framesOf(cluster, log, index, roots, startNs),
+    interfaces,
+    names: namesOf(cluster, log),
+    notes: ends.notes,
+  }
+}
+
+/** The tuple of the packet's first frame, null when it is not IPv4. */
+function firstTuple(log: TraceLog, p: LoggedPacket): FiveTuple | null {
+  const s = p.steps.find((x) => x.frame >= 0)
+  return s === undefined ? null : parseFiveTuple(log.frames[s.frame]!.bytes)
+}
+
+function lastTuple(log: TraceLog, p: LoggedPacket): FiveTuple | null {
+  const s = p.steps.findLast((x) => x.frame >= 0)
+  return s === undefined ? null : parseFiveTuple(log.frames[s.frame]!.bytes)
+}
+
+/** The first packet that the place where the forward packet ended sent after that. */
+function findReply(
+  index: PacketIndex,
+  roots: readonly LoggedPacket[],
+  tuples: ReadonlyMap<number, FiveTuple | null>,
+  forward: LoggedPacket,
+  story: LoggedPacket,
+): LoggedPacket | undefined {
+  const end = story.steps.at(-1)!
+  const family = new Set(index.family(forward).map((p) => p.id))
+  const arrival = story.steps.find((s) => s.netns === end.netns)?.index ?? end.index
+  return roots.find((p) => {
+    const s = p.steps[0]!
+    return !family.has(p.id) && tuples.get(p.id) != null && s.netns === end.netns && s.index > arrival
+  })
+}
+
+/** The route lookups of the sender's socket, which have no packet yet. */
+function routeStepsBefore(log: TraceLog, p: LoggedPacket): ReturnType<TraceLog['at']>[] {
+  const out = []
+  const first = p.steps[0]!
+  for (let i = first.index - 1; i >= 0; i--) {
+    const s = log.at(i)
+    if (s.packet !== 0 || s.netns !== first.netns) break
+    out.unshift(s)
+  }
+  return out
+}
+
+function decidedBy(walk: readonly TraceHop[], fate: Fate): DecidedBy | null {
+  const rules = walk.filter((h) => h.point === 'rule' && h.detail.origin !== undefined && h.detail.matched === true)
+  const pick = fate.verdict === 'DELIVERED' ? rules.find((h) => (h.detail.origin as DecidedBy).kind === 'Service') : rules.at(-1)
+  return (pick?.detail.origin as DecidedBy | undefined) ?? null
+}
+
+function deliveredOf(cluster: Cluster, log: TraceLog, story: LoggedPacket): Delivered | null {
+  const t = lastTuple(log, story)
+  const end = story.steps.at(-1)!
+  if (t === null) return null
+  const place = cluster.places.get(end.netns)
+  return {
+    pod: place?.pod === undefined ? null : `${place.pod.namespace}/${place.pod.name}`,
+    node: place?.node ?? null,
+    src: formatIpv4(t.src),
+    sport: t.sport,
+    dst: formatIpv4(t.dst),
+    dport: t.dport,
+  }
+}
+
+function place(cluster: Cluster, netns: number): { node: string | null; netns: string } {
+  const p = cluster.places.get(netns)
+  return { node: p?.node ?? null, netns: p?.netns ?? cluster.world.namespaces[netns]!.name }
+}
+
+function packetList(cluster: Cluster, log: TraceLog, index: PacketIndex, roots: readonly LoggedPacket[]): TracePacket[] {
+  const out: TracePacket[] = []
+  for (const p of roots) {
+    const first = p.steps.find((s) => s.frame >= 0)
+    if (first === undefined) continue
+    const story = index.storyteller(p)
+    const fate = fateOf(story)
+    const end = story.steps.at(-1)!
+    out.push({
+      n: out.length + 1,
+      from: place(cluster, first.netns).netns,
+      summary: describeFrame(log.frames[first.frame]!.bytes, 'ether'),
+      verdict: fate.verdict,
+      reason: fate.code,
+      to: place(cluster, end.netns).netns,
+    })
+  }
+  return out
+}
+
+function framesOf(
+  cluster: Cluster,
+  log: TraceLog,
+  index: PacketIndex,
+  roots: readonly LoggedPacket[],
+  startNs: number,
+): TraceFrame[] {
+  const numbers = new Map<number, number>()
+  let n = 0
+  for (const p of roots) {
+    if (!p.steps.some((s) => s.frame >= 0)) continue
+    n++
+    for (const member of index.family(p)) numbers.set(member.id, n)
+  }
+  return log.frames.map((f) => ({
+    ...place(cluster, f.netns),
+    device: cluster.world.devices[f.device]!.name,
+    direction: f.direction,
+    atNs: f.atNs - startNs,
+    hex: Buffer.from(f.bytes).toString('hex'),
+    packet: numbers.get(f.packet) ?? 0,
+  }))
+}
+
+function interfacesOf(cluster: Cluster, log: TraceLog): Trace['interfaces'] {
+  const seen = new Set<number>()
+  const out: Trace['interfaces'][number][] = []
+  for (const f of log.frames) {
+    if (seen.has(f.device)) continue
+    seen.add(f.device)
+    const dev = cluster.world.devices[f.device]!
+    out.push({ ...place(cluster, f.netns), device: dev.name, linkType: dev.ether ? 'ether' : 'ip' })
+  }
+  return out
+}
+
+function namesOf(cluster: Cluster, log: TraceLog): Trace['names'] {
+  const ips = new Set<number>()
+  for (const f of log.frames) {
+    const t = parseFiveTuple(f.bytes)
+    if (t !== null) ips.add(t.src).add(t.dst)
+  }
+  const out: { [ip: string]: string } = {}
+  for (const ip of [...ips].sort((a, b) => (a >>> 0) - (b >>> 0))) {
+    const name = cluster.names.get(ip)
+    if (name !== undefined) out[formatIpv4(ip)] = name
+  }
+  return out
+}

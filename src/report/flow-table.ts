@@ -1,0 +1,45 @@
+/**
+ * The packets of a conversation as a table (`--flow`): who sent what, and where each packet ended.
+ */
+import type { Trace, TracePacket } from '../query/trace-types.ts'
+import { cut, cutMiddle, markOf, type Paint, roleOf } from './paint.ts'
+
+const MIN_SUMMARY_COLUMNS = 24
+
+/** Lines of the table, with a heading and the outcome of the connection. */
+export function flowTable(trace: Trace, columns: number, paint: Paint): string[] {
+  const lines = [paint('strong', 'packets'), '']
+  const names = trace.packets.map((p) => [shortPlace(p.from), p.to === null ? '-' : shortPlace(p.to)] as const)
+  const numberColumns = Math.max(1, String(trace.packets.length).length)
+  // Two names, their gaps and the mark leave this much; a summary needs some room of its own.
+  const room = Math.max(8, Math.floor((columns - MIN_SUMMARY_COLUMNS - numberColumns - 12) / 2))
+  const fromColumns = Math.min(room, Math.max(4, ...names.map(([from]) => from.length)))
+  const toColumns = Math.min(room, Math.max(2, ...names.map(([, to]) => to.length)))
+  const lead = 2 + numberColumns + 2 + fromColumns + 4 + toColumns + 2
+  for (const [i, packet] of trace.packets.entries()) {
+    const [from, to] = names[i]!
+    const n = String(packet.n).padStart(numberColumns)
+    const mark = paint(roleOf(packet.verdict), markOf(packet.verdict))
+    const head = `  ${paint('dim', n)}  ${cutMiddle(from, fromColumns).padEnd(fromColumns)} -> `
+    lines.push(`${head}${cutMiddle(to, toColumns).padEnd(toColumns)}  ${mark} ${cut(fate(packet), columns - lead - 2)}`)
+  }
+  lines.push('')
+  const { flow } = trace
+  if (flow === null) lines.push(`${paint('bad', '✗')} no connection`)
+  else {
+    const mark = flow.established ? paint('good', '✓') : paint('bad', '✗')
+    const state = flow.established ? 'connection established' : 'connection not established'
+    const data = `${flow.requestBytes} bytes sent, ${flow.responseBytes} bytes received`
+    lines.push(`${mark} ${state}, ${data}, ${flow.closed ? 'closed' : 'not closed'}`)
+  }
+  return lines
+}
+
+/** `pod:shop/web-0` is known as `web-0`, `node:n1` as `n1`: the heading has said the rest. */
+function shortPlace(netns: string): string {
+  return netns.slice(netns.lastIndexOf(netns.startsWith('pod:') ? '/' : ':') + 1)
+}
+
+function fate(packet: TracePacket): string {
+  return packet.verdict === 'DELIVERED' ? packet.summary : `${packet.verdict} ${packet.summary}`
+}

@@ -1,0 +1,82 @@
+/**
+ * The addresses and ports of a frame, as a reader follows them along a walk.
+ *
+ * The outermost IPv4 header counts: inside a tunnel the outer addresses are the ones the network sees. The packet that
+ * an ICMP error quotes is named after the error itself.
+ */
+import { dissectFrame } from '../wire/dissect.ts'
+import type { Layer } from '../wire/layers.ts'
+import type { Trace, TraceFrame } from '../query/trace-types.ts'
+
+/** Who speaks to whom. Ports are 0 where the protocol has none. */
+export interface Flow {
+  readonly src: string
+  readonly sport: number
+  readonly dst: string
+  readonly dport: number
+}
+
+/** A frame in one line. */
+export interface FrameText {
+  /** Null for what is not IP. */
+  readonly flow: Flow | null
+  /** `SYN`, `ACK, 77 bytes`, `who has 10.244.1.1`, `echo request` ... */
+  readonly what: string
+}
+
+/** `10.244.1.2:40000 > 10.96.0.10:80`, without ports where there are none. */
+export function flowText(flow: Flow): string {
+  return `${endText(flow.src, flow.sport)} > ${endText(flow.dst, flow.dport)}`
+}
+
+/** `10.244.1.2:40000` or `10.244.1.2`. */
+export function endText(ip: string, port: number): string {
+  return port === 0 ? ip : `${ip}:${port}`
+}
+
+/** Addresses and meaning of a frame. */
+export function readFrame(trace: Trace, frame: TraceFrame): FrameText {
+  const iface = trace.interfaces.find(
+    (i) => i.node === frame.node && i.netns === frame.netns && i.device === frame.device,
+  )
+  const layers = dissectFrame(Buffer.from(frame.hex, 'hex'), iface?.linkType ?? 'ether')
+  return readLayers(layers)
+}
+
+function readLayers(layers: readonly Layer[]): FrameText {
+  const at = layers.findIndex((l) => l.layer === 'ipv4' || l.layer === 'ipv6')
+  const ip = layers[at]
+  if (ip === undefined || (ip.layer !== 'ipv4' && ip.layer !== 'ipv6')) {
+    const arp = layers.find((l) => l.layer === 'arp')
+    if (arp === undefined) return { flow: null, what: 'not IP' }
+    return { flow: null, what: arp.op === 1 ? `ARP who has ${arp.tpa}` : `ARP ${arp.spa} is at ${arp.sha}` }
+  }
+  const above = layers[at + 1]
+  const { src, dst } = ip
+  switch (above?.layer) {
+    case 'tcp': {
+      const data = above.payloadBytes > 0 ? `, ${above.payloadBytes} bytes` : ''
+      return { flow: { src, sport: above.sport, dst, dport: above.dport }, what: tcpFlags(above.flags) + data }
+    }
+    case 'udp':
+      return { flow: { src, sport: above.sport, dst, dport: above.dport }, what: `UDP ${above.length - 8} bytes` }
+    case 'sctp':
+      return { flow: { src, sport: above.sport, dst, dport: above.dport }, what: `SCTP ${above.chunks?.join(' ') ?? ''}` }
+    case 'icmp':
+    case 'icmpv6':
+      return { flow: { src, sport: 0, dst, dport: 0 }, what: above.name }
+    default: {
+      const isFragment = ip.layer === 'ipv4' && ip.fragmentOffsetBytes > 0
+      return { flow: { src, sport: 0, dst, dport: 0 }, what: isFragment ? 'fragment' : `protocol ${ip.protocol}` }
+    }
+  }
+}
+
+const FLAG_NAMES: { readonly [letter: string]: string } = { S: 'SYN', A: 'ACK', F: 'FIN', R: 'RST', P: 'PSH', U: 'URG' }
+
+function tcpFlags(letters: string): string {
+  const names = [...letters].map((l) => FLAG_NAMES[l] ?? l)
+  // "PSH, ACK" says nothing more to a reader than that there is data.
+  const shown = names.filter((n) => n !== 'PSH')
+  return shown.length === 0 ? 'no flags' : shown.join('+')
+}

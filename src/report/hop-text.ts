@@ -1,0 +1,62 @@
+/**
+ * One hop of a walk as one line.
+ *
+ * Frames are read again from their bytes, so what is printed is what a capture on that device shows; a translation is
+ * printed with the address it replaced (`10.96.0.10:80 => 10.244.2.5:8080`). Everything else is the hop's own words,
+ * without what the column before has said already.
+ */
+import type { Trace, TraceHop } from '../query/trace-types.ts'
+import { endText, type Flow, flowText, readFrame } from './flow.ts'
+import type { Paint } from './paint.ts'
+import { cut } from './paint.ts'
+
+/** Walks along the hops and remembers the addresses of the packet so far. */
+export class HopWriter {
+  private readonly trace: Trace
+  private readonly paint: Paint
+  private flow: Flow | null
+
+  constructor(trace: Trace, start: Flow | null, paint: Paint) {
+    this.trace = trace
+    this.flow = start
+    this.paint = paint
+  }
+
+  /** The words of a hop in at most `columns`. */
+  line(hop: TraceHop, columns: number): string {
+    const frame = hop.frame === null ? undefined : this.trace.frames[hop.frame]
+    if (frame !== undefined && (hop.point === 'tx' || hop.point === 'rx')) {
+      const { flow, what } = readFrame(this.trace, frame)
+      if (flow === null) return cut(what, columns)
+      this.flow = flow
+      return cut(`${flowText(flow)}  ${what}`, columns)
+    }
+    if (hop.point === 'nat') return this.natLine(hop, columns)
+    const text = cut(hopWords(hop), columns)
+    return hop.point === 'end' ? this.paint('bad', text) : text
+  }
+
+  private natLine(hop: TraceHop, columns: number): string {
+    const { manip, ip, port } = hop.detail
+    if (this.flow === null || typeof ip !== 'string' || typeof port !== 'number') return cut(hopWords(hop), columns)
+    const isSource = manip === 'source'
+    const before = isSource ? endText(this.flow.src, this.flow.sport) : endText(this.flow.dst, this.flow.dport)
+    this.flow = isSource ? { ...this.flow, src: ip, sport: port } : { ...this.flow, dst: ip, dport: port }
+    return this.paint('address', cut(`${isSource ? 'src' : 'dst'} ${before} => ${endText(ip, port)}`, columns))
+  }
+}
+
+/** The hop's words, without what the column of the point says already. */
+export function hopWords(hop: TraceHop): string {
+  const { table, chain, rule, target, matched } = hop.detail
+  if (hop.point === 'rule' && typeof chain === 'string') {
+    const place = `${String(table)} ${chain} ${String(rule)}`
+    return matched === false ? `${place} does not match` : `${place} → ${String(target ?? '')}`
+  }
+  const text = hop.action
+  for (const prefix of REDUNDANT) if (text.startsWith(prefix)) return text.slice(prefix.length)
+  return text
+}
+
+/** Starts of actions that only repeat the point's name. */
+const REDUNDANT = ['route: ', 'conntrack: ', 'neighbour ', 'NAT: ', 'fdb: ', 'fdb ']
