@@ -10,7 +10,7 @@ import type { RuleOrigins } from '../proxy/types.ts'
 
 /** Sets IptRule.origin for every rule that the program knows. */
 export function attachOrigins(ns: Netns, origins: RuleOrigins): void {
-  for (const table of ns.nf.tables.list()) {
+  for (const table of ns.nf.tables.list) {
     for (const chain of table.chains.values()) {
       const known = origins.get(originKey('IPv4', table.name as 'nat', chain.name))
       if (known === undefined) continue

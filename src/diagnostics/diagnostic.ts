@@ -95,9 +95,12 @@ export class Diagnostics {
     this.add('info', code, at, message, detail)
   }
 
-  /** Takes over the findings of another step. */
+  /** Takes over the findings of another step, which was collected with the same bounds. */
   addAll(diagnostics: Iterable<Diagnostic>): void {
-    for (const d of diagnostics) this.add(d.severity, d.code, d, d.message, { path: d.path, hint: d.hint })
+    for (const d of diagnostics) {
+      if (d.severity === 'error') this.errors++
+      this.list.push(d)
+    }
   }
 
   /** True when at least one finding is an error. */

@@ -54,29 +54,34 @@ class Reader {
   readonly inferred: Inferred = { facts: [] }
   private readonly diagnostics: Diagnostics
   private cniSource: SourcePosition | null = null
+  private readonly otherCnis = new Set<string>()
 
   constructor(diagnostics: Diagnostics) {
     this.diagnostics = diagnostics
   }
 
-  cni(name: string, detail: string, options: Json, loaded: LoadedObject, path: FieldPath): void {
+  /** Takes a CNI; false when another one was found before, whose settings then count. */
+  cni(name: string, detail: string, options: Json, loaded: LoadedObject, path: FieldPath): boolean {
     const current = this.inferred.cni
     const at = loaded.positionOf(path)
     if (current === undefined) {
       this.inferred.cni = { name, options }
       this.cniSource = at
       this.fact('cni', `cni ${name}${detail === '' ? '' : ` (${detail})`}`, at)
-      return
+      return true
     }
     if (current.name === name) {
       // A later object of the same CNI adds what the first did not say.
       current.options = { ...options, ...current.options }
-      return
+      return true
     }
+    if (this.otherCnis.has(name)) return false
+    this.otherCnis.add(name)
     const first = formatPosition(this.cniSource!)
     this.diagnostics.warning('several-cnis', at, `found cni ${name} beside ${current.name} of ${first}: using ${current.name}`, {
       hint: 'choose one with --cni',
     })
+    return false
   }
 
   set<K extends 'clusterCidr' | 'serviceCidr' | 'dnsDomain' | 'proxyMode'>(key: K, value: unknown, label: string, at: () => SourcePosition): void {
@@ -134,7 +139,7 @@ function readConfigMap(loaded: LoadedObject, reader: Reader): void {
     if (conf === null) return
     const backend = (conf.Backend ?? {}) as Json
     const at = (): SourcePosition => loaded.positionOf(['data', 'net-conf.json'])
-    reader.cni('flannel', String(backend.Type ?? 'udp'), conf, loaded, ['data', 'net-conf.json'])
+    if (!reader.cni('flannel', String(backend.Type ?? 'udp'), conf, loaded, ['data', 'net-conf.json'])) return
     reader.set('clusterCidr', conf.Network, 'pod network', at)
     reader.number('nodeCidrMaskSize', conf.SubnetLen, 'node CIDR mask size', at)
   } else if (name === 'calico-config') {
@@ -155,7 +160,7 @@ function readConfigMap(loaded: LoadedObject, reader: Reader): void {
 function readCiliumConfig(data: Json, loaded: LoadedObject, reader: Reader): void {
   const routing = String(data['routing-mode'] ?? (data.tunnel === 'disabled' ? 'native' : 'tunnel'))
   const tunnel = String(data['tunnel-protocol'] ?? data.tunnel ?? 'vxlan')
-  reader.cni('cilium', routing === 'native' ? 'native routing' : tunnel, data, loaded, ['data'])
+  if (!reader.cni('cilium', routing === 'native' ? 'native routing' : tunnel, data, loaded, ['data'])) return
   const poolKey = 'cluster-pool-ipv4-cidr'
   const at = (): SourcePosition => loaded.positionOf(['data', poolKey])
   reader.set('clusterCidr', typeof data[poolKey] === 'string' ? data[poolKey].split(/\s+/)[0] : undefined, 'pod network', at)
@@ -204,7 +209,8 @@ function readConfigurationObject(loaded: LoadedObject, reader: Reader): void {
       const isVxlan = spec.vxlanMode !== undefined && spec.vxlanMode !== 'Never'
       const isIpip = spec.ipipMode !== undefined && spec.ipipMode !== 'Never'
       const options = { ipPools: [spec] }
-      reader.cni('calico', isVxlan ? 'vxlan' : isIpip ? 'ipip' : 'no encapsulation', options, loaded, ['spec'])
+      const detail = isVxlan ? 'vxlan' : isIpip ? 'ipip' : 'no encapsulation'
+      if (!reader.cni('calico', detail, options, loaded, ['spec'])) return
       return reader.set('clusterCidr', spec.cidr, 'pod network', () => loaded.positionOf(['spec', 'cidr']))
     }
     case 'operator.tigera.io/Installation': {
@@ -212,7 +218,7 @@ function readConfigurationObject(loaded: LoadedObject, reader: Reader): void {
       const pools = (network.ipPools ?? []) as Json[]
       const pool = pools.find((p) => parseIpv4Cidr(String(p.cidr)) !== null)
       const encapsulation = String(pool?.encapsulation ?? 'IPIP')
-      reader.cni('calico', encapsulation, { installation: spec }, loaded, ['spec', 'calicoNetwork'])
+      if (!reader.cni('calico', encapsulation, { installation: spec }, loaded, ['spec', 'calicoNetwork'])) return
       reader.number('mtu', network.mtu, 'MTU', () => loaded.positionOf(['spec', 'calicoNetwork', 'mtu']))
       return reader.set('clusterCidr', pool?.cidr, 'pod network', () => loaded.positionOf(['spec', 'calicoNetwork', 'ipPools']))
     }
@@ -260,16 +266,18 @@ function readDaemonSet(loaded: LoadedObject, reader: Reader): void {
   if (name === undefined) return
   const options: Json = {}
   const spec = (loaded.object.spec as { template: { spec: PodSpec } }).template.spec
-  if (name === 'calico') readCalicoEnvironment(spec.containers, loaded, options, reader)
-  reader.cni(name, '', options, loaded, ['metadata', 'name'])
+  if (reader.cni(name, '', options, loaded, ['metadata', 'name']) && name === 'calico') {
+    readCalicoEnvironment(spec.containers, loaded, reader)
+  }
 }
 
-function readCalicoEnvironment(containers: readonly Container[], loaded: LoadedObject, options: Json, reader: Reader): void {
+function readCalicoEnvironment(containers: readonly Container[], loaded: LoadedObject, reader: Reader): void {
+  const options = reader.inferred.cni!.options
   for (const [i, container] of containers.entries()) {
     const env = (container.env ?? []) as { name: string; value?: string }[]
     for (const [j, { name, value }] of env.entries()) {
       if (value === undefined || !/^(CALICO_IPV[46]POOL|FELIX_|IP$|IP_AUTO)/.test(name)) continue
-      options[name] = value
+      options[name] ??= value
       if (name !== 'CALICO_IPV4POOL_CIDR') continue
       const path = ['spec', 'template', 'spec', 'containers', i, 'env', j]
       reader.set('clusterCidr', value, 'pod network', () => loaded.positionOf(path))

@@ -131,8 +131,12 @@ class Checker {
         return
       case 'string':
         if (typeof value !== 'string') {
-          const isScalar = typeof value === 'number' || typeof value === 'boolean'
-          const hint = isScalar ? `quote it: "${value}"` : undefined
+          const isBoolean = typeof value === 'boolean'
+          const hint = isBoolean
+            ? 'quote it: YAML reads yes, no, on, off, y and n as booleans'
+            : typeof value === 'number'
+              ? `quote it: "${value}"`
+              : undefined
           return this.wrong(schema.oneOf ? `one of ${schema.oneOf.join(', ')}` : 'a string', value, hint)
         }
         if (schema.oneOf !== undefined && !schema.oneOf.includes(value)) {

@@ -88,7 +88,8 @@ function readDocument(
 ): YamlDocument | null {
   const text = file.text.slice(start, end)
   if (!/[:{?]/.test(text)) {
-    const at = file.positionAt(start + Math.max(0, text.search(/(?<!^-{0,2})[^\s-]/)))
+    const marker = text.startsWith('---') ? 3 : 0
+    const at = file.positionAt(start + marker + Math.max(0, text.slice(marker).search(/\S/)))
     diagnostics.error('not-an-object', at, 'expected an object with apiVersion and kind, found plain text')
     return null
   }
@@ -112,7 +113,7 @@ function readDocument(
     reportErrors(file, start, text, parsed.errors, diagnostics)
     return null
   }
-  if (hasDuplicateKeys(file, start, parsed, diagnostics)) return null
+  if (hasBadNodes(file, start, parsed, diagnostics)) return null
   try {
     return new YamlDocument(text, start, parsed.toJS({ maxAliasCount: MAX_ALIAS_COUNT }), parsed)
   } catch (error) {
@@ -176,19 +177,28 @@ function* boundedTokens(text: string): Generator<CST.Token, void> {
   yield* parser.end()
 }
 
-function hasDuplicateKeys(file: SourceFile, start: number, parsed: Document.Parsed, diagnostics: Diagnostics): boolean {
+/** Keys that come twice and aliases of nothing: what the parser would find one at a time, or slowly. */
+function hasBadNodes(file: SourceFile, start: number, parsed: Document.Parsed, diagnostics: Diagnostics): boolean {
   let found = false
+  const anchors = new Set<string>()
+  const report = (code: string, node: unknown, message: string): void => {
+    found = true
+    diagnostics.error(code, file.positionAt(start + ((node as Node).range?.[0] ?? 0)), message)
+  }
   visit(parsed, {
-    Map(_key, map) {
-      if (map.items.length < 2) return
+    Node(_key, node) {
+      const anchor = (node as { anchor?: string }).anchor
+      if (anchor !== undefined) anchors.add(anchor)
+      if (isAlias(node) && !anchors.has(node.source)) {
+        report('yaml-alias', node, `expected an anchor before its alias, found no anchor "&${node.source}"`)
+      }
+      if (!isMap(node) || node.items.length < 2) return
       const keys = new Set<string>()
-      for (const pair of map.items) {
+      for (const pair of node.items) {
         if (!isScalar(pair.key)) continue
         const key = String(pair.key.value)
         if (key !== '<<' && keys.has(key)) {
-          found = true
-          const at = file.positionAt(start + (pair.key.range?.[0] ?? 0))
-          diagnostics.error('duplicate-key', at, `expected each key once, found ${JSON.stringify(key)} again`)
+          report('duplicate-key', pair.key, `expected each key once, found ${JSON.stringify(key)} again`)
         }
         keys.add(key)
       }

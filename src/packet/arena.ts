@@ -126,7 +126,9 @@ export class PacketArena {
   free(slot: number): void {
     const m = slot << META_SHIFT
     const base = this.meta[m + M_BASE]!
-    if (this.meta[m + M_CAP] === SMALL_BYTES) this.smallFree[this.smallTop++] = base
+    const cap = this.meta[m + M_CAP]!
+    if (cap === 0) throw new Error(`packet slot ${slot} freed twice`)
+    if (cap === SMALL_BYTES) this.smallFree[this.smallTop++] = base
     else this.largeFree[this.largeTop++] = base
     this.meta[m + M_CAP] = 0
     this.dst[slot] = null
@@ -168,20 +170,20 @@ export class PacketArena {
   }
 
   /**
-   * pskb_expand_head: gives the slot memory for `len` bytes after `headroom`; bytes from M_DATA are moved, positions kept
-   * relative to it. The slot keeps its number and id.
+   * pskb_expand_head: gives the slot memory for `len` bytes after `headroom`; the bytes in front of M_DATA from the link
+   * header on, and those from M_DATA, are moved, positions kept relative to it. The slot keeps its number and id.
    * @returns false when no memory is left
    */
   resize(slot: number, len: number, headroom = HEADROOM_BYTES): boolean {
     const m = slot << META_SHIFT
     const meta = this.meta
-    const n = this.alloc(len, headroom)
+    const from = meta[m + M_MAC]! >= 0 ? Math.min(meta[m + M_MAC]!, meta[m + M_DATA]!) : meta[m + M_DATA]!
+    const n = this.alloc(len, Math.max(headroom, meta[m + M_DATA]! - from))
     if (n < 0) return false
     const d = n << META_SHIFT
     const oldBase = meta[m + M_BASE]!
     const oldCap = meta[m + M_CAP]!
     const shift = meta[d + M_DATA]! - meta[m + M_DATA]!
-    const from = meta[m + M_MAC]! >= 0 ? Math.min(meta[m + M_MAC]!, meta[m + M_DATA]!) : meta[m + M_DATA]!
     const keep = Math.min(meta[m + M_LEN]!, len)
     this.bytes.copyWithin(from + shift, from, meta[m + M_DATA]! + keep)
     meta[m + M_BASE] = meta[d + M_BASE]!

@@ -2,6 +2,7 @@
  * The packets of a conversation as a table (`--flow`): who sent what, and where each packet ended.
  */
 import type { Trace, TracePacket } from '../query/trace-types.ts'
+import { flowText, readFrame } from './flow.ts'
 import { cut, cutMiddle, markOf, type Paint, roleOf } from './paint.ts'
 
 const MIN_SUMMARY_COLUMNS = 24
@@ -21,7 +22,7 @@ export function flowTable(trace: Trace, columns: number, paint: Paint): string[]
     const n = String(packet.n).padStart(numberColumns)
     const mark = paint(roleOf(packet.verdict), markOf(packet.verdict))
     const head = `  ${paint('dim', n)}  ${cutMiddle(from, fromColumns).padEnd(fromColumns)} -> `
-    lines.push(`${head}${cutMiddle(to, toColumns).padEnd(toColumns)}  ${mark} ${cut(fate(packet), columns - lead - 2)}`)
+    lines.push(`${head}${cutMiddle(to, toColumns).padEnd(toColumns)}  ${mark} ${cut(fate(trace, packet), columns - lead - 2)}`)
   }
   lines.push('')
   const { flow } = trace
@@ -40,6 +41,12 @@ function shortPlace(netns: string): string {
   return netns.slice(netns.lastIndexOf(netns.startsWith('pod:') ? '/' : ':') + 1)
 }
 
-function fate(packet: TracePacket): string {
-  return packet.verdict === 'DELIVERED' ? packet.summary : `${packet.verdict} ${packet.summary}`
+function fate(trace: Trace, packet: TracePacket): string {
+  const frame = trace.frames.find((f) => f.packet === packet.n)
+  let text = packet.summary
+  if (frame !== undefined) {
+    const { flow, what } = readFrame(trace, frame)
+    text = flow === null ? what : `${what}  ${flowText(flow)}`
+  }
+  return packet.verdict === 'DELIVERED' ? text : `${packet.verdict} ${text}`
 }

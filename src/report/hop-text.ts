@@ -40,9 +40,11 @@ export class HopWriter {
     const { manip, ip, port } = hop.detail
     if (this.flow === null || typeof ip !== 'string' || typeof port !== 'number') return cut(hopWords(hop), columns)
     const isSource = manip === 'source'
-    const before = isSource ? endText(this.flow.src, this.flow.sport) : endText(this.flow.dst, this.flow.dport)
-    this.flow = isSource ? { ...this.flow, src: ip, sport: port } : { ...this.flow, dst: ip, dport: port }
-    return this.paint('address', cut(`${isSource ? 'src' : 'dst'} ${before} => ${endText(ip, port)}`, columns))
+    const old = isSource ? this.flow.sport : this.flow.dport
+    const before = endText(isSource ? this.flow.src : this.flow.dst, old)
+    const now = old === 0 ? 0 : port
+    this.flow = isSource ? { ...this.flow, src: ip, sport: now } : { ...this.flow, dst: ip, dport: now }
+    return this.paint('address', cut(`${isSource ? 'src' : 'dst'} ${before} => ${endText(ip, now)}`, columns))
   }
 }
 

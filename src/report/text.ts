@@ -73,14 +73,18 @@ function heading(trace: Trace, columns: number, paint: Paint): string[] {
 
 /** Addresses with which the request starts. */
 function requestFlow(trace: Trace): Flow {
-  const { src, dst, sport, dport } = trace.question
+  const { src, dst, sport, dport, protocol } = trace.question
+  // What ICMP has in the place of a port is the echo identifier.
+  if (protocol === 'ICMP') return { src: src.ip, sport: 0, dst: dst.ip, dport: 0 }
   return { src: src.ip, sport, dst: dst.ip, dport }
 }
 
 /** Addresses with which the reply starts: the receiver's view, turned round. */
 function replyFlow(trace: Trace): Flow | null {
   const d = trace.delivered
-  return d === null ? null : { src: d.dst, sport: d.dport, dst: d.src, dport: d.sport }
+  if (d === null) return null
+  if (trace.question.protocol === 'ICMP') return { src: d.dst, sport: 0, dst: d.src, dport: 0 }
+  return { src: d.dst, sport: d.dport, dst: d.src, dport: d.sport }
 }
 
 function walkLines(
@@ -128,7 +132,9 @@ function verdictLines(trace: Trace, columns: number, paint: Paint): string[] {
     const who = delivered.pod ?? endText(delivered.dst, 0)
     const on = delivered.node === null ? '' : ` on ${delivered.node}`
     lines.push(`${mark}${cut(` to ${who}${on}`, columns - verdict.length - 2)}`)
-    const seen = `${endText(delivered.src, delivered.sport)} > ${endText(delivered.dst, delivered.dport)}`
+    const hasPorts = trace.question.protocol !== 'ICMP'
+    const from = endText(delivered.src, hasPorts ? delivered.sport : 0)
+    const seen = `${from} > ${endText(delivered.dst, hasPorts ? delivered.dport : 0)}`
     lines.push(...labelled('  it sees', seen, columns))
   } else {
     lines.push(`${mark}${paint('dim', `  [${reason.code}]`)}`)

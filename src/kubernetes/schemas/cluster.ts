@@ -70,6 +70,22 @@ export const clusterNode: ObjectSchema = object({
 
 const named: Record<string, Schema> = { options: any }
 
+/** An entry of Cluster `spec.expect`: a question and its answer, checked by whoever keeps the file. */
+const expectation = object({
+  'from!': string,
+  'to!': string,
+  proto: oneOf('tcp', 'udp', 'sctp', 'icmp'),
+  size: int,
+  'verdict!': oneOf(
+    ...['DELIVERED', 'DROPPED', 'REJECTED', 'UNREACHABLE', 'TTL_EXCEEDED', 'FRAG_NEEDED', 'LOOP', 'UNMODELLED'],
+  ),
+  reply: string,
+  reason: string,
+  workload: string,
+  sees: string,
+  decidedBy: string,
+})
+
 /** podwalk.dev/v1alpha1 Cluster; `spec.nodes` is a count or a list of clusterNode. */
 export const cluster: ObjectSchema = kind({
   spec: object(
@@ -86,6 +102,7 @@ export const cluster: ObjectSchema = kind({
       seed: int,
       cni: object({ 'name!': string, ...named }),
       kubeProxy: object({ mode: oneOf('iptables', 'nftables', 'ipvs', 'none'), ...named }),
+      expect: list(expectation),
     },
     'underlay features',
   ),

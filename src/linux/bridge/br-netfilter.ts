@@ -8,8 +8,11 @@
 import {
   ETH_HLEN,
   ETH_P_IP,
+  M_CT,
+  M_CTINFO,
   M_DATA,
   M_DEV,
+  M_FLAGS,
   M_FRAG_MAX,
   M_LEN,
   M_MAC,
@@ -30,21 +33,25 @@ import {
   NFB_PRESENT,
   PACKET_HOST,
   PACKET_OTHERHOST,
+  SKB_IGNORE_DF,
 } from '../../packet/layout.ts'
 import { freeSkb } from '../core/skb.ts'
 import { RT_SCOPE_UNIVERSE, type NetDevice } from '../device/device.ts'
 import { EHOSTUNREACH } from '../errno.ts'
 import { brValidateIpv4 } from '../ip/input.ts'
 import { ipDoFragment } from '../ip/fragment.ts'
+import type { Netns } from '../netns.ts'
+import { nfConntrackConfirm, nfConntrackPut } from '../netfilter/conntrack/core.ts'
 import { neighLookupOrCreate, neighOutputFn, NUD_CONNECTED } from '../neighbour/neighbour.ts'
 import {
   nfHook,
   NF_ACCEPT,
+  NF_DROP,
   NF_INET_FORWARD,
   NF_INET_POST_ROUTING,
   NF_INET_PRE_ROUTING,
 } from '../netfilter/hooks.ts'
-import { R_IP_HDR, R_NO_ROUTE, R_UNMODELLED } from '../reasons.ts'
+import { R_CT_CLASH, R_IP_HDR, R_MTU, R_NO_ROUTE } from '../reasons.ts'
 import { fakeRtable, Flowi4, ipRouteInput, ipRouteOutput, type Rtable } from '../route/route.ts'
 import { T_BR_NETFILTER } from '../trace.ts'
 import type { World } from '../world.ts'
@@ -52,6 +59,7 @@ import type { BridgePort } from './bridge.ts'
 import { brHandleFrameFinish } from './input.ts'
 import { brDevQueuePushXmit } from './forward.ts'
 
+const IP_DF = 0x4000
 const scratchFlow = new Flowi4()
 
 /** Whether the IPv4 hooks see bridged frames: the namespace's sysctl or the bridge's own flag. */
@@ -224,40 +232,83 @@ export function brNfPostRouting(w: World, slot: number, to: BridgePort): boolean
   if (w.tracer !== null) w.tracer.step(T_BR_NETFILTER, slot, ns, brDev, NF_INET_POST_ROUTING, 0, 0, null)
   if (nfHook(w, ns, NF_INET_POST_ROUTING, slot, null, brDev) !== NF_ACCEPT) return true
   restoreOtherhost(w, slot)
-  meta[m + M_NFB_STATE] = 0
-  if (meta[m + M_LEN]! > to.dev.mtu && meta[m + M_FRAG_MAX]! > 0) {
+  if (meta[m + M_LEN]! > to.dev.mtu && meta[m + M_PROTO] === ETH_P_IP) {
     refragment(w, slot, to)
     return true
   }
+  nfBridgeInfoFree(meta, m)
   return false
 }
 
-/** br_nf_ip_fragment: a datagram that conntrack put together leaves the bridge in pieces, each with its link header. */
+/** nf_bridge_info_free */
+function nfBridgeInfoFree(meta: Int32Array, m: number): void {
+  meta[m + M_NFB_STATE] = 0
+  meta[m + M_NFB_IN] = -1
+  meta[m + M_NFB_OUT] = -1
+}
+
+/**
+ * br_nf_ip_fragment: what is too large for the port (a datagram that conntrack put together, or one from a port with a
+ * larger MTU) leaves in pieces, each with its link header. With DF it is dropped and nobody is told.
+ */
 function refragment(w: World, slot: number, to: BridgePort): void {
   const a = w.arena
   const meta = a.meta
   const m = slot << META_SHIFT
-  if (meta[m + M_PROTO] !== ETH_P_IP) {
-    freeSkb(w, slot, R_UNMODELLED, 0, 'refragmenting a bridged non-IPv4 frame')
+  const mtu = (a.dst[slot] as Rtable | null)?.mtu() ?? to.bridge.dev.mtu
+  const df = (a.view.getUint16(meta[m + M_NH]! + 6) & IP_DF) !== 0 && (meta[m + M_FLAGS]! & SKB_IGNORE_DF) === 0
+  if (df || meta[m + M_FRAG_MAX]! > mtu) {
+    freeSkb(w, slot, R_MTU, to.dev.mtu)
     return
   }
   const mac = meta[m + M_MAC]!
-  const dstHi = a.view.getUint16(mac)
-  const dstLo = a.view.getInt32(mac + 2)
-  const srcHi = a.view.getUint16(mac + 6)
-  const srcLo = a.view.getInt32(mac + 8)
-  const mtu = Math.min(to.dev.mtu, meta[m + M_FRAG_MAX]!)
-  ipDoFragment(w, to.dev.ns, slot, mtu, (world, piece) => {
-    const p = piece << META_SHIFT
-    const eth = world.arena.meta[p + M_DATA]! - ETH_HLEN
-    const view = world.arena.view
-    view.setUint16(eth, dstHi)
-    view.setInt32(eth + 2, dstLo)
-    view.setUint16(eth + 6, srcHi)
-    view.setInt32(eth + 8, srcLo)
-    view.setUint16(eth + 12, ETH_P_IP)
-    world.arena.meta[p + M_MAC] = eth
-    world.arena.meta[p + M_DEV] = to.dev.id
-    brDevQueuePushXmit(world, piece)
-  })
+  dstHi = a.view.getUint16(mac)
+  dstLo = a.view.getInt32(mac + 2)
+  srcHi = a.view.getUint16(mac + 6)
+  srcLo = a.view.getInt32(mac + 8)
+  ipDoFragment(w, to.dev.ns, slot, mtu, pushFragXmit)
+}
+
+// brnf_frag_data_storage (per CPU): the link header of the datagram that is being cut
+let dstHi = 0
+let dstLo = 0
+let srcHi = 0
+let srcLo = 0
+
+/** br_nf_push_frag_xmit */
+function pushFragXmit(w: World, _ns: Netns, piece: number): number {
+  const meta = w.arena.meta
+  const p = piece << META_SHIFT
+  const eth = meta[p + M_DATA]! - ETH_HLEN
+  const view = w.arena.view
+  view.setUint16(eth, dstHi)
+  view.setInt32(eth + 2, dstLo)
+  view.setUint16(eth + 6, srcHi)
+  view.setInt32(eth + 8, srcLo)
+  view.setUint16(eth + 12, ETH_P_IP)
+  meta[p + M_MAC] = eth
+  nfBridgeInfoFree(meta, p)
+  brDevQueuePushXmit(w, piece)
+  return 0
+}
+
+/**
+ * br_nf_local_in: a flooded frame of a new connection that goes up the stack is confirmed here, since its clones went
+ * through the bridge's POST_ROUTING. @returns true when the packet is gone
+ */
+export function brNfLocalIn(w: World, ns: Netns, slot: number, promisc: boolean): boolean {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  if (meta[m + M_CT] === 0) return false
+  if (promisc) {
+    nfConntrackPut(w, slot)
+    meta[m + M_CT] = 0
+    meta[m + M_CTINFO] = 0
+    return false
+  }
+  if (meta[m + M_PKTTYPE] === PACKET_HOST) return false
+  const verdict = nfConntrackConfirm(w, ns, slot)
+  if (verdict === NF_ACCEPT) return false
+  if (verdict === NF_DROP) freeSkb(w, slot, R_CT_CLASH)
+  return true
 }

@@ -6,6 +6,7 @@
  * Not modelled: STP (state is set when a port comes up), VLAN filtering, multicast snooping.
  */
 import type { NetDevice } from '../device/device.ts'
+import { carrierChanged } from '../device/ops.ts'
 import { Timer } from '../timers.ts'
 import { Fdb, type FdbEntry } from './fdb.ts'
 
@@ -19,6 +20,8 @@ export const BR_STATE_BLOCKING = 4
 const MS = 1_000_000
 /** br_fdb_cleanup runs at least this far apart. */
 const GC_MIN_NS = 10 * MS
+/** Bytes of an Ethernet payload: the MTU of a bridge without ports. */
+const ETH_DATA_LEN = 1500
 /** Delay of the first run after the bridge comes up (HZ / 10). */
 const GC_FIRST_NS = 100 * MS
 
@@ -80,7 +83,6 @@ export class Bridge {
   macSet: boolean
   /** The MTU was given and does not follow the ports. */
   mtuSet = false
-  private nextPort = 1
   private readonly gc: Timer
 
   constructor(dev: NetDevice, macSet: boolean) {
@@ -133,12 +135,16 @@ export class Bridge {
 
   /** br_add_if: the device becomes a port; it goes to forwarding when it is up. */
   addPort(dev: NetDevice): BridgePort {
-    const p = new BridgePort(dev, this, this.nextPort++)
+    // find_portno: the lowest number that is free
+    let number = 1
+    while (this.ports.some((q) => q.number === number)) number++
+    const p = new BridgePort(dev, this, number)
     dev.port = p
     this.ports.unshift(p)
     this.addLocal(dev.macHi, dev.macLo, p)
     this.recalculate()
     this.portChanged(p)
+    this.mtuAutoAdjust()
     return p
   }
 
@@ -146,10 +152,33 @@ export class Bridge {
   delPort(dev: NetDevice): void {
     const p = dev.port
     if (p === null || p.bridge !== this) return
+    p.state = BR_STATE_DISABLED
     this.ports = this.ports.filter((q) => q !== p)
-    this.fdb.removeIf((e) => e.port === p)
+    this.portStateSelection()
+    for (const e of [...this.fdb.entries()]) if (e.port === p) this.deleteOf(e, p)
     dev.port = null
     this.recalculate()
+    this.mtuAutoAdjust()
+  }
+
+  /** br_fdb_changeaddr: the port's device has a new MAC already. */
+  portMacChanged(p: BridgePort): void {
+    for (const e of [...this.fdb.entries()]) if (e.port === p && e.isLocal && !e.addedByUser) this.deleteOf(e, p)
+    this.addLocal(p.dev.macHi, p.dev.macLo, p)
+    this.recalculate()
+  }
+
+  /** fdb_delete_local: the entry stays when another port or the bridge itself has that MAC too. */
+  private deleteOf(e: FdbEntry, p: BridgePort | null): void {
+    if (e.isLocal) {
+      const other = this.ports.find((q) => q !== p && q.dev.macHi === e.macHi && q.dev.macLo === e.macLo)
+      if (other !== undefined || (p !== null && this.dev.macHi === e.macHi && this.dev.macLo === e.macLo)) {
+        e.port = other ?? null
+        e.addedByUser = false
+        return
+      }
+    }
+    this.fdb.remove(e)
   }
 
   /** br_port_carrier_check, br_stp_enable_port: state follows the device; a port going down forgets what it learned. */
@@ -159,8 +188,8 @@ export class Bridge {
     else if (!on && p.state !== BR_STATE_DISABLED) {
       p.state = BR_STATE_DISABLED
       this.fdb.removeIf((e) => e.port === p && !e.isLocal && !e.isStatic)
-    }
-    this.updateCarrier()
+    } else return
+    this.portStateSelection()
   }
 
   /** br_dev_open, br_dev_stop */
@@ -168,38 +197,54 @@ export class Bridge {
     for (const p of this.ports) this.portChanged(p)
     if (this.dev.up) this.dev.ns.world.timers.arm(this.gc, this.nowNs + GC_FIRST_NS)
     else this.dev.ns.world.timers.cancel(this.gc)
-    this.updateCarrier()
   }
 
-  /** The bridge has carrier when one of its ports forwards. A bridge without ports keeps its carrier. */
-  private updateCarrier(): void {
-    this.dev.carrier = this.ports.length === 0 || this.ports.some((p) => p.state === BR_STATE_FORWARDING)
+  /**
+   * The end of br_port_state_selection: carrier while a port forwards. It only runs when a port's state changes, so a
+   * bridge that never had a port keeps the carrier it was born with.
+   */
+  portStateSelection(): void {
+    carrierChanged(this.dev, this.ports.some((p) => p.state === BR_STATE_FORWARDING))
   }
 
-  /** br_stp_recalculate_bridge_id and br_mtu_auto_adjust: lowest port MAC, smallest port MTU, unless they were set. */
+  /** br_stp_recalculate_bridge_id: the lowest MAC of the ports, zero without ports, unless it was set. */
   recalculate(): void {
-    if (!this.macSet) {
-      let best: NetDevice | null = null
-      for (const p of this.ports) {
-        const d = p.dev
-        if (best === null || d.macHi < best.macHi || (d.macHi === best.macHi && d.macLo >>> 0 < best.macLo >>> 0)) best = d
+    if (this.macSet) return
+    let hi = 0
+    let lo = 0
+    for (let i = 0; i < this.ports.length; i++) {
+      const d = this.ports[i]!.dev
+      if (i === 0 || d.macHi < hi || (d.macHi === hi && d.macLo >>> 0 < lo >>> 0)) {
+        hi = d.macHi
+        lo = d.macLo
       }
-      if (best !== null && (best.macHi !== this.dev.macHi || best.macLo !== this.dev.macLo)) this.changeMac(best.macHi, best.macLo)
     }
-    if (!this.mtuSet && this.ports.length > 0) this.dev.mtu = Math.min(...this.ports.map((p) => p.dev.mtu))
+    if (hi !== this.dev.macHi || lo !== this.dev.macLo) this.changeMac(hi, lo)
   }
 
-  /** br_fdb_change_mac_address */
+  /** br_mtu_auto_adjust: the smallest MTU of the ports, unless it was set. */
+  mtuAutoAdjust(): void {
+    if (this.mtuSet) return
+    let mtu = 0
+    for (const p of this.ports) if (mtu === 0 || p.dev.mtu < mtu) mtu = p.dev.mtu
+    this.dev.mtu = mtu === 0 ? ETH_DATA_LEN : mtu
+  }
+
+  /** br_fdb_change_mac_address, then NETDEV_CHANGEADDR: the host forgets its neighbours behind the bridge. */
   changeMac(hi: number, lo: number): void {
     const old = this.fdb.find(this.dev.macHi, this.dev.macLo)
-    if (old?.isLocal && old.port === null && !old.addedByUser) {
-      this.fdb.remove(old)
-      const p = this.ports.find((q) => q.dev.macHi === old.macHi && q.dev.macLo === old.macLo)
-      if (p !== undefined) this.addLocal(old.macHi, old.macLo, p)
-    }
+    if (old?.isLocal && old.port === null && !old.addedByUser) this.deleteOf(old, null)
     this.dev.macHi = hi
     this.dev.macLo = lo
-    this.addLocal(hi, lo, null)
+    if (hi !== 0 || lo !== 0) this.addLocal(hi, lo, null)
+    this.dev.ns.neigh.flushDev(this.dev)
+    this.dev.ns.fib.flushCache()
+  }
+
+  /** br_set_ageing_time: the garbage collector looks again at once. */
+  setAgeing(ageingNs: number): void {
+    this.ageingNs = ageingNs
+    if (this.dev.up) this.dev.ns.world.timers.arm(this.gc, this.nowNs)
   }
 
   /** br_fdb_flush: forgets learned entries. */

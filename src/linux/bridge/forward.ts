@@ -60,6 +60,8 @@ export function brFlood(w: World, slot: number, br: Bridge, kind: number, localR
   for (let i = 0; i < ports.length; i++) {
     const p = ports[i]!
     if (kind === PKT_UNICAST && !p.flood) continue
+    // not to ports that answer ARP themselves
+    if (p.proxyArp) continue
     if (kind === PKT_MULTICAST && !p.mcastFlood && !localOrig) continue
     if (kind === PKT_BROADCAST && !p.bcastFlood && !localOrig) continue
     if (!shouldDeliver(w, slot, p)) continue

@@ -22,11 +22,12 @@ import { netifReceiveSkb } from '../core/dev.ts'
 import { freeSkb } from '../core/skb.ts'
 import { IFF_PROMISC, type NetDevice } from '../device/device.ts'
 import { R_BRIDGE_LINK_LOCAL, R_BRIDGE_PORT_DISABLED, R_INVALID_TX, R_MARTIAN_SOURCE } from '../reasons.ts'
+import type { Rtable } from '../route/rtable.ts'
 import { T_BR_INPUT, T_BR_LEARN, T_BR_LOCAL } from '../trace.ts'
 import type { World } from '../world.ts'
 import { BR_STATE_DISABLED, BR_STATE_FORWARDING, BR_STATE_LEARNING, type Bridge, type BridgePort } from './bridge.ts'
 import { brFlood, brForward, PKT_BROADCAST, PKT_MULTICAST, PKT_UNICAST } from './forward.ts'
-import { brNfPreRouting, brNfPreRoutingFinishBridgeSlow } from './br-netfilter.ts'
+import { brNfLocalIn, brNfPreRouting, brNfPreRoutingFinishBridgeSlow } from './br-netfilter.ts'
 
 /**
  * br_handle_frame: the rx_handler of a bridge port. M_DATA stands behind the Ethernet header.
@@ -58,7 +59,8 @@ export function brHandleFrame(w: World, slot: number, port: BridgePort): boolean
     const forwards = low === 0 ? !port.bridge.stp || (mask & bit) !== 0 : (mask & bit) !== 0
     if (!forwards) {
       // __br_handle_local_finish: learn, then the port device's own stack gets it
-      if (port.learning && port.state !== BR_STATE_DISABLED) learn(w, slot, port, srcHi, srcLo)
+      const learns = port.state === BR_STATE_LEARNING || port.state === BR_STATE_FORWARDING
+      if (port.learning && learns) learn(w, slot, port, srcHi, srcLo)
       return false
     }
   }
@@ -100,33 +102,36 @@ export function brHandleFrameFinish(w: World, slot: number): void {
   }
   const hi = v.getUint16(mac)
   const lo = v.getInt32(mac + 2)
+  // local_rcv: a promiscuous bridge device also receives what is bridged
+  const promisc = (br.dev.flags & IFF_PROMISC) !== 0
   if ((hi & 0x0100) !== 0) {
     const kind = hi === 0xffff && lo === -1 ? PKT_BROADCAST : PKT_MULTICAST
     brFlood(w, slot, br, kind, true, false)
-    brPassFrameUp(w, slot, br)
+    brPassFrameUp(w, slot, br, promisc)
     return
   }
   const dst = br.fdb.find(hi, lo)
   if (dst?.isLocal === true) {
-    brPassFrameUp(w, slot, br)
+    brPassFrameUp(w, slot, br, false)
     return
   }
-  // local_rcv: a promiscuous bridge device also receives what is bridged
-  const localRcv = (br.dev.flags & IFF_PROMISC) !== 0
-  if (dst === undefined) brFlood(w, slot, br, PKT_UNICAST, localRcv, false)
+  if (dst === undefined) brFlood(w, slot, br, PKT_UNICAST, promisc, false)
   else {
     dst.usedNs = w.nowNs
-    brForward(w, slot, dst.port!, dst, false, localRcv)
+    brForward(w, slot, dst.port!, dst, false, promisc)
   }
-  if (localRcv) brPassFrameUp(w, slot, br)
+  if (promisc) brPassFrameUp(w, slot, br, true)
 }
 
 /** br_pass_frame_up: the bridge device receives the frame. */
-function brPassFrameUp(w: World, slot: number, br: Bridge): void {
+function brPassFrameUp(w: World, slot: number, br: Bridge, promisc: boolean): void {
   const meta = w.arena.meta
   const m = slot << META_SHIFT
   meta[m + M_DEV] = br.dev.id
-  w.arena.dst[slot] = null
+  if (brNfLocalIn(w, br.dev.ns, slot, promisc)) return
+  // br_drop_fake_rtable: a decision that DNAT on the bridge made stays
+  const rt = w.arena.dst[slot] as Rtable | null
+  if (rt !== null && !rt.isInput) w.arena.dst[slot] = null
   if (w.tracer !== null) w.tracer.step(T_BR_LOCAL, slot, br.dev.ns, br.dev, 0, 0, 0, null)
   netifReceiveSkb(w, slot)
 }

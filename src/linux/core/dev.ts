@@ -153,10 +153,14 @@ export function devQueueXmit(w: World, slot: number): void {
   meta[m + M_MAC] = meta[m + M_DATA]!
   if (w.tap !== null) w.tap.frame(1, slot, dev)
   if (w.tracer !== null) w.tracer.step(T_TX, slot, dev.ns, dev, meta[m + M_LEN]!, 0, 0, null)
+  if (kind === DEV_VETH || kind === DEV_NIC) {
+    vethXmit(w, slot, dev)
+    w.softirq()
+    return
+  }
   dev.txPackets++
   dev.txBytes += meta[m + M_LEN]!
-  if (kind === DEV_VETH || kind === DEV_NIC) vethXmit(w, slot, dev)
-  else if (kind === DEV_BRIDGE) brDevXmit(w, slot, dev)
+  if (kind === DEV_BRIDGE) brDevXmit(w, slot, dev)
   else if (kind === DEV_LOOPBACK) loopbackXmit(w, slot, dev)
   else if (kind === DEV_DUMMY) consumeSkb(w, slot)
   else freeSkb(w, slot, R_UNMODELLED, kind, 'device kind')

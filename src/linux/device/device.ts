@@ -80,6 +80,12 @@ export class NetDevice {
   /** IPv4 addresses in order of listing: primaries first. */
   addrs: Ifaddr[] = []
   readonly conf: Ipv4Conf
+  /** `cnf.state`: settings that were written for this device; others follow conf.default until an address comes. */
+  readonly confSet = new Set<string>()
+  /** `arp_parms->data_state`, the same for neigh settings. */
+  readonly neighSet = new Set<string>()
+  /** ipv4_devconf_setall was called: nothing follows the defaults any more. */
+  confSetAll = false
   readonly neighParms: NeighParms
   rxPackets = 0
   rxBytes = 0
@@ -99,7 +105,8 @@ export class NetDevice {
     this.mtu = mtu
     this.ether = kind !== DEV_IPIP
     this.flags = kind === DEV_LOOPBACK ? IFF_LOOPBACK : kind === DEV_IPIP ? IFF_NOARP : IFF_BROADCAST | IFF_MULTICAST
-    if (kind === DEV_DUMMY) this.flags |= IFF_NOARP
+    // dummy_setup
+    if (kind === DEV_DUMMY) this.flags = IFF_BROADCAST | IFF_NOARP
     this.conf = Object.assign(new Ipv4Conf(), ns.sysctl.dflt)
     this.neighParms = Object.assign(new NeighParms(), ns.sysctl.neighDefault)
   }

@@ -4,7 +4,7 @@
  * Linux: net/ipv4/devinet.c (inet_insert_ifa, inet_del_ifa, inet_select_addr, confirm_addr_indev). Not modelled: address
  * lifetimes.
  */
-import { EADDRNOTAVAIL, EEXIST } from '../errno.ts'
+import { EADDRNOTAVAIL, EEXIST, EINVAL } from '../errno.ts'
 import type { Netns } from '../netns.ts'
 import { nfNatMasqInetEvent } from '../netfilter/nat/masquerade.ts'
 import { RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, type Ifaddr, type NetDevice } from './device.ts'
@@ -32,23 +32,27 @@ export function ifaMatches(ifa: Ifaddr, ip: number): boolean {
   return ((ifa.peer ^ ip) & prefixMask(ifa.prefixLength)) === 0
 }
 
-/** inet_insert_ifa: primaries come before secondaries of the same subnet. @returns 0 or -EEXIST */
+/** inet_insert_ifa: primaries come before secondaries of the same subnet. @returns 0, -EEXIST, or -EINVAL for another scope */
 export function inetAddrAdd(dev: NetDevice, spec: AddrSpec): number {
+  dev.confSetAll = true
+  if (spec.ip === 0) return 0
   const peer = spec.peer ?? spec.ip
   const mask = prefixMask(spec.prefixLength)
+  const loopback = spec.ip >>> 24 === 127
+  const scope = spec.scope ?? (loopback ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE)
   let secondary = false
   for (const a of dev.addrs) {
     if (a.prefixLength !== spec.prefixLength || ((a.peer ^ peer) & mask) !== 0) continue
     if (a.ip === spec.ip) return EEXIST
-    if (!a.secondary) secondary = true
+    if (a.scope !== scope) return EINVAL
+    secondary = true
   }
-  const loopback = spec.ip >>> 24 === 127
   const ifa: Ifaddr = {
     ip: spec.ip,
     peer,
     prefixLength: spec.prefixLength,
     broadcast: spec.broadcast ?? 0,
-    scope: spec.scope ?? (loopback ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE),
+    scope,
     secondary,
     label: spec.label ?? dev.name,
     noprefixroute: spec.noprefixroute ?? false,
@@ -76,30 +80,44 @@ export function inetAddrDel(dev: NetDevice, ip: number, prefixLength: number | n
   dev.addrs.splice(i, 1)
   const gone: Ifaddr[] = [ifa]
   let promoted: Ifaddr | null = null
+  let siblings: Ifaddr[] = []
   if (!ifa.secondary) {
     const rest = dev.addrs.filter((a) => a.secondary && a.prefixLength === ifa.prefixLength && ((a.peer ^ ifa.peer) & mask) === 0)
     const promote = dev.conf.promote_secondaries !== 0 || dev.ns.sysctl.all.promote_secondaries !== 0
-    if (promote && rest.length > 0) promoted = rest[0]!
-    else {
+    if (promote && rest.length > 0) {
+      promoted = rest[0]!
+      siblings = rest.slice(1)
+    } else {
       for (const a of rest) {
         dev.addrs.splice(dev.addrs.indexOf(a), 1)
         gone.push(a)
       }
     }
   }
+  // on promotion the routes of the other secondaries go, and come back with the new primary as their source
+  if (promoted !== null) for (const a of [promoted, ...siblings]) dev.ns.fib.delIfaddr(dev, a)
   for (const a of gone) {
     dev.ns.fib.delIfaddr(dev, a)
     nfNatMasqInetEvent(dev.ns, dev, a.ip)
   }
   if (promoted !== null) {
-    const at = dev.addrs.indexOf(promoted)
-    dev.addrs.splice(at, 1)
-    dev.ns.fib.delIfaddr(dev, promoted)
+    dev.addrs.splice(dev.addrs.indexOf(promoted), 1)
     const now: Ifaddr = { ...promoted, secondary: false }
-    dev.addrs.unshift(now)
+    let at = Math.min(i, dev.addrs.length)
+    for (let k = i; k < dev.addrs.length; k++) {
+      const a = dev.addrs[k]!
+      if (!a.secondary && ifa.scope <= a.scope) at = k + 1
+    }
+    dev.addrs.splice(at, 0, now)
     dev.ns.fib.addIfaddr(dev, now)
+    for (const a of siblings) dev.ns.fib.addIfaddr(dev, a)
   }
   return 0
+}
+
+/** With route_localnet, addresses of scope host may be spoken from on the link. */
+function localnetScope(dev: NetDevice): number {
+  return dev.routeLocalnet() ? RT_SCOPE_LINK : RT_SCOPE_HOST
 }
 
 /**
@@ -108,9 +126,10 @@ export function inetAddrDel(dev: NetDevice, ip: number, prefixLength: number | n
  */
 export function inetSelectAddr(ns: Netns, dev: NetDevice | null, dst: number, scope: number): number {
   if (dev !== null) {
+    const localnet = localnetScope(dev)
     let first = 0
     for (const a of dev.addrs) {
-      if (a.secondary || a.scope > scope) continue
+      if (a.secondary || Math.min(a.scope, localnet) > scope) continue
       if (dst === 0 || ifaMatches(a, dst)) return a.ip
       if (first === 0) first = a.ip
     }
@@ -131,10 +150,24 @@ export function inetAddrOnlink(dev: NetDevice, a: number, b: number): boolean {
   return dev.addrs.some((ifa) => ifaMatches(ifa, a) && (b === 0 || ifaMatches(ifa, b)))
 }
 
-/** inet_confirm_addr: whether `local` is an address of the device (null: of any) with `dst` in its subnet (0: any) and fitting scope. */
+/**
+ * inet_confirm_addr with a given `local`: whether it is an address of the device (null: of any) of fitting scope, and one
+ * subnet of that device holds both it and `dst` (0: any).
+ */
 export function inetConfirmAddr(ns: Netns, dev: NetDevice | null, dst: number, local: number, scope: number): boolean {
-  const devs = dev !== null ? [dev] : [...ns.devices.values()]
-  return devs.some((d) =>
-    d.addrs.some((a) => a.ip === local && a.scope <= scope) && (dst === 0 || d.addrs.some((a) => ifaMatches(a, dst) && a.scope <= scope)),
-  )
+  if (dev !== null) return confirmAddrIndev(dev, dst, local, scope)
+  for (const d of ns.devices.values()) if (confirmAddrIndev(d, dst, local, scope)) return true
+  return false
+}
+
+/** confirm_addr_indev */
+function confirmAddrIndev(dev: NetDevice, dst: number, local: number, scope: number): boolean {
+  const localnet = localnetScope(dev)
+  let known = false
+  let same = false
+  for (const a of dev.addrs) {
+    if (a.ip === local && Math.min(a.scope, localnet) <= scope) known = true
+    if (ifaMatches(a, local) && (dst === 0 || ifaMatches(a, dst))) same = true
+  }
+  return known && same
 }

@@ -9,9 +9,16 @@ import { EINVAL, ELOOP, EOPNOTSUPP } from '../errno.ts'
 import type { Netns } from '../netns.ts'
 import { arpGratuitous } from '../neighbour/arp.ts'
 import { nfNatMasqDeviceEvent } from '../netfilter/nat/masquerade.ts'
+import { Ipv4Conf, NeighParms } from '../sysctl.ts'
 import { DEV_BRIDGE, DEV_DUMMY, DEV_LOOPBACK, DEV_NIC, DEV_VETH, IFF_UP, RT_SCOPE_HOST, type NetDevice } from './device.ts'
-import { inetAddrAdd } from './inet.ts'
+import { inetAddrAdd, inetAddrDel } from './inet.ts'
 import { changeNetNamespace, randomMac, registerNetdevice, unregisterNetdevice } from './register.ts'
+
+/** Limits of what carries Ethernet frames; lo and dummy have none of their own. */
+const ETH_MIN_MTU = 68
+const ETH_MAX_MTU = 65535
+/** Bytes of a device name with its terminating zero. */
+const IFNAMSIZ = 16
 
 /** A MAC address: upper 16 bits, lower 32 as int32. */
 export interface Mac {
@@ -28,8 +35,9 @@ export interface PairEnd {
 }
 
 function createPair(a: PairEnd, b: PairEnd, mtu: number, kind: number): [NetDevice, NetDevice] {
-  const x = registerNetdevice(a.ns, a.name, kind, a.mac ?? randomMac(a.ns), mtu)
+  // veth_newlink registers the peer first: it gets the lower ifindex
   const y = registerNetdevice(b.ns, b.name, kind, b.mac ?? randomMac(b.ns), mtu)
+  const x = registerNetdevice(a.ns, a.name, kind, a.mac ?? randomMac(a.ns), mtu)
   x.peer = y
   y.peer = x
   x.carrier = false
@@ -50,8 +58,8 @@ export function createLink(a: PairEnd, b: PairEnd, mtu = 1500): [NetDevice, NetD
 /** ip link add NAME type bridge */
 export function createBridge(ns: Netns, name: string, mac: Mac | null = null, mtu: number | null = null): NetDevice {
   const dev = registerNetdevice(ns, name, DEV_BRIDGE, mac ?? randomMac(ns), mtu ?? 1500)
+  // an MTU given at creation is not BROPT_MTU_SET_BY_USER: it follows the first port
   dev.bridge = new Bridge(dev, mac !== null)
-  if (mtu !== null) dev.bridge.mtuSet = true
   return dev
 }
 
@@ -60,14 +68,24 @@ export function createDummy(ns: Netns, name: string, mac: Mac | null = null, mtu
   return registerNetdevice(ns, name, DEV_DUMMY, mac ?? randomMac(ns), mtu)
 }
 
-/** Tells everything that depends on the device's state: bridge port, routes, peers. */
-function carrierChanged(dev: NetDevice, carrier: boolean): void {
+/**
+ * netif_carrier_on, netif_carrier_off and the NETDEV_CHANGE that follows: bridge port, routes, and the neighbours that
+ * arp_evict_nocarrier forgets.
+ */
+export function carrierChanged(dev: NetDevice, carrier: boolean): void {
   if (dev.carrier === carrier) return
   dev.carrier = carrier
   if (dev.port !== null) dev.port.bridge.portChanged(dev.port)
   if (!dev.up) return
   if (carrier) dev.ns.fib.devUp(dev)
-  else dev.ns.fib.devDown(dev, true)
+  else {
+    dev.ns.fib.devDown(dev, true)
+    if (dev.conf.arp_evict_nocarrier !== 0 && dev.ns.sysctl.all.arp_evict_nocarrier !== 0) dev.ns.neigh.flushDev(dev, true)
+  }
+}
+
+function arpNotify(dev: NetDevice): void {
+  if (dev.conf.arp_notify !== 0 || dev.ns.sysctl.all.arp_notify !== 0) arpGratuitous(dev.ns.world, dev)
 }
 
 /** dev_open: `ip link set DEV up`. */
@@ -75,24 +93,26 @@ export function setUp(dev: NetDevice): void {
   if (dev.up) return
   dev.flags |= IFF_UP
   const peer = dev.peer
-  if (peer !== null) {
-    dev.carrier = peer.up
+  if (peer?.up) {
+    dev.carrier = true
     carrierChanged(peer, true)
   }
   if (dev.bridge !== null) dev.bridge.devChanged()
-  if (dev.kind === DEV_LOOPBACK && dev.addrs.length === 0) {
-    inetAddrAdd(dev, { ip: 0x7f000001, prefixLength: 8, scope: RT_SCOPE_HOST })
-  }
+  // inetdev_event(NETDEV_UP): fails silently when it is there already
+  if (dev.kind === DEV_LOOPBACK) inetAddrAdd(dev, { ip: 0x7f000001, prefixLength: 8, scope: RT_SCOPE_HOST })
   if (dev.port !== null) dev.port.bridge.portChanged(dev.port)
   dev.ns.fib.devUp(dev)
-  if (dev.conf.arp_notify !== 0 || dev.ns.sysctl.all.arp_notify !== 0) arpGratuitous(dev.ns.world, dev)
+  arpNotify(dev)
 }
 
 /** dev_close: `ip link set DEV down`. */
 export function setDown(dev: NetDevice): void {
   if (!dev.up) return
   dev.flags &= ~IFF_UP
-  if (dev.peer !== null) carrierChanged(dev.peer, false)
+  if (dev.peer !== null) {
+    dev.carrier = false
+    carrierChanged(dev.peer, false)
+  }
   if (dev.bridge !== null) dev.bridge.devChanged()
   if (dev.port !== null) dev.port.bridge.portChanged(dev.port)
   dev.ns.fib.devDown(dev, false)
@@ -123,49 +143,74 @@ export function setMac(dev: NetDevice, mac: Mac): void {
     dev.bridge.macSet = true
     dev.bridge.changeMac(mac.hi, mac.lo)
   } else {
-    const port = dev.port
-    if (port !== null) port.bridge.fdb.removeIf((e) => e.isLocal && e.port === port)
     dev.macHi = mac.hi
     dev.macLo = mac.lo
-    if (port !== null) {
-      port.bridge.addLocal(mac.hi, mac.lo, port)
-      port.bridge.recalculate()
-    }
+    dev.port?.bridge.portMacChanged(dev.port)
+    addressChanged(dev)
   }
-  // NETDEV_CHANGEADDR: neigh_changeaddr, then the gratuitous ARP of inetdev_event
+  arpNotify(dev)
+}
+
+/** NETDEV_CHANGEADDR: neigh_changeaddr and rt_cache_flush. */
+function addressChanged(dev: NetDevice): void {
   dev.ns.neigh.flushDev(dev)
   dev.ns.fib.flushCache()
-  if (dev.up && (dev.conf.arp_notify !== 0 || dev.ns.sysctl.all.arp_notify !== 0)) arpGratuitous(dev.ns.world, dev)
 }
 
 /** ip link set DEV mtu N. @returns 0 or -EINVAL */
 export function setMtu(dev: NetDevice, mtu: number): number {
-  if (!Number.isInteger(mtu) || mtu < 68 || mtu > 65536) return EINVAL
+  const most = dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY ? 0x7fffffff : ETH_MAX_MTU
+  const least = dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY ? 0 : ETH_MIN_MTU
+  if (!Number.isInteger(mtu) || mtu < least || mtu > most) return EINVAL
   dev.mtu = mtu
   if (dev.bridge !== null) dev.bridge.mtuSet = true
-  dev.port?.bridge.recalculate()
+  dev.port?.bridge.mtuAutoAdjust()
   dev.ns.fib.flushCache()
   return 0
 }
 
-/** ip link set DEV name NEW */
+/** ip link set DEV name NEW: the device keeps its place in the list; labels follow as inetdev_changename has it. */
 export function renameDevice(dev: NetDevice, name: string): void {
   const ns = dev.ns
   if (ns.devices.has(name)) throw new Error(`device ${name} exists`)
-  ns.devices.delete(dev.name)
-  dev.addrs = dev.addrs.map((a) => (a.label === dev.name ? { ...a, label: name } : a))
+  const list = [...ns.devices.values()]
+  dev.addrs = dev.addrs.map((a, i) => ({ ...a, label: renamedLabel(a.label, name, i) }))
   dev.name = name
-  ns.devices.set(name, dev)
+  ns.devices.clear()
+  for (const d of list) ns.devices.set(d.name, d)
 }
 
-/** ip link set DEV netns NS: the device comes down, loses addresses and bridge, and appears there. */
-export function moveDevice(dev: NetDevice, ns: Netns, name = dev.name): void {
+/** The first address gets the bare name; later ones keep what follows their colon, or get their number. */
+function renamedLabel(old: string, name: string, index: number): string {
+  if (index === 0) return name
+  const colon = old.indexOf(':')
+  const alias = colon < 0 ? `:${index + 1}` : old.slice(colon)
+  return name.slice(0, IFNAMSIZ - 1 - alias.length) + alias
+}
+
+/**
+ * ip link set DEV netns NS: the device comes down, loses addresses and bridge, and appears there with that namespace's
+ * default settings. @returns 0, or -EINVAL for what cannot move (bridges, lo)
+ */
+export function moveDevice(dev: NetDevice, ns: Netns, name = dev.name): number {
+  if (dev.kind === DEV_BRIDGE || dev.kind === DEV_LOOPBACK) return EINVAL
+  if (dev.ns === ns && dev.name === name) return 0
   setDown(dev)
   dev.port?.bridge.delPort(dev)
-  for (const a of [...dev.addrs]) dev.ns.fib.delIfaddr(dev, a)
-  dev.addrs = []
+  dropAddresses(dev)
   dev.ns.neigh.flushDev(dev)
   changeNetNamespace(dev, ns, name)
+  Object.assign(dev.conf, new Ipv4Conf(), ns.sysctl.dflt)
+  Object.assign(dev.neighParms, new NeighParms(), ns.sysctl.neighDefault)
+  dev.confSet.clear()
+  dev.neighSet.clear()
+  dev.confSetAll = false
+  return 0
+}
+
+/** inetdev_destroy: every address goes, its routes and the connections masqueraded to it too. */
+function dropAddresses(dev: NetDevice): void {
+  while (dev.addrs.length > 0) inetAddrDel(dev, dev.addrs[0]!.ip, dev.addrs[0]!.prefixLength)
 }
 
 /** ip link del DEV: a pair goes as a whole. @returns 0 or a negative errno */
@@ -176,8 +221,7 @@ export function deleteDevice(dev: NetDevice): number {
     setDown(d)
     d.port?.bridge.delPort(d)
     if (d.bridge !== null) for (const p of [...d.bridge.ports]) d.bridge.delPort(p.dev)
-    for (const a of [...d.addrs]) d.ns.fib.delIfaddr(d, a)
-    d.addrs = []
+    dropAddresses(d)
     d.ns.neigh.flushDev(d)
   }
   for (const d of pair) {

@@ -9,8 +9,10 @@ import { NetDevice } from './device.ts'
 
 const nextIndex = new WeakMap<Netns, number>()
 
+/** dev_index_reserve: the next number that is free. A device that brought its own number does not move the counter. */
 function newIndex(ns: Netns): number {
-  const i = nextIndex.get(ns) ?? 1
+  let i = nextIndex.get(ns) ?? 1
+  while (ns.byIndex[i] !== undefined) i++
   nextIndex.set(ns, i + 1)
   return i
 }
@@ -45,8 +47,7 @@ export function changeNetNamespace(dev: NetDevice, ns: Netns, name = dev.name): 
   dev.ns.byIndex[dev.ifindex] = undefined
   dev.ns = ns
   dev.name = name
-  if (ns.byIndex[dev.ifindex] !== undefined || dev.ifindex === 1) dev.ifindex = newIndex(ns)
-  else nextIndex.set(ns, Math.max(nextIndex.get(ns) ?? 1, dev.ifindex + 1))
+  if (ns.byIndex[dev.ifindex] !== undefined) dev.ifindex = newIndex(ns)
   ns.devices.set(name, dev)
   ns.byIndex[dev.ifindex] = dev
 }

@@ -21,6 +21,7 @@ import {
   M_OPTLEN,
   M_PRIORITY,
   M_REALDEV,
+  M_SK,
   META_SHIFT,
 } from '../../packet/layout.ts'
 import { ethTypeTrans, netifRx } from '../core/dev.ts'
@@ -55,10 +56,12 @@ export function skbScrubPacket(w: World, slot: number, xnet: boolean): void {
   meta[m + M_REALDEV] = -1
   meta[m + M_FRAG_MAX] = 0
   meta[m + M_OPTLEN] = 0
+  // ____dev_forward_skb clears the priority, ip_rcv_core the socket: nobody looks in between
+  meta[m + M_PRIORITY] = 0
+  meta[m + M_SK] = 0
   w.arena.dst[slot] = null
   if (xnet) {
     meta[m + M_MARK] = 0
-    meta[m + M_PRIORITY] = 0
     meta[m + M_HASH] = 0
   }
 }
@@ -67,14 +70,18 @@ export function skbScrubPacket(w: World, slot: number, xnet: boolean): void {
 export function vethXmit(w: World, slot: number, dev: NetDevice): void {
   const peer = dev.peer
   if (peer === null) {
+    dev.txDropped++
     freeSkb(w, slot, R_NO_CARRIER)
     return
   }
   if (!isSkbForwardable(w, slot, peer)) {
-    peer.rxDropped++
+    dev.txDropped++
     freeSkb(w, slot, peer.up ? R_MTU : R_NO_CARRIER, peer.mtu)
     return
   }
+  // the statistics count what arrived
+  dev.txPackets++
+  dev.txBytes += w.arena.meta[(slot << META_SHIFT) + M_LEN]!
   skbScrubPacket(w, slot, peer.ns !== dev.ns)
   ethTypeTrans(w, slot, peer)
   netifRx(w, slot)

@@ -20,6 +20,7 @@ import { FibResult } from '../route/fib-table.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { RT_TABLE_LOCAL, RTCF_LOCAL, RTN_LOCAL, RTN_UNICAST } from '../route/rtn.ts'
 import type { World } from '../world.ts'
+import type { EchoedOptions } from './echoed-options.ts'
 import { icmpSend } from './icmp.ts'
 
 const IPOPT_END = 0
@@ -369,20 +370,6 @@ export function fibComputeSpecDst(w: World, ns: Netns, slot: number): number {
     if (ns.fib.lookup(fl, sourceRes, 0) === 0) return fibResultPrefsrc(ns, sourceRes)
   }
   return inetSelectAddr(ns, dev, saddr, RT_SCOPE_UNIVERSE)
-}
-
-/** What ip_options_echo made: options for an answer, in network form, and what build has yet to fill in. */
-export class EchoedOptions {
-  readonly bytes = new Uint8Array(40)
-  optlen = 0
-  /** First hop of a source route that was turned round, 0 when none. */
-  faddr = 0
-  /** Offsets from the IP header, 0 when there is nothing to fill in. */
-  srr = 0
-  rr = 0
-  ts = 0
-  tsNeedaddr = false
-  tsNeedtime = false
 }
 
 /**

@@ -32,7 +32,6 @@ import type { Netns } from '../netns.ts'
 import { NF_ACCEPT, NF_DROP, NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING, nfHook } from '../netfilter/hooks.ts'
 import { neighOutput } from '../neighbour/neighbour.ts'
 import { R_UNMODELLED } from '../reasons.ts'
-import type { Flowi4 } from '../route/flow.ts'
 import { traceOutput } from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'
 import {
@@ -46,44 +45,30 @@ import type { World } from '../world.ts'
 import { ipFragment } from './fragment.ts'
 import { icmpOutCount } from './icmp-stats.ts'
 import { MIB_OUT_OCTETS, MIB_OUT_REQUESTS, MIB_OUT_TRANSMITS, countPackets } from './mib.ts'
-import { ipOptionsBuild, ipSendCheck, type EchoedOptions } from './options.ts'
+import {
+  IP_PMTUDISC_DO,
+  IP_PMTUDISC_OMIT,
+  IP_PMTUDISC_PROBE,
+  IP_PMTUDISC_WANT,
+  type IpMessage,
+} from './message.ts'
+import { ipOptionsBuild, ipSendCheck } from './options.ts'
 
-/** IP_PMTUDISC_* of include/uapi/linux/in.h. */
-export const IP_PMTUDISC_DONT = 0
-export const IP_PMTUDISC_WANT = 1
-export const IP_PMTUDISC_DO = 2
-export const IP_PMTUDISC_PROBE = 3
-export const IP_PMTUDISC_INTERFACE = 4
-export const IP_PMTUDISC_OMIT = 5
+export {
+  IP_PMTUDISC_DO,
+  IP_PMTUDISC_DONT,
+  IP_PMTUDISC_INTERFACE,
+  IP_PMTUDISC_OMIT,
+  IP_PMTUDISC_PROBE,
+  IP_PMTUDISC_WANT,
+  IpMessage,
+} from './message.ts'
 
 /** M_FLAGS, this layer's own: the socket does not want the learned path MTU (ip_sk_use_pmtu is false). */
 const SKB_PMTU_PROBE = 1 << 15
 
 const IP_DF = 0x4000
 const IPPROTO_ICMP = 1
-
-/** What ip_append_data + ip_push_pending_frames need to know of a socket's message. Reuse one instance. */
-export class IpMessage {
-  rt!: Rtable
-  fl!: Flowi4
-  proto = 0
-  tos = 0
-  /** 0: the default (ip_default_ttl, or 1 for multicast) */
-  ttl = 0
-  pmtudisc = IP_PMTUDISC_WANT
-  /** Transport header and payload, checksum filled in. */
-  bytes!: Uint8Array
-  /** Bytes of `bytes` to send. */
-  length = 0
-  /** Socket id for M_SK, 0 none. */
-  sk = 0
-  mark = 0
-  priority = 0
-  /** A connected socket counts IDs of its own (`inet->inet_daddr` is set). */
-  connected = false
-  /** Options in network form, null when none. */
-  options: EchoedOptions | null = null
-}
 
 /** ip_sk_use_pmtu */
 function usesPmtu(pmtudisc: number): boolean {
@@ -273,7 +258,10 @@ export function ipBuildAndSendPkt(
  */
 export function ipMakeAndSend(w: World, ns: Netns, msg: IpMessage): number {
   const slot = ipMakeSkb(w, ns, msg)
-  return slot < 0 ? slot : ipLocalOut(w, ns, slot)
+  if (slot < 0) return slot
+  const err = ipLocalOut(w, ns, slot)
+  if (err !== 0) ns.count('Ip.OutDiscards')
+  return err
 }
 
 /** ip_make_skb: the packet that ipMakeAndSend sends. @returns the slot, or a negative errno */

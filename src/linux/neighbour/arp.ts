@@ -2,8 +2,7 @@
  * ARP: asking, answering, learning.
  *
  * Linux: net/ipv4/arp.c (arp_solicit, arp_rcv, arp_process, arp_create); RFC 826, RFC 5227 for probes. Not modelled:
- * delayed proxy answers keep their packet in the proxy queue without the kernel's random jitter (a fixed half of
- * proxy_delay), arptables, ARP over anything but Ethernet.
+ * proxy_qlen (the delayed answers of a proxy are not limited), arptables, ARP over anything but Ethernet.
  *
  *    0               2               4       5       6               8              14        18             24        28
  *    | hw type 1     | proto 0x0800  | hlen 6| plen 4| op 1/2        | sender MAC   | sender IP | target MAC | target IP |
@@ -31,10 +30,9 @@ import { R_ARP_IGNORED, R_OTHERHOST, R_PKT_TRUNC } from '../reasons.ts'
 import {
   inetAddrTypeDevTable,
   ipRouteInput,
-  RTN_LOCAL,
-  RTN_UNICAST,
   type Rtable,
 } from '../route/route.ts'
+import { RTN_LOCAL, RTN_UNICAST } from '../route/rtn.ts'
 import { Timer } from '../timers.ts'
 import { T_ARP } from '../trace.ts'
 import type { World } from '../world.ts'
@@ -115,9 +113,9 @@ export function arpSolicit(w: World, n: Neighbour, slot: number, probes: number)
   const ns = dev.ns
   let saddr = 0
   const announce = Math.max(dev.conf.arp_announce, ns.sysctl.all.arp_announce)
-  if (slot >= 0 && announce < 2) {
+  if (slot >= 0 && announce !== 2) {
     const ip = w.arena.view.getInt32(w.arena.meta[(slot << META_SHIFT) + M_NH]! + 12)
-    if (inetAddrTypeDevTable(ns, dev, ip) === RTN_LOCAL && (announce === 0 || inetAddrOnlink(dev, n.ip, ip))) saddr = ip
+    if (inetAddrTypeDevTable(ns, dev, ip) === RTN_LOCAL && (announce !== 1 || inetAddrOnlink(dev, n.ip, ip))) saddr = ip
   }
   if (saddr === 0) saddr = inetSelectAddr(ns, dev, n.ip, RT_SCOPE_LINK)
   const left = probes - dev.neighParms.ucast_solicit
@@ -205,7 +203,7 @@ function arpProcess(w: World, ns: Netns, slot: number, dev: NetDevice): boolean 
       } else {
         // pneigh_enqueue
         const t = new Timer(() => arpSend(w, ARPOP_REPLY, dev, tip, sip, shaHi, shaLo, shaHi, shaLo))
-        w.timers.arm(t, w.nowNs + (delay * TICK_NS) / 2)
+        w.timers.arm(t, w.nowNs + w.random.below(delay * TICK_NS))
       }
       return true
     }
@@ -263,7 +261,7 @@ function arpIgnore(ns: Netns, dev: NetDevice, sip: number, tip: number): boolean
     case 2:
       return !inetConfirmAddr(ns, dev, sip, tip, RT_SCOPE_HOST)
     case 3:
-      return !inetConfirmAddr(ns, null, sip, tip, RT_SCOPE_LINK)
+      return !inetConfirmAddr(ns, null, 0, tip, RT_SCOPE_LINK)
     case 4:
     case 5:
     case 6:

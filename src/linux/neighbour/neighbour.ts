@@ -23,7 +23,8 @@ import { EPERM, EINVAL } from '../errno.ts'
 import { ipv4LinkFailure } from '../ip/icmp.ts'
 import type { Netns } from '../netns.ts'
 import { R_NEIGH_DEAD, R_NEIGH_FAILED, R_NEIGH_QUEUEFULL } from '../reasons.ts'
-import { inetAddrType, RTN_BROADCAST, RTN_MULTICAST } from '../route/route.ts'
+import { inetAddrType } from '../route/route.ts'
+import { RTN_BROADCAST, RTN_MULTICAST } from '../route/rtn.ts'
 import { Timer } from '../timers.ts'
 import { T_NEIGH, T_NEIGH_QUEUE } from '../trace.ts'
 import type { World } from '../world.ts'
@@ -192,6 +193,8 @@ export function neighLookupOrCreate(ns: Netns, dev: NetDevice, ip: number): Neig
  * waits in the neighbour's queue while the address is not known.
  */
 export function neighOutput(w: World, ns: Netns, slot: number, dev: NetDevice, nexthop: number): void {
+  // __ipv4_neigh_lookup_noref: one entry stands for everything behind lo or a point-to-point link
+  if ((dev.flags & (IFF_LOOPBACK | IFF_POINTOPOINT)) !== 0) nexthop = 0
   const n = ns.neigh.lookup(dev, nexthop) ?? ns.neigh.create(dev, nexthop)
   if (w.tracer !== null) w.tracer.step(T_NEIGH, slot, ns, dev, nexthop, n.state, 0, n)
   if (!dev.ether) {
@@ -383,6 +386,7 @@ export function neighUpdate(
 ): number {
   const old = n.state
   const now = w.nowNs
+  if (n.dead) return EPERM
   if ((flags & NEIGH_UPDATE_F_ADMIN) === 0 && (old & (NUD_NOARP | NUD_PERMANENT)) !== 0) return EPERM
   if ((state & NUD_VALID) === 0) {
     w.timers.cancel(n.timer)

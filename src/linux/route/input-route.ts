@@ -14,6 +14,7 @@ import { R_MARTIAN_DEST, R_MARTIAN_SOURCE, R_MULTICAST, R_RPFILTER } from '../re
 import { T_FIB_INPUT, T_RPFILTER } from '../trace.ts'
 import type { World } from '../world.ts'
 import { findException } from './exception.ts'
+import type { FibRoute } from './fib-route.ts'
 import { FIB_LOOKUP_IGNORE_LINKSTATE, FibResult } from './fib-table.ts'
 import { Flowi4 } from './flow.ts'
 import { fibSelectMultipath, multipathHashSkb } from './multipath.ts'
@@ -125,7 +126,7 @@ function routeInputSlow(
   const forward = dev.conf.forwarding !== 0
   const err = ns.fib.lookup(fl, res, 0)
   if (err !== 0) {
-    const route = res.route
+    const route = res.route as FibRoute | null
     const rt = errorRoute(ns, forward ? err : EHOSTUNREACH)
     rt.route = route
     rt.table = route === null ? 0 : route.table

@@ -151,12 +151,16 @@ export class TcpSock extends InetSock {
   cwndCnt = 0
   caState = TCP_CA_OPEN
   highSeq = 0
+  /** When the SYN/ACK went out, -1 when it was sent more than once. */
+  synackSentUs = -1
   packetsOut = 0
   sackedOut = 0
   lostOut = 0
   retransOut = 0
   tlpHighSeq = 0
   tlpOut = false
+  /** The last ACK covered a segment that was sent once only. */
+  ackedWithoutRetrans = false
   retransStampMs = 0
   icskPending = 0
 
@@ -170,6 +174,14 @@ export class TcpSock extends InetSock {
     this.tsoffset = ns.world.random.u32() | 0
     this.writeTimer = new Timer(() => tcpTimerWork.current!.write(this))
     this.delackTimer = new Timer(() => tcpTimerWork.current!.delack(this))
+  }
+
+  /** Called when sending may go on; null when nobody waits. */
+  onWritable: (() => void) | null = null
+
+  /** tcp_check_space: wakes a process that waits to write. */
+  wakeUpWriter(): void {
+    if (this.onWritable !== null) this.wakeUp()
   }
 
   /** tcp_jiffies32 in milliseconds. */

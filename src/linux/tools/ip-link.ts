@@ -124,8 +124,7 @@ function addVeth(ns: Netns, home: Netns, name: string, spec: LinkSpec, mtu: numb
   const peerName = peer.name ?? freeName(peerNs, 'veth', name)
   if (home.devices.has(name) || peerNs.devices.has(peerName) || (home === peerNs && name === peerName)) rtnetlink(EEXIST)
   const peerMtu = peer.mtu === null ? 1500 : checkMtu(peer.mtu)
-  // veth_newlink registers the peer first: it gets the lower ifindex.
-  const [, dev] = createVeth({ ns: peerNs, name: peerName, mac: peer.mac }, { ns: home, name, mac: spec.mac }, peerMtu)
+  const [dev] = createVeth({ ns: home, name, mac: spec.mac }, { ns: peerNs, name: peerName, mac: peer.mac }, peerMtu)
   if (dev.mtu !== mtu) setMtu(dev, mtu)
 }
 

@@ -41,7 +41,7 @@ export function sysctl(ns: Netns, argv: readonly string[], stdin = ''): ToolResu
   let stdout = ''
   let stderr = ''
   const run = (word: string): void => {
-    const r = word.includes('=') ? write(ns, word, o) : o.write ? malformed(word) : read(ns, word, o)
+    const r = word.includes('=') ? write(ns, word, o) : o.write ? malformed() : read(ns, word, o)
     if (r.status !== 0) status = r.status
     stdout += r.stdout
     stderr += r.stderr
@@ -88,8 +88,8 @@ function missing(name: string, o: Options): ToolResult {
   return { status: 1, stdout: '', stderr: `sysctl: cannot stat ${path(name)}: No such file or directory\n` }
 }
 
-function malformed(word: string): ToolResult {
-  return { status: 1, stdout: '', stderr: `sysctl: "${word}" must be of the form name=value\n` }
+function malformed(): ToolResult {
+  return { status: 1, stdout: '', stderr: 'sysctl: command line(0): invalid syntax, continuing...\n' }
 }
 
 function print(name: string, value: string, o: Options): string {
@@ -106,7 +106,7 @@ function write(ns: Netns, word: string, o: Options): ToolResult {
   const eq = word.indexOf('=')
   const name = word.slice(0, eq)
   const value = word.slice(eq + 1)
-  if (name === '') return malformed(word)
+  if (name === '') return malformed()
   if (sysctlGet(ns, name) === null) return missing(name, o)
   if (!sysctlSet(ns, name, value)) {
     return { status: 1, stdout: '', stderr: `sysctl: setting key "${dotted(name)}": Invalid argument\n` }

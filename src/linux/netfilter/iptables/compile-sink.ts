@@ -4,6 +4,7 @@
  * A match is laid out as [kind, words to the next match, arguments ...]; a target as [kind, arguments ...]. Objects that
  * keep state (recent lists, sets, limits) stand in `refs`, arguments hold their index.
  */
+import { RateLimit } from './limit.ts'
 import type { IpSet } from '../ipset/set.ts'
 import type { RecentTable } from './recent.ts'
 
@@ -12,6 +13,7 @@ export class CompileSink {
   readonly words: number[] = []
   readonly recents: RecentTable[] = []
   readonly names: string[] = []
+  readonly limits: RateLimit[] = []
   readonly sets: IpSet[] = []
   /** Interface patterns, by text. */
   readonly interfaces: string[] = []
@@ -57,6 +59,11 @@ export class CompileSink {
   set(name: string): number {
     const set = this.lookupSet(name)
     return set === null ? -1 : this.sets.push(set) - 1
+  }
+
+  /** Index of a new token bucket of the limit match. */
+  limit(avg: number, burst: number): number {
+    return this.limits.push(new RateLimit(avg, burst)) - 1
   }
 
   /** Index of a recent list, created when it is new. */

@@ -5,7 +5,7 @@
  * 0 or 1. Targets have the same layout.
  */
 
-/** proto, sport lo, hi, dport lo, hi, inv bits (1 sport, 2 dport, 4 flags, 8 option), flag mask, flag comp, option */
+/** sport lo, hi, dport lo, hi, inv bits (1 sport, 2 dport, 4 flags, 8 option), flag mask, flag comp, option */
 export const MATCH_TCP = 1
 /** sport lo, hi, dport lo, hi, inv bits (1 sport, 2 dport) */
 export const MATCH_UDP = 2
@@ -13,7 +13,10 @@ export const MATCH_UDP = 2
 export const MATCH_SCTP = 3
 /** type, code lo, code hi, inv */
 export const MATCH_ICMP = 4
-/** match flags (XT_CONNTRACK_*), invert flags, state mask, status mask, l4 proto, then 4 x (ip, mask), 4 x (port lo, hi), expires lo, hi */
+/**
+ * match flags (XT_CONNTRACK_*), invert flags, state mask, status mask, l4 proto, then 4 x (ip, mask), 4 x (port lo, hi),
+ * expires lo, hi
+ */
 export const MATCH_CONNTRACK = 5
 /** mark, mask, inv */
 export const MATCH_MARK = 6
@@ -29,11 +32,11 @@ export const MATCH_STATISTIC_RANDOM = 10
 export const MATCH_STATISTIC_NTH = 11
 /** ref, check_set bits, seconds, hit count, inv, side (0 source, 1 dest) */
 export const MATCH_RECENT = 12
-/** ref, dimensions, source flags (bit per dimension), flags (1 inv, 2 return-nomatch, 4 no counters update), 6 x counter words */
+/** ref, dimensions, source flags (bit per dimension), flags (1 inv, 2 return-nomatch, 4 no counter update) */
 export const MATCH_SET = 13
 /** in pattern, out pattern, op bits, invert bits */
 export const MATCH_PHYSDEV = 14
-/** avg, burst, cost, credit cap, credit (state), prev jiffies (state) */
+/** ref */
 export const MATCH_LIMIT = 15
 /** lo, hi, inv */
 export const MATCH_LENGTH = 16
@@ -53,12 +56,8 @@ export const MATCH_UNMODELLED = 22
 export const MATCH_RPFILTER = 23
 /** lo, hi, inv */
 export const MATCH_TCPMSS = 24
-/** name index */
-export const MATCH_COMMENT = 25
-/** bits */
+/** op bits, invert bits, ect */
 export const MATCH_ECN = 26
-/** Limit by key: ref */
-export const MATCH_HASHLIMIT = 27
 
 /** Standard verdict: verdict (0 drop, 1 accept). */
 export const TARGET_VERDICT = 1
@@ -99,5 +98,5 @@ export const TARGET_SET = 19
 export const TARGET_UNMODELLED = 20
 /** The end of a base chain: policy. */
 export const TARGET_POLICY = 21
-/** ref */
+/** priority */
 export const TARGET_CLASSIFY = 22

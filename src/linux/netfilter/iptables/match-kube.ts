@@ -395,6 +395,6 @@ export const limitMatch: XtMatch<{ avg: number; burst: number }> = {
   save: (d) => ` --limit ${formatRate(d.avg, LIMIT_SCALE)}${d.burst === 5 ? '' : ` --limit-burst ${d.burst}`}`,
   list: (d) => ` limit: avg ${formatRate(d.avg, LIMIT_SCALE)} burst ${d.burst}`,
   compile(d, c) {
-    c.emit(MATCH_LIMIT, d.avg, d.burst, 0, 0)
+    c.emit(MATCH_LIMIT, c.limit(d.avg, d.burst))
   },
 }

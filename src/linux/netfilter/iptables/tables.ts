@@ -8,11 +8,10 @@
  */
 import type { Netns } from '../../netns.ts'
 import { nfConntrackGet } from '../conntrack/table.ts'
+import { nfNatRegister } from '../nat/core.ts'
 import {
   NFH_FILTER,
   NFH_MANGLE,
-  NFH_NAT_DST,
-  NFH_NAT_SRC,
   NFH_RAW,
   NFH_SECURITY,
 } from '../hooks.ts'
@@ -167,11 +166,7 @@ export class IptTables {
         break
       case 'nat':
         this.nat = table
-        nfConntrackGet(this.ns)
-        nf.register(0, NFH_NAT_DST)
-        nf.register(3, NFH_NAT_DST)
-        nf.register(1, NFH_NAT_SRC)
-        nf.register(4, NFH_NAT_SRC)
+        nfNatRegister(this.ns)
         break
       case 'filter':
         this.filter = table

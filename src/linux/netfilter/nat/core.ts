@@ -14,7 +14,6 @@ import { ipRouteMeHarder } from '../../route/route.ts'
 import { RTN_UNSPEC } from '../../route/rtn.ts'
 import { T_NAT } from '../../trace.ts'
 import type { World } from '../../world.ts'
-import { nfConntrackGet } from '../conntrack/table.ts'
 import {
   ctinfo2dir,
   C_MASQ_INDEX,
@@ -46,9 +45,11 @@ import { hook2manip, natStatusBit } from './status-bit.ts'
 export { nfNatSetupInfo } from './setup.ts'
 export * from './range.ts'
 
-/** nf_nat_register_fn: conntrack and the four NAT hooks of a namespace; calling it again has no effect. */
+/**
+ * nf_nat_register_fn: the four NAT hooks of a namespace; calling it again has no effect. Tracking itself starts with the
+ * first rule that needs it (nfConntrackGet), as in Linux: an empty nat table tracks nothing.
+ */
 export function nfNatRegister(ns: Netns): void {
-  nfConntrackGet(ns)
   ns.nf.register(NF_INET_PRE_ROUTING, NFH_NAT_DST)
   ns.nf.register(NF_INET_LOCAL_OUT, NFH_NAT_DST)
   ns.nf.register(NF_INET_POST_ROUTING, NFH_NAT_SRC)

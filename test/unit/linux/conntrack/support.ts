@@ -4,6 +4,7 @@
  * Only conntrack, NAT and confirm run: routing and devices have their own suites. `forward` is what a forwarded packet
  * meets, `deliver` what one to this host meets.
  */
+import { World } from '../../../../src/linux/world.ts'
 import { M_CT, M_CTINFO, M_DATA, M_LEN, META_SHIFT } from '../../../../src/packet/layout.ts'
 import { parseIpv4 } from '../../../../src/addr/ipv4.ts'
 import { internetChecksum, pseudoSumV4 } from '../../../../src/wire/checksum.ts'
@@ -14,7 +15,6 @@ import { type Conntrack, nfConntrackGet } from '../../../../src/linux/netfilter/
 import { type NatRange, nfNatInet, nfNatSetupInfo } from '../../../../src/linux/netfilter/nat/core.ts'
 import type { Netns } from '../../../../src/linux/netns.ts'
 import { R_CONSUMED } from '../../../../src/linux/reasons.ts'
-import { World } from '../../../../src/linux/world.ts'
 
 export const PRE_ROUTING = 0
 export const LOCAL_IN = 1

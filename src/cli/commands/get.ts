@@ -1,0 +1,64 @@
+/**
+ * `podwalk get nodes|pods|services|links|routes|rules`: the built cluster as tables.
+ */
+import type { Command } from 'commander'
+import type { ClusterModel } from '../../kubernetes/types.ts'
+import type { TableDocument } from '../../query/tables.ts'
+import { documentTable } from '../../report/table.ts'
+import { readCluster } from '../input.ts'
+import { addInputOptions, addOutputOptions, type InputFlags, type OutputFlags } from '../options.ts'
+import { stdoutPaint, writeData } from '../output.ts'
+import { startCluster } from '../start.ts'
+import { choiceArgument } from '../choice.ts'
+
+type What = 'nodes' | 'pods' | 'services' | 'links' | 'routes' | 'rules'
+const KINDS: readonly What[] = ['nodes', 'pods', 'services', 'links', 'routes', 'rules']
+const SHORT: { readonly [word: string]: What } = { node: 'nodes', no: 'nodes', pod: 'pods', po: 'pods', service: 'services', svc: 'services' }
+
+const EXAMPLES = `Examples:
+  podwalk get pods -f shop.yaml
+  podwalk get services -n shop -f shop.yaml -o json
+  podwalk get links -f shop.yaml -o wide
+`
+
+/** Adds the command. */
+export function registerGet(program: Command): void {
+  const command = program
+    .command('get')
+    .argument('<what>', KINDS.join(', '), choiceArgument(KINDS, SHORT))
+    .description('show the built cluster: nodes, pods, services, links, routes, rules')
+    .addHelpText('before', EXAMPLES)
+  addInputOptions(addOutputOptions(command, ['text', 'wide', 'json', 'yaml'])).action(get)
+}
+
+async function get(what: What, flags: InputFlags & OutputFlags, command: Command): Promise<void> {
+  const model = await readCluster(flags)
+  let document = await ask(what, model, flags)
+  if (command.getOptionValueSource('namespace') === 'cli' && (what === 'pods' || what === 'services')) {
+    document = { ...document, items: document.items.filter((i) => i.namespace === flags.namespace) }
+  }
+  if (flags.output === 'json' || flags.output === 'yaml') {
+    const { toJson, toYaml } = await import('../../report/json.ts')
+    writeData(flags.output === 'json' ? toJson(document) : await toYaml(document), flags.write)
+    return
+  }
+  writeData(documentTable(document, flags.output === 'wide', stdoutPaint(flags.color, flags.write)), flags.write)
+}
+
+async function ask(what: What, model: ClusterModel, flags: InputFlags): Promise<TableDocument> {
+  const tables = await import('../../query/tables.ts')
+  switch (what) {
+    case 'nodes':
+      return tables.nodesTable(model)
+    case 'pods':
+      return tables.podsTable(model)
+    case 'services':
+      return tables.servicesTable(model)
+    case 'links':
+      return tables.linksTable(await startCluster(model, flags))
+    case 'routes':
+      return tables.routesTable(await startCluster(model, flags))
+    case 'rules':
+      return tables.rulesTable(await startCluster(model, flags))
+  }
+}

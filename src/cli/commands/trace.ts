@@ -1,0 +1,94 @@
+/**
+ * `podwalk trace SRC DST`: the walk of one packet and of its reply.
+ */
+import type { Command } from 'commander'
+import type { ClusterModel } from '../../kubernetes/types.ts'
+import type { Verdict } from '../../linux/reasons.ts'
+import type { Trace } from '../../query/trace-types.ts'
+import { TRACE_FORMATS } from '../../report/formats.ts'
+import { choiceOption } from '../choice.ts'
+import { CliError, EXIT_NO, EXIT_UNMODELLED } from '../exit.ts'
+import { readCluster, reportDiagnostics } from '../input.ts'
+import { addInputOptions, addOutputOptions, type InputFlags, integer, type OutputFlags } from '../options.ts'
+import { note, refuseBinaryToTty, stdoutPaint, writeData } from '../output.ts'
+
+const VERDICTS: readonly Verdict[] = [
+  ...(['DELIVERED', 'DROPPED', 'REJECTED', 'UNREACHABLE'] as const),
+  ...(['TTL_EXCEEDED', 'FRAG_NEEDED', 'LOOP', 'UNMODELLED'] as const),
+]
+
+const EXAMPLES = `Examples:
+  podwalk trace deploy/shop/web svc/shop/api:80 -f shop.yaml
+  podwalk trace shop/web-0 10.244.2.5:8080 --flow -f shop.yaml -o pcapng -w walk.pcapng
+  kubectl get all,ep,no -A -o yaml | podwalk trace host:192.0.2.7 172.18.0.2:30080 -f - --expect DELIVERED
+`
+
+const ENDPOINTS = `
+Endpoints: NS/POD, pod/NS/POD, deploy/NS/NAME, svc/NS/NAME:PORT, node/NAME, host:IP
+(a machine outside the cluster), an IP, a DNS name as a pod resolves it. :PORT is a
+number or a port name; without NS/ the namespace is that of -n.
+
+Exit codes: 0 answered, 1 not as --expect says, 2 usage, 3 invalid input,
+4 UNMODELLED under --strict, 70 internal error.
+`
+
+interface TraceFlags extends InputFlags, OutputFlags {
+  readonly proto: 'tcp' | 'udp' | 'sctp' | 'icmp'
+  readonly sport?: number
+  readonly size?: number
+  readonly flow?: boolean
+  readonly expect?: Verdict
+}
+
+/** Adds the command. */
+export function registerTrace(program: Command): void {
+  const command = program
+    .command('trace')
+    .argument('<src>', 'who sends')
+    .argument('<dst>', 'to whom')
+    .description('walk one packet and its reply through the cluster')
+    .addHelpText('before', EXAMPLES)
+    .addHelpText('after', ENDPOINTS)
+    .addOption(choiceOption('--proto <name>', 'protocol', ['tcp', 'udp', 'sctp', 'icmp']).default('tcp'))
+    .option('--sport <port>', 'source port (default: chosen as Linux does)', integer(1, 65535))
+    .option('--size <bytes>', 'payload of a UDP or ICMP packet, request of a TCP connection', integer(0, 10_000_000))
+    .option('--flow', 'play the whole connection: handshake, data, close')
+    .addOption(choiceOption('--expect <verdict>', 'exit with 1 when the verdict is another', VERDICTS))
+  addInputOptions(addOutputOptions(command, TRACE_FORMATS.map((f) => f.name))).action(trace)
+}
+
+async function trace(src: string, dst: string, flags: TraceFlags): Promise<void> {
+  const format = TRACE_FORMATS.find((f) => f.name === flags.output)!
+  refuseBinaryToTty(format.isBinary, format.name, flags.write)
+  const model = await readCluster(flags)
+  const answer = await ask(model, src, dst, flags)
+  for (const [word, end] of [
+    ['from', answer.question.src],
+    ['to', answer.question.dst],
+  ] as const) {
+    if (end.how !== undefined && end.how !== '') note(`podwalk: ${word} ${end.asked}: ${end.kind} ${end.name} (${end.how})`)
+  }
+  writeData(await format.render(answer, stdoutPaint(flags.color, flags.write)), flags.write)
+  if (flags.expect !== undefined && answer.verdict !== flags.expect) {
+    throw new CliError(EXIT_NO, `expected ${flags.expect}, got ${answer.verdict}: ${answer.reason.text}`)
+  }
+  if (flags.strict === true && answer.verdict === 'UNMODELLED') throw new CliError(EXIT_UNMODELLED, answer.reason.text)
+}
+
+async function ask(model: ClusterModel, src: string, dst: string, flags: TraceFlags): Promise<Trace> {
+  const { askTrace } = await import('../../query/ask.ts')
+  const { trace: answer, diagnostics } = askTrace(model, {
+    src,
+    dst,
+    namespace: flags.namespace,
+    protocol: flags.proto.toUpperCase() as Uppercase<TraceFlags['proto']>,
+    ...(flags.sport !== undefined && { sport: flags.sport }),
+    ...(flags.size !== undefined && { size: flags.size }),
+    flow: flags.flow ?? false,
+    seed: flags.seed ?? model.config.seed,
+    verbose: flags.verbose ?? false,
+  })
+  reportDiagnostics(diagnostics, flags)
+  if (answer === null) throw new Error('no answer and no diagnostic')
+  return answer
+}

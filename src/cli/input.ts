@@ -1,0 +1,48 @@
+/**
+ * From -f and the overrides to the cluster as data. Findings go to stderr, all of them; an error among them ends the
+ * command with exit code 3.
+ */
+import { type Diagnostic, formatDiagnostic, sortDiagnostics } from '../diagnostics/diagnostic.ts'
+import type { ClusterModel } from '../kubernetes/types.ts'
+import type { Paint } from '../report/paint.ts'
+import { CliError, EXIT_INPUT, usageError } from './exit.ts'
+import type { InputFlags } from './options.ts'
+import { note, stderrPaint } from './output.ts'
+
+/** Reads the manifests and builds the model. */
+export async function readCluster(flags: InputFlags): Promise<ClusterModel> {
+  if (flags.filename === undefined) {
+    throw usageError('no manifests were given', 'name a file, a directory, a glob or - (stdin) with -f')
+  }
+  for (const [name, value] of [
+    ['--cni', flags.cni],
+    ['--proxy-mode', flags.proxyMode],
+  ] as const) {
+    if (value?.includes(',')) throw usageError(`${name} ${value}: this command takes one name`)
+  }
+  const { buildClusterModel, loadInputs } = await import('../kubernetes/index.ts')
+  const { cni, proxyMode, nodes, seed, set } = flags
+  const built = buildClusterModel(loadInputs(flags.filename), {
+    ...(cni !== undefined && { cni }),
+    ...(proxyMode !== undefined && { proxyMode }),
+    ...(nodes !== undefined && { nodes }),
+    ...(seed !== undefined && { seed }),
+    ...(set !== undefined && { set }),
+  })
+  for (const fact of built.inferred) note(`podwalk: ${fact.text}`)
+  reportDiagnostics(built.diagnostics, flags)
+  return built.model
+}
+
+/** Shows findings on stderr; ends the command when one of them is an error. */
+export function reportDiagnostics(diagnostics: readonly Diagnostic[], flags: { readonly color: InputFlags['color'] }): void {
+  const paint = stderrPaint(flags.color)
+  for (const d of sortDiagnostics(diagnostics)) note(paintDiagnostic(d, paint))
+  const errors = diagnostics.filter((d) => d.severity === 'error').length
+  if (errors > 0) throw new CliError(EXIT_INPUT, errors === 1 ? '1 error in the input' : `${errors} errors in the input`)
+}
+
+function paintDiagnostic(d: Diagnostic, paint: Paint): string {
+  const role = d.severity === 'error' ? 'bad' : d.severity === 'warning' ? 'warn' : 'dim'
+  return formatDiagnostic(d).replace(`${d.severity}: `, `${paint(role, d.severity)}: `)
+}

@@ -1,0 +1,4 @@
+export class IpSet {
+  readonly name: string = ''
+  readonly dimensions: number = 1
+}

@@ -1,0 +1,46 @@
+/**
+ * JSON Schema of a lab recording: what `podwalk lab run -o json` prints, in the format of the kernel lab, so that a
+ * recording of the simulator and one of the real kernel are compared as they are.
+ */
+import { BOOL, COUNT, exactly, listOf, orNull, TEXT, TEXTS, words } from './schema-parts.ts'
+
+const HEX = { type: 'string', pattern: '^([0-9a-f]{2})*$' }
+const byInterface = (value: object): { readonly [k: string]: unknown } => ({ type: 'object', additionalProperties: value })
+const row = (...items: readonly object[]): { readonly [k: string]: unknown } => ({
+  type: 'array',
+  prefixItems: items,
+  items: false,
+  minItems: items.length,
+})
+
+/** The schema. */
+export const LAB_SCHEMA = {
+  $schema: 'https://json-schema.org/draft/2020-12/schema',
+  $id: 'https://podwalk.dev/schemas/v1alpha1/Lab.json',
+  title: 'The recording of a lab scenario',
+  ...exactly(
+    {
+      scenario: TEXT,
+      title: TEXT,
+      kernel: TEXT,
+      iptables_backend: orNull(TEXT),
+      link_types: byInterface(words('ether', 'ip')),
+      ifaces: byInterface(listOf(HEX)),
+      events: listOf(row({ type: 'integer', minimum: -1 }, TEXT, words('tx', 'rx'), COUNT)),
+      ops: listOf({
+        type: 'object',
+        properties: { step: COUNT, op: TEXT },
+        required: ['step', 'op'],
+        description: 'What a step gave: the fields of its op, or errno.',
+      }),
+      state: {
+        type: 'object',
+        additionalProperties: { anyOf: [TEXTS, { type: 'object', additionalProperties: { type: 'number' } }] },
+      },
+      volatile: listOf(row(TEXT, COUNT, listOf(row(COUNT, COUNT, TEXT)))),
+      raw: byInterface(listOf(HEX)),
+      csum_partial_seen: BOOL,
+    },
+    ['volatile', 'raw', 'csum_partial_seen'],
+  ),
+}

@@ -1,0 +1,75 @@
+/**
+ * JSON Schema of the Trace document (trace-types.ts).
+ */
+import { BOOL, COUNT, documentOf, exactly, listOf, orNull, PORT, TEXT, TEXT_OR_NULL, TEXTS, words } from './schema-parts.ts'
+
+const VERDICT = words(
+  ...['DELIVERED', 'DROPPED', 'REJECTED', 'UNREACHABLE', 'TTL_EXCEEDED', 'FRAG_NEEDED', 'LOOP', 'UNMODELLED'],
+)
+
+const endpoint = exactly(
+  { asked: TEXT, kind: words('pod', 'node', 'host', 'service', 'ip'), name: TEXT, node: TEXT, ip: TEXT, how: TEXT },
+  ['node', 'how'],
+)
+
+const hop = exactly({
+  n: { type: 'integer', minimum: 1 },
+  node: TEXT_OR_NULL,
+  netns: TEXT,
+  device: TEXT_OR_NULL,
+  point: TEXT,
+  action: TEXT,
+  frame: orNull(COUNT),
+  detail: { type: 'object', description: 'What the point knows; fields by point.' },
+})
+
+/** The schema. */
+export const TRACE_SCHEMA = documentOf('Trace', 'The walk of one packet and of its reply', {
+  question: exactly({
+    src: endpoint,
+    dst: endpoint,
+    protocol: words('TCP', 'UDP', 'SCTP', 'ICMP'),
+    sport: PORT,
+    dport: PORT,
+    size: COUNT,
+    flow: BOOL,
+    cni: TEXT,
+    proxyMode: TEXT,
+    seed: { type: 'integer' },
+  }),
+  verdict: VERDICT,
+  reason: exactly({ code: TEXT, text: TEXT, hint: TEXT }),
+  nearestMiss: TEXT_OR_NULL,
+  decidedBy: orNull(exactly({ kind: TEXT, namespace: TEXT, name: TEXT, rule: TEXT, file: TEXT, line: COUNT })),
+  delivered: orNull(
+    exactly({ pod: TEXT_OR_NULL, node: TEXT_OR_NULL, src: TEXT, sport: PORT, dst: TEXT, dport: PORT }),
+  ),
+  walk: listOf(hop),
+  reply: listOf(hop),
+  replyVerdict: orNull(exactly({ verdict: VERDICT, code: TEXT, text: TEXT })),
+  flow: orNull(exactly({ established: BOOL, requestBytes: COUNT, responseBytes: COUNT, closed: BOOL })),
+  packets: listOf(
+    exactly({
+      n: { type: 'integer', minimum: 1 },
+      from: TEXT,
+      summary: TEXT,
+      verdict: VERDICT,
+      reason: TEXT,
+      to: TEXT_OR_NULL,
+    }),
+  ),
+  frames: listOf(
+    exactly({
+      node: TEXT_OR_NULL,
+      netns: TEXT,
+      device: TEXT,
+      direction: words('rx', 'tx'),
+      atNs: { type: 'number', minimum: 0 },
+      hex: { type: 'string', pattern: '^([0-9a-f]{2})+$' },
+      packet: COUNT,
+    }),
+  ),
+  interfaces: listOf(exactly({ node: TEXT_OR_NULL, netns: TEXT, device: TEXT, linkType: words('ether', 'ip') })),
+  names: { type: 'object', additionalProperties: TEXT, description: 'Names of the addresses that occur.' },
+  notes: TEXTS,
+})

@@ -1,0 +1,18 @@
+/**
+ * The JSON Schemas (2020-12) of every document that podwalk prints, by kind. `podwalk schema KIND` prints them; tests
+ * validate every document against its own.
+ */
+import { LAB_SCHEMA } from './schema-lab.ts'
+import { REASONS_SCHEMA, TABLE_SCHEMAS } from './schema-tables.ts'
+import { TRACE_SCHEMA } from './schema-trace.ts'
+
+/** A JSON Schema. */
+export type JsonSchema = { readonly [keyword: string]: unknown }
+
+/** Schemas by kind. */
+export const SCHEMAS: ReadonlyMap<string, JsonSchema> = new Map<string, JsonSchema>([
+  ['Trace', TRACE_SCHEMA],
+  ['Lab', LAB_SCHEMA],
+  ...Object.entries(TABLE_SCHEMAS),
+  ['Reasons', REASONS_SCHEMA],
+])
