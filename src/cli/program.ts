@@ -1,5 +1,5 @@
 /**
- * The commands: one line each. Only the file of the command that was asked for is loaded, all of them for the help.
+ * The commands: one entry each. Only the file of the command that was asked for is loaded.
  */
 import { Command } from 'commander'
 import { version } from './version.ts'
@@ -7,16 +7,54 @@ import { version } from './version.ts'
 /** Adds a command to the program. */
 type Register = (program: Command) => void
 
+interface CommandEntry {
+  readonly name: string
+  readonly summary: string
+  readonly load: () => Promise<Register>
+}
+
 /** Every command, in the order of the help. */
-export const COMMANDS: readonly { readonly name: string; readonly load: () => Promise<Register> }[] = [
-  { name: 'trace', load: async () => (await import('./commands/trace.ts')).registerTrace },
-  { name: 'exec', load: async () => (await import('./commands/exec.ts')).registerExec },
-  { name: 'get', load: async () => (await import('./commands/get.ts')).registerGet },
-  { name: 'lab', load: async () => (await import('./lab.ts')).registerLab },
-  { name: 'explain', load: async () => (await import('./commands/explain.ts')).registerExplain },
-  { name: 'schema', load: async () => (await import('./commands/schema.ts')).registerSchema },
-  { name: 'completion', load: async () => (await import('./commands/completion.ts')).registerCompletion },
-  { name: 'version', load: async () => (await import('./commands/version.ts')).registerVersion },
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: 'trace',
+    summary: 'walk one packet and its reply through the cluster',
+    load: async () => (await import('./commands/trace.ts')).registerTrace,
+  },
+  {
+    name: 'exec',
+    summary: 'run ip, iptables-save, ping ... inside a simulated node or pod',
+    load: async () => (await import('./commands/exec.ts')).registerExec,
+  },
+  {
+    name: 'get',
+    summary: 'show nodes, pods, services, links, routes, rules',
+    load: async () => (await import('./commands/get.ts')).registerGet,
+  },
+  {
+    name: 'lab',
+    summary: 'run low-level scenarios in the simulator or on the real kernel',
+    load: async () => (await import('./lab.ts')).registerLab,
+  },
+  {
+    name: 'explain',
+    summary: 'say what a reason means and what to look at',
+    load: async () => (await import('./commands/explain.ts')).registerExplain,
+  },
+  {
+    name: 'schema',
+    summary: 'print the JSON Schema of a document',
+    load: async () => (await import('./commands/schema.ts')).registerSchema,
+  },
+  {
+    name: 'completion',
+    summary: 'print a completion script for a shell',
+    load: async () => (await import('./commands/completion.ts')).registerCompletion,
+  },
+  {
+    name: 'version',
+    summary: 'print the versions of podwalk and of Node',
+    load: async () => (await import('./commands/version.ts')).registerVersion,
+  },
 ]
 
 const EXAMPLES = `Examples:
@@ -25,18 +63,25 @@ const EXAMPLES = `Examples:
   podwalk get pods -f shop.yaml
 `
 
-/** The program with the commands that `args` need. */
-export async function buildProgram(args: readonly string[]): Promise<Command> {
+/**
+ * The program with the command of these arguments, or with all of them. What is not loaded is there by name and summary,
+ * for the help and for did-you-mean.
+ */
+export async function buildProgram(wanted: readonly string[] | 'all'): Promise<Command> {
   const program = new Command('podwalk')
     .description('Walks packets through a simulated Kubernetes network: real manifests in, real frames out.')
     .version(version(), '-V, --version', 'print the version')
     .configureHelp({ helpWidth: 80 })
     .showSuggestionAfterError(true)
     .showHelpAfterError('(podwalk --help shows what there is)')
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'podwalk: ')) })
     .enablePositionalOptions()
     .exitOverride()
   program.addHelpText('before', EXAMPLES)
-  const asked = COMMANDS.find((c) => c.name === args[0])
-  for (const command of asked === undefined ? COMMANDS : [asked]) (await command.load())(program)
+  const name = wanted === 'all' ? '' : wanted[0] === 'help' ? wanted[1] : wanted[0]
+  for (const command of COMMANDS) {
+    if (wanted === 'all' || command.name === name) (await command.load())(program)
+    else program.command(command.name).description(command.summary)
+  }
   return program
 }

@@ -133,7 +133,7 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
     for (const node of model.nodes) proxyPrograms.set(node.name, programNode(model, node, nodes.get(node.name)!, mode))
   }
   world.softirq()
-  serveDeclaredPorts(model, pods)
+  serveDeclaredPorts(model, pods, nodes)
   const names = addressNames(model)
   return {
     model,

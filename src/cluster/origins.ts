@@ -5,7 +5,7 @@
  * rules; nothing else writes there.
  */
 import type { Netns } from '../linux/netns.ts'
-import { originKey } from '../proxy/iptables/restore-buffer.ts'
+import { originKey } from '../proxy/origin-key.ts'
 import type { RuleOrigins } from '../proxy/types.ts'
 
 /** Sets IptRule.origin for every rule that the program knows. */

@@ -131,7 +131,8 @@ function buildNamespaces(
   const add = (name: string, labels: StringMap, source: SourcePosition): void => {
     namespaces.set(name, { name, labels: { 'kubernetes.io/metadata.name': name, ...labels }, source })
   }
-  for (const { object, source } of valid.of('v1/Namespace')) add(object.metadata.name, object.metadata.labels ?? {}, source)
+  for (const { object, source } of valid.of('v1/Namespace'))
+    add(object.metadata.name, object.metadata.labels ?? {}, source)
   for (const name of ['default', 'kube-system']) if (!namespaces.has(name)) add(name, {}, NO_POSITION)
   for (const { object, source } of objects) {
     const name = object.metadata.namespace
@@ -166,7 +167,12 @@ function placePods(
         placed.push({ pod, node })
         continue
       }
-      const meant = nearest(nodeName, byName.keys(), 1)[0] ?? nodes.map((n) => n.name).slice(0, 5).join(', ')
+      const meant =
+        nearest(nodeName, byName.keys(), 1)[0] ??
+        nodes
+          .map((n) => n.name)
+          .slice(0, 5)
+          .join(', ')
       const message = `expected a node of the cluster, found "${nodeName}"`
       diagnostics.error('unknown-node', pod.positionOf(['spec', 'nodeName']), message, {
         path: 'spec.nodeName',
@@ -181,9 +187,16 @@ function placePods(
       continue
     }
     // A DaemonSet runs where it can: a node that it does not tolerate is no fault of the manifest.
-    if (pod.pinnedNode !== undefined && !placement.message.includes('Insufficient') && !placement.message.includes('Too many')) continue
+    if (
+      pod.pinnedNode !== undefined &&
+      !placement.message.includes('Insufficient') &&
+      !placement.message.includes('Too many')
+    )
+      continue
     pending.push(pendingPod(pod, placement.message))
-    const who = pod.owner ? `${pod.owner.workloadKind} ${pod.namespace}/${pod.owner.workloadName}` : `pod ${pod.namespace}/${pod.name}`
+    const who = pod.owner
+      ? `${pod.owner.workloadKind} ${pod.namespace}/${pod.owner.workloadName}`
+      : `pod ${pod.namespace}/${pod.name}`
     const key = `${who} ${placement.message}`
     if (reported.has(key)) continue
     reported.add(key)
@@ -283,7 +296,10 @@ function reserveGiven(
     const owner = owners.get(ip)
     if (owner !== undefined) {
       const message = `expected an address of its own, found ${pod.givenIp} of pod ${owner.namespace}/${owner.name}`
-      diagnostics.error('duplicate-address', at(), message, { ...path, hint: `the other is at ${formatPosition(owner.source)}` })
+      diagnostics.error('duplicate-address', at(), message, {
+        ...path,
+        hint: `the other is at ${formatPosition(owner.source)}`,
+      })
       continue
     }
     const result = ranges.get(node.name)!.reserve(ip, `${pod.namespace}/${pod.name}`)

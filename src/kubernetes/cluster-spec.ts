@@ -92,7 +92,11 @@ export function resolveSpec(
   const isSetInferred = inferred as unknown as Record<string, unknown>
   const isGiven = (field: string): boolean => given[field as keyof ClusterSpec] !== undefined
   const positionOf = (path: FieldPath): SourcePosition => loaded?.positionOf(path) ?? NO_POSITION
-  const inferredKey: Record<string, string> = { clusterCIDR: 'clusterCidr', serviceCIDR: 'serviceCidr', nodeCIDRMaskSize: 'nodeCidrMaskSize' }
+  const inferredKey: Record<string, string> = {
+    clusterCIDR: 'clusterCidr',
+    serviceCIDR: 'serviceCidr',
+    nodeCIDRMaskSize: 'nodeCidrMaskSize',
+  }
   const clusterCidr = cidr(given.clusterCIDR ?? inferred.clusterCidr ?? '10.244.0.0/16')
   return {
     name: loaded?.object.metadata.name ?? 'cluster',
@@ -100,7 +104,8 @@ export function resolveSpec(
     nodeCidr: cidr(given.nodeCIDR ?? '172.18.0.0/16'),
     clusterCidr,
     serviceCidr: cidr(given.serviceCIDR ?? inferred.serviceCidr ?? '10.96.0.0/12'),
-    nodeCidrMaskSize: given.nodeCIDRMaskSize ?? inferred.nodeCidrMaskSize ?? Math.max(24, Math.min(30, clusterCidr.prefixLength)),
+    nodeCidrMaskSize:
+      given.nodeCIDRMaskSize ?? inferred.nodeCidrMaskSize ?? Math.max(24, Math.min(30, clusterCidr.prefixLength)),
     nodePortRange: [low ?? 30000, high ?? 32767],
     mtu: given.mtu ?? given.underlay?.mtu ?? inferred.mtu ?? 1500,
     dnsDomain: given.dnsDomain ?? inferred.dnsDomain ?? 'cluster.local',
@@ -113,7 +118,8 @@ export function resolveSpec(
     isGiven,
     positionOf,
     positionOfSetting(field) {
-      if (isGiven(field)) return positionOf(['spec', field === 'clusterCIDR' && given.podCIDR !== undefined ? 'podCIDR' : field])
+      if (isGiven(field))
+        return positionOf(['spec', field === 'clusterCIDR' && given.podCIDR !== undefined ? 'podCIDR' : field])
       const key = inferredKey[field]
       if (key !== undefined && isSetInferred[key] !== undefined) {
         return inferred.facts.find((fact) => fact.subject === key)?.source ?? NO_POSITION
@@ -167,7 +173,8 @@ function setPath(spec: Record<string, unknown>, path: string, value: unknown, di
   }
   inner[steps[steps.length - 1]!] = value
   const cni = trial.cni as { name?: string } | undefined
-  if (typeof cni === 'object' && cni !== null) cni.name ??= (spec.cni as { name?: string } | undefined)?.name ?? 'kubenet'
+  if (typeof cni === 'object' && cni !== null)
+    cni.name ??= (spec.cni as { name?: string } | undefined)?.name ?? 'kubenet'
   const view: LoadedObject = {
     object: { metadata: {}, spec: trial } as unknown as KubernetesObject,
     source: at,

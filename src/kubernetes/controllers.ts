@@ -70,10 +70,21 @@ interface PodObject extends KubernetesObject {
 }
 
 /** All pods of the input: written ones and those of controllers, in the order of the objects. */
-export function makePods(objects: readonly LoadedObject[], valid: ValidObjects, nodes: readonly NodeModel[]): PodDraft[] {
+export function makePods(
+  objects: readonly LoadedObject[],
+  valid: ValidObjects,
+  nodes: readonly NodeModel[],
+): PodDraft[] {
   const maker = new PodMaker(valid, nodes)
   const known = new Set<LoadedObject>()
-  for (const kind of ['v1/Pod', 'apps/v1/Deployment', 'apps/v1/ReplicaSet', 'apps/v1/StatefulSet', 'apps/v1/DaemonSet', 'batch/v1/Job']) {
+  for (const kind of [
+    'v1/Pod',
+    'apps/v1/Deployment',
+    'apps/v1/ReplicaSet',
+    'apps/v1/StatefulSet',
+    'apps/v1/DaemonSet',
+    'batch/v1/Job',
+  ]) {
     for (const loaded of valid.of(kind)) known.add(loaded)
   }
   for (const loaded of objects) if (known.has(loaded)) maker.add(loaded)
@@ -160,7 +171,8 @@ class PodMaker {
     const { metadata, status } = object
     const namespace = metadata.namespace ?? 'default'
     const base = metadata.generateName as string | undefined
-    const name = metadata.name || generateName(base ?? '', `${namespace}/${base}${this.pods.length}`, this.names(namespace))
+    const name =
+      metadata.name || generateName(base ?? '', `${namespace}/${base}${this.pods.length}`, this.names(namespace))
     const owner = controllerOf(object)
     const deployment = owner?.kind === 'ReplicaSet' ? this.deploymentOf(namespace, owner.name) : undefined
     this.pods.push({

@@ -43,9 +43,7 @@ function defaultRequests(resources: Container['resources']): NonNullable<Contain
 function withDefaultTolerations(tolerations: readonly Toleration[]): Toleration[] {
   const all = [...tolerations]
   for (const key of ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable']) {
-    const isCovered = tolerations.some(
-      (t) => (!t.key || t.key === key) && (!t.effect || t.effect === 'NoExecute'),
-    )
+    const isCovered = tolerations.some((t) => (!t.key || t.key === key) && (!t.effect || t.effect === 'NoExecute'))
     if (!isCovered) all.push({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 300 })
   }
   return all

@@ -149,7 +149,9 @@ function lookup(model: ClusterModel, name: string): DnsAnswer {
 function lookupZone(model: ClusterModel, name: string): DnsAnswer {
   const domain = model.config.dnsDomain
   if (!name.endsWith(`.${domain}`)) {
-    return { ...empty(name), status: name === domain ? 'NXDOMAIN' : 'EXTERNAL', how: 'a name outside of the cluster' }
+    // The root of the DNS holds no address for a single label, so forwarding it brings NXDOMAIN.
+    const isKnownAbsent = name === domain || !name.includes('.')
+    return isKnownAbsent ? empty(name) : { ...empty(name), status: 'EXTERNAL', how: 'a name outside of the cluster' }
   }
   const labels = name.slice(0, -domain.length - 1).split('.')
   const type = labels.pop()
@@ -190,7 +192,8 @@ function lookupService(model: ClusterModel, name: string, key: string, hostname:
   const addresses = readyEndpoints(model, key)
     .filter((endpoint) => hostname === undefined || endpointName(endpoint) === hostname)
     .flatMap((endpoint) => endpoint.addresses)
-  if (addresses.length === 0) return { ...empty(name), how: `Service ${key} has no ready endpoint of this name`, service: key }
+  if (addresses.length === 0)
+    return { ...empty(name), how: `Service ${key} has no ready endpoint of this name`, service: key }
   const how = hostname === undefined ? `headless Service ${key}` : `endpoint ${hostname} of Service ${key}`
   return { ...empty(name), status: 'NOERROR', addresses: [...new Set(addresses)], how, service: key }
 }

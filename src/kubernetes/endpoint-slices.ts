@@ -133,7 +133,8 @@ class SliceBuilder {
     if (hasSelector) {
       const stillControlled = kept.some((loaded) => loaded.object.metadata.labels?.[MANAGED_BY] === CONTROLLER)
       if (!stillControlled) this.addSelected(service, pods)
-    } else if (kept.length === 0 && endpoints !== undefined) this.mirror(service, endpoints as unknown as LoadedObject<EndpointsObject>)
+    } else if (kept.length === 0 && endpoints !== undefined)
+      this.mirror(service, endpoints as unknown as LoadedObject<EndpointsObject>)
     else if (kept.length === 0 && keyOf(object) === 'default/kubernetes') this.addApiServer(service)
   }
 
@@ -142,10 +143,17 @@ class SliceBuilder {
     const object: EndpointSlice = {
       ...given,
       endpoints: given.endpoints ?? [],
-      ...(given.ports && { ports: given.ports.map((p) => ({ ...p, name: p.name ?? '', protocol: p.protocol ?? 'TCP' })) }),
+      ...(given.ports && {
+        ports: given.ports.map((p) => ({ ...p, name: p.name ?? '', protocol: p.protocol ?? 'TCP' })),
+      }),
     }
     const positionOf: EndpointSliceModel['positionOf'] = (path) => loaded.positionOf(path)
-    this.slices.push({ object, source: loaded.source, positionOf: positionOf!, ...(service !== undefined && { service }) })
+    this.slices.push({
+      object,
+      source: loaded.source,
+      positionOf: positionOf!,
+      ...(service !== undefined && { service }),
+    })
   }
 
   private select(namespace: string, selector: Readonly<Record<string, string>>): PodModel[] {
@@ -214,7 +222,9 @@ class SliceBuilder {
 
   private mirror(service: Sourced<Service>, loaded: LoadedObject<EndpointsObject>): void {
     for (const subset of loaded.object.subsets ?? []) {
-      const ports = (subset.ports ?? []).map((p) => ({ ...p, name: p.name ?? '', protocol: p.protocol ?? 'TCP' }) as EndpointPort)
+      const ports = (subset.ports ?? []).map(
+        (p) => ({ ...p, name: p.name ?? '', protocol: p.protocol ?? 'TCP' }) as EndpointPort,
+      )
       const toEndpoint = (address: EndpointAddress, ready: boolean): Endpoint => ({
         addresses: [address.ip],
         conditions: { ready, serving: ready, terminating: false },
@@ -264,7 +274,11 @@ class SliceBuilder {
   ): void {
     const { metadata, spec } = service.object
     const { namespace } = metadata
-    const name = generateName(`${metadata.name}-`, `${namespace}/${metadata.name}/${managedBy}/${addressType}`, this.names)
+    const name = generateName(
+      `${metadata.name}-`,
+      `${namespace}/${metadata.name}/${managedBy}/${addressType}`,
+      this.names,
+    )
     const object: EndpointSlice = {
       apiVersion: 'discovery.k8s.io/v1',
       kind: 'EndpointSlice',
@@ -284,7 +298,12 @@ class SliceBuilder {
       ports,
     }
     const { positionOf } = service
-    this.slices.push({ object, source: service.source, ...(positionOf && { positionOf }), service: keyOf(service.object) })
+    this.slices.push({
+      object,
+      source: service.source,
+      ...(positionOf && { positionOf }),
+      service: keyOf(service.object),
+    })
   }
 }
 

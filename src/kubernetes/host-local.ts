@@ -13,7 +13,9 @@ import { formatCidr, networkOf } from '../addr/cidr.ts'
 import { formatIpv4, ipv4Mask } from '../addr/ipv4.ts'
 
 /** An allocation: the address, or the plugin's error text. */
-export type IpamResult = { readonly ip: number; readonly error?: never } | { readonly ip?: never; readonly error: string }
+export type IpamResult =
+  | { readonly ip: number; readonly error?: never }
+  | { readonly ip?: never; readonly error: string }
 
 /** The allocator of one node. */
 export class HostLocalRange {

@@ -78,23 +78,42 @@ class Reader {
     if (this.otherCnis.has(name)) return false
     this.otherCnis.add(name)
     const first = formatPosition(this.cniSource!)
-    this.diagnostics.warning('several-cnis', at, `found cni ${name} beside ${current.name} of ${first}: using ${current.name}`, {
-      hint: 'choose one with --cni',
-    })
+    this.diagnostics.warning(
+      'several-cnis',
+      at,
+      `found cni ${name} beside ${current.name} of ${first}: using ${current.name}`,
+      {
+        hint: 'choose one with --cni',
+      },
+    )
     return false
   }
 
-  set<K extends 'clusterCidr' | 'serviceCidr' | 'dnsDomain' | 'proxyMode'>(key: K, value: unknown, label: string, at: () => SourcePosition): void {
+  set<K extends 'clusterCidr' | 'serviceCidr' | 'dnsDomain' | 'proxyMode'>(
+    key: K,
+    value: unknown,
+    label: string,
+    at: () => SourcePosition,
+  ): void {
     if (typeof value !== 'string' || value === '') return
     // Dual-stack settings are a list: its IPv4 part is what is modelled.
-    const text = key.endsWith('Cidr') ? value.split(',').find((part) => parseIpv4Cidr(part.trim()) !== null)?.trim() : value
+    const text = key.endsWith('Cidr')
+      ? value
+          .split(',')
+          .find((part) => parseIpv4Cidr(part.trim()) !== null)
+          ?.trim()
+      : value
     if (text === undefined) {
       this.diagnostics.warning('ipv6-not-modelled', at(), `${label} ${value} has no IPv4 part: not modelled, ignored`)
       return
     }
     if (this.inferred[key] !== undefined) {
       if (this.inferred[key] !== text) {
-        this.diagnostics.warning('contradiction', at(), `${label} ${text} contradicts ${this.inferred[key]}, which is used`)
+        this.diagnostics.warning(
+          'contradiction',
+          at(),
+          `${label} ${text} contradicts ${this.inferred[key]}, which is used`,
+        )
       }
       return
     }
@@ -163,7 +182,12 @@ function readCiliumConfig(data: Json, loaded: LoadedObject, reader: Reader): voi
   if (!reader.cni('cilium', routing === 'native' ? 'native routing' : tunnel, data, loaded, ['data'])) return
   const poolKey = 'cluster-pool-ipv4-cidr'
   const at = (): SourcePosition => loaded.positionOf(['data', poolKey])
-  reader.set('clusterCidr', typeof data[poolKey] === 'string' ? data[poolKey].split(/\s+/)[0] : undefined, 'pod network', at)
+  reader.set(
+    'clusterCidr',
+    typeof data[poolKey] === 'string' ? data[poolKey].split(/\s+/)[0] : undefined,
+    'pod network',
+    at,
+  )
   const maskKey = 'cluster-pool-ipv4-mask-size'
   reader.number('nodeCidrMaskSize', data[maskKey], 'node CIDR mask size', () => loaded.positionOf(['data', maskKey]))
   const replacement = data['kube-proxy-replacement']
@@ -182,13 +206,20 @@ function readKubeadm(conf: Json, loaded: LoadedObject, path: FieldPath, reader: 
   const mask = Array.isArray(extra)
     ? (extra as Json[]).find((arg) => arg.name === 'node-cidr-mask-size')?.value
     : (extra as Json | undefined)?.['node-cidr-mask-size']
-  reader.number('nodeCidrMaskSize', mask, 'node CIDR mask size', () => loaded.positionOf([...path, 'controllerManager']))
+  reader.number('nodeCidrMaskSize', mask, 'node CIDR mask size', () =>
+    loaded.positionOf([...path, 'controllerManager']),
+  )
 }
 
 function readKubeProxy(conf: Json, loaded: LoadedObject, path: FieldPath, reader: Reader): void {
   const at = (field: string) => (): SourcePosition => loaded.positionOf([...path, field])
   // An empty mode is the platform's default: iptables on Linux.
-  reader.set('proxyMode', conf.mode === '' || conf.mode === undefined ? 'iptables' : conf.mode, 'kube-proxy mode', at('mode'))
+  reader.set(
+    'proxyMode',
+    conf.mode === '' || conf.mode === undefined ? 'iptables' : conf.mode,
+    'kube-proxy mode',
+    at('mode'),
+  )
   reader.set('clusterCidr', conf.clusterCIDR, 'pod network', at('clusterCIDR'))
   reader.inferred.proxyOptions ??= conf
 }
@@ -220,7 +251,9 @@ function readConfigurationObject(loaded: LoadedObject, reader: Reader): void {
       const encapsulation = String(pool?.encapsulation ?? 'IPIP')
       if (!reader.cni('calico', encapsulation, { installation: spec }, loaded, ['spec', 'calicoNetwork'])) return
       reader.number('mtu', network.mtu, 'MTU', () => loaded.positionOf(['spec', 'calicoNetwork', 'mtu']))
-      return reader.set('clusterCidr', pool?.cidr, 'pod network', () => loaded.positionOf(['spec', 'calicoNetwork', 'ipPools']))
+      return reader.set('clusterCidr', pool?.cidr, 'pod network', () =>
+        loaded.positionOf(['spec', 'calicoNetwork', 'ipPools']),
+      )
     }
   }
 }

@@ -29,7 +29,11 @@ const EXTENSION = /\.(?:ya?ml|json)$/
 const GLOB_CHARACTERS = /[*?[\]{}]/
 
 /** Reads all inputs in the order given; problems go to `diagnostics`. */
-export function readInputs(paths: readonly string[], diagnostics: Diagnostics, options: InputOptions = {}): InputFile[] {
+export function readInputs(
+  paths: readonly string[],
+  diagnostics: Diagnostics,
+  options: InputOptions = {},
+): InputFile[] {
   const files: InputFile[] = []
   const seen = new Set<string>()
   const add = (path: string, isExplicit: boolean): void => {
@@ -64,8 +68,9 @@ export function expandGlob(pattern: string): string[] {
   for (const segment of isAbsolute ? segments.slice(1) : segments) {
     const next: string[] = []
     for (const base of found) {
-      if (segment === '**') next.push(base, ...descendants(base))
-      else if (!GLOB_CHARACTERS.test(segment)) next.push(join(base, segment))
+      if (segment === '**') {
+        if (base === '' || kindOf(base) === 'directory') next.push(base, ...descendants(base))
+      } else if (!GLOB_CHARACTERS.test(segment)) next.push(join(base, segment))
       else {
         const matcher = globToRegExp(segment)
         for (const name of entries(base === '' ? '.' : base)) if (matcher.test(name)) next.push(join(base, name))
@@ -105,11 +110,14 @@ function entries(directory: string): string[] {
   }
 }
 
-function descendants(base: string): string[] {
+function descendants(base: string, visited = new Set<string>()): string[] {
+  const real = realpathSync(base === '' ? '.' : base)
+  if (visited.has(real)) return []
+  visited.add(real)
   const found: string[] = []
   for (const name of entries(base === '' ? '.' : base)) {
     const path = join(base, name)
-    if (kindOf(path) === 'directory') found.push(path, ...descendants(path))
+    if (kindOf(path) === 'directory') found.push(path, ...descendants(path, visited))
   }
   return found
 }
@@ -129,8 +137,12 @@ function listDirectory(directory: string, visited: Set<string>): string[] {
 }
 
 function kindOf(path: string): 'file' | 'directory' | 'none' {
-  const stat = statSync(path, { throwIfNoEntry: false })
-  return stat === undefined ? 'none' : stat.isDirectory() ? 'directory' : 'file'
+  try {
+    return statSync(path).isDirectory() ? 'directory' : 'file'
+  } catch {
+    // Missing, a dangling link, a loop of links, a parent that may not be read: there is nothing to load.
+    return 'none'
+  }
 }
 
 function report(diagnostics: Diagnostics, path: string, message: string): void {

@@ -49,7 +49,8 @@ export function badLabelValue(text: string): string | null {
 
 /** Why the text is not a port name (IANA service name), or null. */
 export function badPortName(text: string): string | null {
-  if (text.length > 0 && text.length <= 15 && LABEL.test(text) && /[a-z]/.test(text) && !text.includes('--')) return null
+  if (text.length > 0 && text.length <= 15 && LABEL.test(text) && /[a-z]/.test(text) && !text.includes('--'))
+    return null
   return 'a port name: at most 15 lower case letters, digits and "-", at least one letter'
 }
 
@@ -115,7 +116,8 @@ function editDistance(a: string, b: string, limit: number): number {
     for (let j = 1; j <= b.length; j++) {
       const cost = a[i - 1] === b[j - 1] ? 0 : 1
       let value = Math.min(previous[j]! + 1, row[j - 1]! + 1, previous[j - 1]! + cost)
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) value = Math.min(value, beforePrevious[j - 2]! + 1)
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        value = Math.min(value, beforePrevious[j - 2]! + 1)
       row.push(value)
     }
     beforePrevious = previous

@@ -59,17 +59,14 @@ interface NodeObject extends KubernetesObject {
 }
 
 /** Nodes as drafts, from whichever source there is. */
-export function draftNodes(
-  spec: ResolvedSpec,
-  nodeObjects: readonly LoadedObject[],
-  inferred: Inferred,
-): NodeDraft[] {
+export function draftNodes(spec: ResolvedSpec, nodeObjects: readonly LoadedObject[], inferred: Inferred): NodeDraft[] {
   const { nodes } = spec
   if (Array.isArray(nodes)) return nodes.map((node, i) => draftOfClusterNode(node, spec, ['spec', 'nodes', i]))
   if (typeof nodes === 'number') {
     return Array.from({ length: nodes }, (_, i) => draftOfName(`n${i + 1}`, spec.positionOf(['spec', 'nodes'])))
   }
-  if (nodeObjects.length > 0) return nodeObjects.map((loaded) => draftOfNode(loaded as unknown as LoadedObject<NodeObject>))
+  if (nodeObjects.length > 0)
+    return nodeObjects.map((loaded) => draftOfNode(loaded as unknown as LoadedObject<NodeObject>))
   if (inferred.kindNodes !== undefined) {
     // kind takes the taint off a control plane that is alone.
     const isAlone = inferred.kindNodes.length === 1
@@ -192,10 +189,15 @@ export function checkNetworks(spec: ResolvedSpec, diagnostics: Diagnostics): voi
   ]
   for (const [i, [name, field, cidr]] of networks.entries()) {
     if (!isNetwork(cidr)) {
-      diagnostics.error('bad-cidr', spec.positionOfSetting(field), `expected a network, found host bits set in ${formatCidr(cidr)}`, {
-        path: `spec.${field}`,
-        hint: `the network is ${formatCidr(networkOf(cidr))}`,
-      })
+      diagnostics.error(
+        'bad-cidr',
+        spec.positionOfSetting(field),
+        `expected a network, found host bits set in ${formatCidr(cidr)}`,
+        {
+          path: `spec.${field}`,
+          hint: `the network is ${formatCidr(networkOf(cidr))}`,
+        },
+      )
     }
     for (const [otherName, otherField, other] of networks.slice(i + 1)) {
       if (!cidrsOverlap(cidr, other)) continue
@@ -279,7 +281,11 @@ function assignInternalIps(drafts: readonly NodeDraft[], spec: ResolvedSpec, dia
     if (draft.internalIp === undefined) return null
     const ip = parseIpv4(draft.internalIp)
     if (ip === null) {
-      diagnostics.error('bad-address', draft.at('internalIP'), `node ${draft.name}: expected an IPv4 InternalIP, found "${draft.internalIp}"`)
+      diagnostics.error(
+        'bad-address',
+        draft.at('internalIP'),
+        `node ${draft.name}: expected an IPv4 InternalIP, found "${draft.internalIp}"`,
+      )
       return null
     }
     const owner = taken.get(ip)
@@ -344,17 +350,27 @@ function givenPodCidr(
   if (draft.podCidrs === undefined) return null
   const bad = draft.podCidrs.find((text) => parseCidr(text) === null)
   if (bad !== undefined) {
-    diagnostics.error('bad-cidr', draft.at('podCIDR'), `node ${draft.name}: expected a CIDR, found "${bad}"`, { path: 'spec.podCIDR' })
+    diagnostics.error('bad-cidr', draft.at('podCIDR'), `node ${draft.name}: expected a CIDR, found "${bad}"`, {
+      path: 'spec.podCIDR',
+    })
     return null
   }
   const cidr = draft.podCidrs.map(parseIpv4Cidr).find((c) => c !== null)
   if (cidr === undefined) {
-    diagnostics.warning('ipv6-not-modelled', draft.at('podCIDR'), `node ${draft.name}: no IPv4 podCIDR: one is allocated`)
+    diagnostics.warning(
+      'ipv6-not-modelled',
+      draft.at('podCIDR'),
+      `node ${draft.name}: no IPv4 podCIDR: one is allocated`,
+    )
     return null
   }
   const at = draft.at('podCIDR')
   if (!isNetwork(cidr)) {
-    diagnostics.error('bad-cidr', at, `node ${draft.name}: expected a network, found host bits set in ${formatCidr(cidr)}`)
+    diagnostics.error(
+      'bad-cidr',
+      at,
+      `node ${draft.name}: expected a network, found host bits set in ${formatCidr(cidr)}`,
+    )
   }
   // Networks nest or are apart, so the sorted neighbour would do; node lists with given CIDRs are checked pairwise by index.
   const other = taken.find((t) => cidrsOverlap(t.cidr, cidr))
@@ -371,7 +387,11 @@ function givenPodCidr(
     diagnostics.error('overlapping-cidrs', at, text)
   }
   if (!cidrContains(spec.clusterCidr, cidr)) {
-    diagnostics.warning('pod-cidr-outside', at, `node ${draft.name}: podCIDR ${formatCidr(cidr)} is outside of the pod network ${formatCidr(spec.clusterCidr)}`)
+    diagnostics.warning(
+      'pod-cidr-outside',
+      at,
+      `node ${draft.name}: podCIDR ${formatCidr(cidr)} is outside of the pod network ${formatCidr(spec.clusterCidr)}`,
+    )
   }
   taken.push({ cidr, node: draft.name })
   return cidr

@@ -17,7 +17,12 @@ export type ValueCheck = (value: string) => string | null
 
 /** The shape of one field. */
 export type Schema =
-  | { readonly t: 'string'; readonly check?: ValueCheck; readonly oneOf?: readonly string[]; readonly isWarning?: boolean }
+  | {
+      readonly t: 'string'
+      readonly check?: ValueCheck
+      readonly oneOf?: readonly string[]
+      readonly isWarning?: boolean
+    }
   | { readonly t: 'int'; readonly min?: number; readonly max?: number }
   | { readonly t: 'bool' }
   | { readonly t: 'number' }
@@ -141,7 +146,12 @@ class Checker {
         }
         if (schema.oneOf !== undefined && !schema.oneOf.includes(value)) {
           const meant = didYouMean(value, schema.oneOf)
-          return this.wrong(`one of ${schema.oneOf.join(', ')}`, value, meant && `did you mean "${meant}"?`, 'invalid-value')
+          return this.wrong(
+            `one of ${schema.oneOf.join(', ')}`,
+            value,
+            meant && `did you mean "${meant}"?`,
+            'invalid-value',
+          )
         }
         if (schema.check !== undefined) {
           const expected = schema.check(value)
@@ -155,7 +165,12 @@ class Checker {
           return this.wrong(`an integer${range}`, value, isDigits ? 'remove the quotes' : undefined)
         }
         if ((schema.min !== undefined && value < schema.min) || (schema.max !== undefined && value > schema.max)) {
-          this.wrong(range === '' ? `an integer of at least ${schema.min}` : range.trim(), value, undefined, 'invalid-value')
+          this.wrong(
+            range === '' ? `an integer of at least ${schema.min}` : range.trim(),
+            value,
+            undefined,
+            'invalid-value',
+          )
         }
         return
       }

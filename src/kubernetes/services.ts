@@ -31,7 +31,9 @@ export function buildServices(
     source: l.source,
     positionOf: (path) => l.positionOf(path),
   }))
-  if (!services.some(({ object: { metadata } }) => metadata.namespace === 'default' && metadata.name === 'kubernetes')) {
+  if (
+    !services.some(({ object: { metadata } }) => metadata.namespace === 'default' && metadata.name === 'kubernetes')
+  ) {
     services.push({ object: kubernetesService(spec), source: NO_POSITION })
   }
   allocateClusterIps(services, spec, diagnostics)
@@ -66,7 +68,14 @@ function kubernetesService(spec: ResolvedSpec): Service {
 }
 
 /** Reports at a path of a Service. */
-function report(diagnostics: Diagnostics, service: Sourced<Service>, path: FieldPath, code: string, message: string, hint?: string): void {
+function report(
+  diagnostics: Diagnostics,
+  service: Sourced<Service>,
+  path: FieldPath,
+  code: string,
+  message: string,
+  hint?: string,
+): void {
   const at = service.positionOf?.(path) ?? service.source
   diagnostics.error(code, at, message, { path: pathText(path), hint })
 }
@@ -85,7 +94,13 @@ function allocateClusterIps(services: readonly Sourced<Service>[], spec: Resolve
     const start = drawFrom(keyOf(object), offset, size)
     const found = firstFree(start, offset, size, (n) => !taken.has((nthIpv4(cidr, n + 1) ?? 0) | 0))
     if (found === null) {
-      report(diagnostics, service, ['spec'], 'exhausted-cidr', `failed to allocate a serviceIP: range is full (${formatCidr(cidr)})`)
+      report(
+        diagnostics,
+        service,
+        ['spec'],
+        'exhausted-cidr',
+        `failed to allocate a serviceIP: range is full (${formatCidr(cidr)})`,
+      )
       continue
     }
     const ip = nthIpv4(cidr, found + 1)!
@@ -112,12 +127,16 @@ function reserveClusterIp(
   const { object } = service
   const { spec: fields } = object
   if (fields.type === 'ExternalName') return
-  const given = [...new Set([fields.clusterIP, ...(fields.clusterIPs ?? [])])].filter((ip) => ip !== undefined && ip !== '')
+  const given = [...new Set([fields.clusterIP, ...(fields.clusterIPs ?? [])])].filter(
+    (ip) => ip !== undefined && ip !== '',
+  )
   if (given.includes('None')) return setClusterIp(object, 'None')
   const familiesAsked = fields.ipFamilies?.includes('IPv6') || fields.ipFamilyPolicy === 'RequireDualStack'
   if (familiesAsked || given.some((ip) => ip !== undefined && ip.includes(':'))) {
     const at = service.positionOf?.(['spec', 'ipFamilies']) ?? service.source
-    diagnostics.warning('ipv6-not-modelled', at, 'IPv6 addresses of Services are not modelled: IPv4 only', { path: 'spec.ipFamilies' })
+    diagnostics.warning('ipv6-not-modelled', at, 'IPv6 addresses of Services are not modelled: IPv4 only', {
+      path: 'spec.ipFamilies',
+    })
     fields.ipFamilies = ['IPv4']
     fields.ipFamilyPolicy = 'SingleStack'
   }
@@ -138,7 +157,14 @@ function reserveClusterIp(
   if (owner !== undefined) {
     const where = formatPosition(owner.source)
     const hint = `Service ${keyOf(owner.object)} has it${where === '' ? '' : ` (${where})`}`
-    report(diagnostics, service, path, 'duplicate-address', `failed to allocate IP ${text}: provided IP is already allocated`, hint)
+    report(
+      diagnostics,
+      service,
+      path,
+      'duplicate-address',
+      `failed to allocate IP ${text}: provided IP is already allocated`,
+      hint,
+    )
     return
   }
   taken.set(ip, service)
@@ -168,7 +194,13 @@ function allocateNodePorts(services: readonly Sourced<Service>[], spec: Resolved
   const allocate = (service: Sourced<Service>, name: string, path: FieldPath): number | undefined => {
     const found = firstFree(drawFrom(name, offset, size), offset, size, (n) => !taken.has(low + n))
     if (found === null) {
-      report(diagnostics, service, path, 'exhausted-ports', `failed to allocate a nodePort: range is full (${low}-${high})`)
+      report(
+        diagnostics,
+        service,
+        path,
+        'exhausted-ports',
+        `failed to allocate a nodePort: range is full (${low}-${high})`,
+      )
       return undefined
     }
     taken.set(low + found, service)
@@ -212,7 +244,14 @@ function reserveNodePorts(
     const protocols = own.get(port) ?? []
     // One Service may use a node port for several protocols.
     if (owner !== undefined && (owner !== service || protocols.includes(protocol))) {
-      report(diagnostics, service, path, 'duplicate-port', `node port ${port}: provided port is already allocated`, `Service ${keyOf(owner.object)} has it`)
+      report(
+        diagnostics,
+        service,
+        path,
+        'duplicate-port',
+        `node port ${port}: provided port is already allocated`,
+        `Service ${keyOf(owner.object)} has it`,
+      )
       return false
     }
     taken.set(port, service)

@@ -69,12 +69,14 @@ const KINDS: Readonly<Record<string, string>> = {
 /** Resolves one endpoint of a question. */
 export function resolveTarget(model: ClusterModel, text: string, options: TargetOptions = {}): TargetResult {
   const reader = new TargetReader(model, text, options)
-  if (text === '') return reader.fail('expected an endpoint, found nothing', 'for example shop/web, svc/shop/api:80, 10.244.1.2')
+  if (text === '')
+    return reader.fail('expected an endpoint, found nothing', 'for example shop/web, svc/shop/api:80, 10.244.1.2')
   if (text.startsWith('host:')) return reader.host(text.slice('host:'.length))
   const { rest, portText } = splitPort(text)
   const segments = rest.split('/')
   const kind = segments.length > 1 ? KINDS[segments[0]!.toLowerCase()] : undefined
-  if (segments.some((segment) => segment === '')) return reader.fail(`expected names between the slashes, found "${text}"`)
+  if (segments.some((segment) => segment === ''))
+    return reader.fail(`expected names between the slashes, found "${text}"`)
   if (kind === undefined && segments.length === 1) return reader.bare(rest, portText)
   if (kind === undefined && segments.length === 2) return reader.pod(segments[0]!, segments[1]!, portText)
   if (kind === undefined || segments.length > 3) {
@@ -101,7 +103,9 @@ function splitPort(text: string): { rest: string; portText: string | undefined }
   const bracket = /^\[(.+)\](?::(.+))?$/.exec(text)
   if (bracket !== null) return { rest: bracket[1]!, portText: bracket[2] }
   const colon = text.lastIndexOf(':')
-  return colon < 0 ? { rest: text, portText: undefined } : { rest: text.slice(0, colon), portText: text.slice(colon + 1) }
+  return colon < 0
+    ? { rest: text, portText: undefined }
+    : { rest: text.slice(0, colon), portText: text.slice(colon + 1) }
 }
 
 function portNumber(text: string): number | null {
@@ -155,7 +159,12 @@ class TargetReader {
 
   node(name: string, portText: string | undefined): TargetResult {
     const node = this.model.nodes.find((n) => n.name === name)
-    if (node === undefined) return this.missing(`node ${name}`, name, this.model.nodes.map((n) => n.name))
+    if (node === undefined)
+      return this.missing(
+        `node ${name}`,
+        name,
+        this.model.nodes.map((n) => n.name),
+      )
     const port = this.number(portText)
     return port === null
       ? this.badPort(portText)
@@ -168,16 +177,24 @@ class TargetReader {
     if (exact !== undefined) return this.podPort(exact, portText, [])
     const prefix = name.replace(/\.{2,}$|…$|\*$/, '')
     const matching = pods.filter((p) => p.name.startsWith(prefix))
-    if (matching.length === 1) return this.podPort(matching[0]!, portText, [`${this.text} is pod ${label(matching[0]!)}`])
+    if (matching.length === 1)
+      return this.podPort(matching[0]!, portText, [`${this.text} is pod ${label(matching[0]!)}`])
     if (matching.length > 1) {
       const names = matching.slice(0, 5).map((p) => p.name)
       const more = matching.length > 5 ? ` and ${matching.length - 5} more` : ''
-      return this.fail(`"${name}" begins the names of ${matching.length} pods in ${namespace}`, `give more of: ${names.join(', ')}${more}`)
+      return this.fail(
+        `"${name}" begins the names of ${matching.length} pods in ${namespace}`,
+        `give more of: ${names.join(', ')}${more}`,
+      )
     }
     const pending = this.model.pendingPods.find((p) => p.namespace === namespace && p.name.startsWith(prefix))
     if (pending !== undefined) return this.fail(`pod ${namespace}/${pending.name} has no address: ${pending.message}`)
     if (pods.length === 0) return this.missingNamespace(namespace)
-    return this.missing(`pod ${namespace}/${name}`, name, pods.map((p) => p.name))
+    return this.missing(
+      `pod ${namespace}/${name}`,
+      name,
+      pods.map((p) => p.name),
+    )
   }
 
   private missingNamespace(namespace: string): TargetResult {
@@ -189,7 +206,8 @@ class TargetReader {
     const isOwned = (p: { namespace: string; owner?: PodModel['owner'] }): boolean =>
       p.namespace === namespace &&
       p.owner !== undefined &&
-      ((p.owner.workloadKind === kind && p.owner.workloadName === name) || (p.owner.kind === kind && p.owner.name === name))
+      ((p.owner.workloadKind === kind && p.owner.workloadName === name) ||
+        (p.owner.kind === kind && p.owner.name === name))
     const pods = this.model.pods.filter(isOwned)
     const ready = pods.filter((p) => p.ready && !p.terminating)
     const chosen = ready[0] ?? pods[0]
@@ -216,11 +234,14 @@ class TargetReader {
       return this.missing(`Service ${key}`, name, names)
     }
     const { spec } = service
-    if (spec.type === 'ExternalName') return this.dns(`${name}.${namespace}.svc.${this.model.config.dnsDomain}`, portText)
+    if (spec.type === 'ExternalName')
+      return this.dns(`${name}.${namespace}.svc.${this.model.config.dnsDomain}`, portText)
     const ports = spec.ports ?? []
+    if (ports.length === 0 && spec.clusterIP === 'None') return this.headless(key, undefined, portText)
     const listed = ports.map((p) => `${p.port}${p.name ? ` (${p.name})` : ''}/${p.protocol}`).join(', ')
     const protocol = this.options.protocol
-    const isAsked = (p: ServicePort): boolean => portText === undefined || String(p.port) === portText || p.name === portText
+    const isAsked = (p: ServicePort): boolean =>
+      portText === undefined || String(p.port) === portText || p.name === portText
     const asked = ports.filter((p) => isAsked(p) && (protocol === undefined || p.protocol === protocol))
     const distinct = portText === undefined ? asked : asked.slice(0, 1)
     const servicePort = distinct[0]
@@ -231,26 +252,32 @@ class TargetReader {
         const notes = [`Service ${key} has no port ${portText}; it has ${listed}`]
         return { target: { kind: 'ip', ip: spec.clusterIP, port: number }, notes }
       }
-      return this.fail(`Service ${key} has no port ${portText ?? `for ${protocol}`}`, ports.length > 0 ? `it has ${listed}` : undefined)
+      return this.fail(
+        `Service ${key} has no port ${portText ?? `for ${protocol}`}`,
+        ports.length > 0 ? `it has ${listed}` : undefined,
+      )
     }
     if (distinct.length > 1) return this.fail(`expected svc/${key}:PORT, found no port`, `the Service has ${listed}`)
-    if (spec.clusterIP === 'None') return this.headless(key, servicePort)
+    if (spec.clusterIP === 'None') return this.headless(key, servicePort, undefined)
     const ip = spec.clusterIP
     if (ip === undefined) return this.fail(`Service ${key} has no ClusterIP`)
     return { target: { kind: 'service', service, servicePort, ip, port: servicePort.port }, notes: [] }
   }
 
-  private headless(key: string, servicePort: ServicePort): TargetResult {
+  private headless(key: string, servicePort: ServicePort | undefined, portText: string | undefined): TargetResult {
+    const number = this.number(portText)
+    if (number === null) return this.badPort(portText)
     for (const slice of this.model.endpointSlices) {
       if (slice.service !== key) continue
-      const port = slice.object.ports?.find((p) => (p.name ?? '') === (servicePort.name ?? ''))?.port ?? servicePort.port
+      const found = slice.object.ports?.find((p) => (p.name ?? '') === (servicePort?.name ?? ''))?.port
+      const port = servicePort === undefined ? number : { port: found ?? servicePort.port }
       const endpoint = slice.object.endpoints.find((e) => e.conditions?.ready !== false)
       if (endpoint === undefined) continue
       const ip = endpoint.addresses[0]!
       const pod = this.model.pods.find((p) => p.ip === ip && !p.hostNetwork)
       const notes = [`headless Service ${key}: chose endpoint ${ip}`]
-      if (pod !== undefined) return { target: { kind: 'pod', pod, ip, port }, notes }
-      return { target: { kind: 'ip', ip, port }, notes }
+      if (pod !== undefined) return { target: { kind: 'pod', pod, ip, ...port }, notes }
+      return { target: { kind: 'ip', ip, ...port }, notes }
     }
     return this.fail(`headless Service ${key} has no ready endpoint`)
   }

@@ -137,7 +137,8 @@ function checkPodSpec(spec: PodSpec, path: FieldPath, findings: Findings): void 
   for (const [field, containers] of lists) {
     for (const [i, container] of (containers ?? []).entries()) {
       const at = [...path, field, i]
-      if (names.has(container.name)) findings.error([...at, 'name'], `expected each name once, found "${container.name}" again`)
+      if (names.has(container.name))
+        findings.error([...at, 'name'], `expected each name once, found "${container.name}" again`)
       names.add(container.name)
       checkContainerPorts(container, at, spec.hostNetwork === true, hostPorts, findings)
     }
@@ -153,7 +154,12 @@ function checkPodSpec(spec: PodSpec, path: FieldPath, findings: Findings): void 
     }
   }
   if (spec.dnsPolicy === 'None' && (spec.dnsConfig?.nameservers ?? []).length === 0) {
-    findings.error([...path, 'dnsConfig', 'nameservers'], 'expected a nameserver when dnsPolicy is None, found none', undefined, 'missing-field')
+    findings.error(
+      [...path, 'dnsConfig', 'nameservers'],
+      'expected a nameserver when dnsPolicy is None, found none',
+      undefined,
+      'missing-field',
+    )
   }
 }
 
@@ -168,15 +174,20 @@ function checkContainerPorts(
   for (const [i, port] of (container.ports ?? []).entries()) {
     const at = [...path, 'ports', i]
     if (port.name) {
-      if (portNames.has(port.name)) findings.error([...at, 'name'], `expected each port name once, found "${port.name}" again`)
+      if (portNames.has(port.name))
+        findings.error([...at, 'name'], `expected each port name once, found "${port.name}" again`)
       portNames.add(port.name)
     }
     if (!port.hostPort) continue
     if (isHostNetwork && port.hostPort !== port.containerPort) {
-      findings.error([...at, 'hostPort'], `expected ${port.containerPort}, the containerPort, because hostNetwork is true, found ${port.hostPort}`)
+      findings.error(
+        [...at, 'hostPort'],
+        `expected ${port.containerPort}, the containerPort, because hostNetwork is true, found ${port.hostPort}`,
+      )
     }
     const key = `${port.hostIP ?? ''}:${port.hostPort}/${port.protocol ?? 'TCP'}`
-    if (hostPorts.has(key)) findings.error([...at, 'hostPort'], `expected each host port once, found ${port.hostPort} again`)
+    if (hostPorts.has(key))
+      findings.error([...at, 'hostPort'], `expected each host port once, found ${port.hostPort} again`)
     hostPorts.add(key)
   }
 }
@@ -187,7 +198,12 @@ function checkService(spec: Spec, findings: Findings): void {
   const isHeadless = spec.clusterIP === 'None'
   if (type === 'ExternalName') {
     if (!spec.externalName) {
-      findings.error(['spec', 'externalName'], 'expected a DNS name for type ExternalName, found nothing', undefined, 'missing-field')
+      findings.error(
+        ['spec', 'externalName'],
+        'expected a DNS name for type ExternalName, found nothing',
+        undefined,
+        'missing-field',
+      )
     }
     if (spec.clusterIP && !isHeadless) findings.error(['spec', 'clusterIP'], 'expected nothing for type ExternalName')
   } else if (ports.length === 0 && !isHeadless) {
@@ -201,15 +217,27 @@ function checkService(spec: Spec, findings: Findings): void {
     findings.error(['spec', 'clusterIPs', 0], `expected ${spec.clusterIP}, the clusterIP, found ${clusterIps[0]}`)
   }
   const usesNodePorts = type === 'NodePort' || type === 'LoadBalancer'
-  if (spec.externalTrafficPolicy && !usesNodePorts && (spec.externalIPs as unknown[] | undefined)?.length === undefined) {
-    findings.error(['spec', 'externalTrafficPolicy'], `expected none for type ${type}: it needs NodePort, LoadBalancer or externalIPs`)
+  if (
+    spec.externalTrafficPolicy &&
+    !usesNodePorts &&
+    (spec.externalIPs as unknown[] | undefined)?.length === undefined
+  ) {
+    findings.error(
+      ['spec', 'externalTrafficPolicy'],
+      `expected none for type ${type}: it needs NodePort, LoadBalancer or externalIPs`,
+    )
   }
   const names = new Set<string>()
   const numbers = new Set<string>()
   for (const [i, port] of ports.entries()) {
     const at: FieldPath = ['spec', 'ports', i]
     if (ports.length > 1 && !port.name) {
-      findings.error([...at, 'name'], 'expected a name because there is more than one port, found nothing', undefined, 'missing-field')
+      findings.error(
+        [...at, 'name'],
+        'expected a name because there is more than one port, found nothing',
+        undefined,
+        'missing-field',
+      )
     } else if (port.name && names.has(port.name)) {
       findings.error([...at, 'name'], `expected each port name once, found "${port.name}" again`)
     }
@@ -218,7 +246,11 @@ function checkService(spec: Spec, findings: Findings): void {
     if (numbers.has(key)) findings.error([...at, 'port'], `expected each port and protocol once, found ${key} again`)
     numbers.add(key)
     if (port.nodePort && !usesNodePorts) {
-      findings.error([...at, 'nodePort'], `expected none for type ${type}, found ${port.nodePort}`, 'set type: NodePort')
+      findings.error(
+        [...at, 'nodePort'],
+        `expected none for type ${type}, found ${port.nodePort}`,
+        'set type: NodePort',
+      )
     }
   }
 }

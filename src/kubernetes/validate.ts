@@ -71,19 +71,29 @@ function checkName(loaded: LoadedObject, known: KnownKind, diagnostics: Diagnost
     if (typeof generateName === 'string' && generateName !== '') return true
     // A cluster description needs no name.
     if (loaded.object.kind === 'Cluster') return true
-    diagnostics.error('missing-field', loaded.positionOf(['metadata']), 'expected a name or generateName, found neither', {
-      path: 'metadata.name',
-    })
+    diagnostics.error(
+      'missing-field',
+      loaded.positionOf(['metadata']),
+      'expected a name or generateName, found neither',
+      {
+        path: 'metadata.name',
+      },
+    )
     isGood = false
   } else if (typeof name === 'string') {
     const check = { subdomain: badSubdomain, label: badLabel, label1035: badLabel1035 }[known.name]
     const expected = check(name)
     if (expected !== null) {
       const lower = name.toLowerCase().replaceAll('_', '-')
-      diagnostics.error('bad-name', loaded.positionOf(['metadata', 'name']), `expected ${expected}, found ${describe(name)}`, {
-        path: 'metadata.name',
-        hint: check(lower) === null ? `for example "${lower}"` : undefined,
-      })
+      diagnostics.error(
+        'bad-name',
+        loaded.positionOf(['metadata', 'name']),
+        `expected ${expected}, found ${describe(name)}`,
+        {
+          path: 'metadata.name',
+          hint: check(lower) === null ? `for example "${lower}"` : undefined,
+        },
+      )
       isGood = false
     }
   }
@@ -91,7 +101,9 @@ function checkName(loaded: LoadedObject, known: KnownKind, diagnostics: Diagnost
     const expected = badLabel(namespace)
     if (expected !== null) {
       const at = loaded.positionOf(['metadata', 'namespace'])
-      diagnostics.error('bad-name', at, `expected ${expected}, found ${describe(namespace)}`, { path: 'metadata.namespace' })
+      diagnostics.error('bad-name', at, `expected ${expected}, found ${describe(namespace)}`, {
+        path: 'metadata.namespace',
+      })
       isGood = false
     }
   }
@@ -109,7 +121,11 @@ function checkUnique(loaded: LoadedObject, seen: Map<string, LoadedObject>, diag
   const name = metadata.namespace ? `${metadata.namespace}/${metadata.name}` : metadata.name
   if (kind === 'Namespace') {
     // Several charts of one install bring their namespace; applying it again changes nothing.
-    diagnostics.info('duplicate-object', loaded.source, `Namespace ${name} again, first at ${formatPosition(first.source)}`)
+    diagnostics.info(
+      'duplicate-object',
+      loaded.source,
+      `Namespace ${name} again, first at ${formatPosition(first.source)}`,
+    )
     return false
   }
   diagnostics.error(
@@ -136,6 +152,8 @@ function reportUnknownKinds(unknown: ReadonlyMap<string, LoadedObject[]>, diagno
           : meant === kind
             ? `podwalk knows ${kind} of another apiVersion`
             : `did you mean "${meant}"?`
-    diagnostics.warning('unknown-kind', first.source, `unknown kind "${kind}" (${apiVersion})${count}: not modelled`, { hint })
+    diagnostics.warning('unknown-kind', first.source, `unknown kind "${kind}" (${apiVersion})${count}: not modelled`, {
+      hint,
+    })
   }
 }

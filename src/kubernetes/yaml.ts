@@ -21,6 +21,8 @@ export const MAX_ALIAS_COUNT = 1000
 export const MAX_DEPTH = 200
 /** Tokens of one document before it is refused: about 12 MB of YAML, and some seconds of the parser's time. */
 export const MAX_TOKENS = 1_000_000
+/** Lists longer than this are parsed item by item. */
+const SPLIT_LIST_CHARS = 50_000
 /** Syntax errors shown per document: after the first few, the rest follow from them. */
 const MAX_ERRORS_PER_DOCUMENT = 10
 
@@ -32,12 +34,16 @@ const BOOL_11: ScalarTag = {
   resolve: (text) => /^[ytYT]|^[Oo][Nn]$/.test(text),
 }
 
-const OCTAL_11: ScalarTag = {
+const INT_11: ScalarTag = {
   tag: 'tag:yaml.org,2002:int',
   default: true,
   identify: () => false,
-  test: /^[-+]?0[0-7]+$/,
-  resolve: (text) => Number.parseInt(text, 8),
+  test: /^[-+]?(?:0[0-7_]+|0b[01_]+|[0-9]+_[0-9_]*)$/,
+  resolve: (text) => {
+    const digits = text.replaceAll('_', '').replace(/^[-+]/, '')
+    const value = digits.startsWith('0b') ? Number(digits) : Number.parseInt(digits, digits.startsWith('0') ? 8 : 10)
+    return text.startsWith('-') ? -value : value
+  },
 }
 
 const PARSE_OPTIONS = {
@@ -48,17 +54,88 @@ const PARSE_OPTIONS = {
   strict: true,
   prettyErrors: false,
   logLevel: 'silent',
-  customTags: (tags: readonly unknown[]) => [BOOL_11, OCTAL_11, ...tags],
+  customTags: (tags: readonly unknown[]) => [BOOL_11, INT_11, ...tags],
 } as const
 
 /** The documents of a text; errors go to `diagnostics`, broken documents are left out. */
 export function readYaml(file: SourceFile, diagnostics: Diagnostics): SourceDocument[] {
   const documents: SourceDocument[] = []
   for (const [start, end] of documentRanges(file.text)) {
-    const document = readDocument(file, start, end, diagnostics)
+    const list = end - start > SPLIT_LIST_CHARS ? splitList(file.text, start, end) : null
+    const document =
+      list === null ? readDocument(file, { start, end, isItem: false }, diagnostics) : readList(file, list, diagnostics)
     if (document !== null) documents.push(document)
   }
   return documents
+}
+
+/** Part of a file that is parsed by itself. */
+interface Part {
+  readonly start: number
+  readonly end: number
+  /** An item of a block list: its dash is read as a space. */
+  readonly isItem: boolean
+}
+
+/** A `kind: List` cut into its items. */
+interface SplitList {
+  /** Start of the document. */
+  readonly start: number
+  /** The fields beside `items`. */
+  readonly head: string
+  readonly items: readonly Part[]
+}
+
+/** The text of a part, as long as in the file so that offsets stay. */
+function partText(text: string, part: Part): string {
+  const slice = text.slice(part.start, part.end)
+  return part.isItem ? slice.replace('-', ' ') : slice
+}
+
+/**
+ * Cuts the output of `kubectl get -o yaml` into its items: a top-level `items:` with a block list. The lines that begin
+ * an item are the ones with a dash in the column of the first, since whatever is inside an item is indented more.
+ * @returns null when the document has another form, or anchors, which may be used across items
+ */
+function splitList(text: string, start: number, end: number): SplitList | null {
+  const body = text.slice(start, end)
+  const first = /^items:[ \t]*\r?\n( *)- /m.exec(body)
+  if (first === null || /(?:^|[\s[,])&[\w-]+(?=\s)/.test(body)) return null
+  const indent = first[1]!
+  const itemsStart = first.index + first[0].length - 2 - indent.length
+  const itemLine = new RegExp(`^${indent}(?:- |-\\r?$)`, 'gm')
+  itemLine.lastIndex = itemsStart
+  const starts: number[] = []
+  for (let match = itemLine.exec(body); match !== null; match = itemLine.exec(body)) starts.push(match.index)
+  const afterLine = /^[^\s#-].*$/gm
+  afterLine.lastIndex = starts[starts.length - 1]!
+  const itemsEnd = afterLine.exec(body)?.index ?? body.length
+  return {
+    start,
+    head: `${body.slice(0, first.index)}${body.slice(itemsEnd)}`,
+    items: starts.map((from, i) => ({ start: start + from, end: start + (starts[i + 1] ?? itemsEnd), isItem: true })),
+  }
+}
+
+function readList(file: SourceFile, list: SplitList, diagnostics: Diagnostics): SourceDocument | null {
+  const head = parse(list.head)
+  const fields: unknown = head.errors.length === 0 ? head.toJS({ maxAliasCount: MAX_ALIAS_COUNT }) : null
+  if (typeof fields !== 'object' || fields === null) {
+    diagnostics.error('yaml-syntax', file.positionAt(list.start), 'expected a list with apiVersion, kind and items')
+    return null
+  }
+  const items: SourceDocument[] = []
+  for (const part of list.items) {
+    const item = readDocument(file, part, diagnostics)
+    if (item !== null) items.push(item)
+  }
+  return {
+    value: { ...fields, items: items.map((item) => item.value) },
+    offsetOf(path) {
+      const item = path[0] === 'items' && typeof path[1] === 'number' ? items[path[1]] : undefined
+      return item === undefined ? list.start : item.offsetOf(path.slice(2))
+    },
+  }
 }
 
 /** Start and end offset of every document that is not empty, directives included. */
@@ -80,13 +157,9 @@ function hasOnlyDirectives(text: string, start: number, end: number): boolean {
   return body.startsWith('---') ? false : /^(?:\s*(?:#.*|%.*)?\n?)*$/.test(body) && body.includes('%')
 }
 
-function readDocument(
-  file: SourceFile,
-  start: number,
-  end: number,
-  diagnostics: Diagnostics,
-): YamlDocument | null {
-  const text = file.text.slice(start, end)
+function readDocument(file: SourceFile, part: Part, diagnostics: Diagnostics): YamlDocument | null {
+  const { start } = part
+  const text = partText(file.text, part)
   if (!/[:{?]/.test(text)) {
     const marker = text.startsWith('---') ? 3 : 0
     const at = file.positionAt(start + marker + Math.max(0, text.slice(marker).search(/\S/)))
@@ -115,11 +188,16 @@ function readDocument(
   }
   if (hasBadNodes(file, start, parsed, diagnostics)) return null
   try {
-    return new YamlDocument(text, start, parsed.toJS({ maxAliasCount: MAX_ALIAS_COUNT }), parsed)
+    return new YamlDocument(file.text, part, parsed.toJS({ maxAliasCount: MAX_ALIAS_COUNT }), parsed)
   } catch (error) {
-    diagnostics.error('yaml-alias', file.positionAt(start), `expected aliases in reasonable number: ${messageOf(error)}`, {
-      hint: 'the document multiplies itself through its aliases; write it out, or remove them',
-    })
+    diagnostics.error(
+      'yaml-alias',
+      file.positionAt(start),
+      `expected aliases in reasonable number: ${messageOf(error)}`,
+      {
+        hint: 'the document multiplies itself through its aliases; write it out, or remove them',
+      },
+    )
     return null
   }
 }
@@ -141,7 +219,7 @@ function reportErrors(
     return
   }
   for (const error of errors.slice(0, MAX_ERRORS_PER_DOCUMENT)) {
-        const tabHint = error.code === 'TAB_AS_INDENT' ? 'YAML is indented with spaces' : hint
+    const tabHint = error.code === 'TAB_AS_INDENT' ? 'YAML is indented with spaces' : hint
     diagnostics.error('yaml-syntax', file.positionAt(start + error.pos[0]), oneLine(error.message), { hint: tabHint })
   }
   if (errors.length > MAX_ERRORS_PER_DOCUMENT) {
@@ -196,8 +274,9 @@ function hasBadNodes(file: SourceFile, start: number, parsed: Document.Parsed, d
       const keys = new Set<string>()
       for (const pair of node.items) {
         if (!isScalar(pair.key)) continue
+        if (isMergeKey(pair.key.value)) continue
         const key = String(pair.key.value)
-        if (key !== '<<' && keys.has(key)) {
+        if (keys.has(key)) {
           report('duplicate-key', pair.key, `expected each key once, found ${JSON.stringify(key)} again`)
         }
         keys.add(key)
@@ -213,19 +292,17 @@ let lastParsed: { owner: YamlDocument; document: Document.Parsed } | null = null
 class YamlDocument implements SourceDocument {
   readonly value: unknown
   private readonly text: string
-  private readonly start: number
+  private readonly part: Part
 
-  constructor(text: string, start: number, value: unknown, parsed: Document.Parsed) {
+  constructor(text: string, part: Part, value: unknown, parsed: Document.Parsed) {
     this.text = text
-    this.start = start
+    this.part = part
     this.value = value
     lastParsed = { owner: this, document: parsed }
   }
 
   offsetOf(path: readonly (string | number)[]): number {
-    if (lastParsed?.owner !== this) {
-      lastParsed = { owner: this, document: parse(this.text) }
-    }
+    if (lastParsed?.owner !== this) lastParsed = { owner: this, document: parse(partText(this.text, this.part)) }
     const document = lastParsed.document
     let offset = document.contents?.range?.[0] ?? 0
     let node: unknown = document.contents
@@ -236,7 +313,7 @@ class YamlDocument implements SourceDocument {
       offset = found.offset
       node = found.node
     }
-    return this.start + offset
+    return this.part.start + offset
   }
 }
 
@@ -253,16 +330,22 @@ function itemOf(node: unknown, index: number): Found | null {
 
 function memberOf(node: unknown, key: string, document: Document.Parsed): Found | null {
   if (!isMap(node)) return null
+  let inherited: Found | null = null
   for (const pair of (node as YAMLMap).items) {
     if (!isPair(pair) || !isScalar(pair.key) || !pair.key.range) continue
-    if (String(pair.key.value) === key) return { node: pair.value, offset: pair.key.range[0] }
-    if (pair.key.value === '<<') {
+    const name = pair.key.value
+    if (isMergeKey(name)) {
       const merged = isAlias(pair.value) ? pair.value.resolve(document) : pair.value
       const found = memberOf(merged, key, document)
-      if (found !== null) return found
-    }
+      inherited ??= found
+    } else if (String(name) === key) return { node: pair.value, offset: pair.key.range[0] }
   }
-  return null
+  return inherited
+}
+
+/** `<<`, which the parser's merge tag turns into a symbol. */
+function isMergeKey(key: unknown): boolean {
+  return key === '<<' || (typeof key === 'symbol' && key.description === '<<')
 }
 
 /** Offset at which flow or block nesting passes MAX_DEPTH, or -1: a cheap bound before the parser recurses. */

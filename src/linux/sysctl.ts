@@ -41,6 +41,9 @@ export class Ipv4Conf {
   ignore_routes_with_linkdown = 0
   force_igmp_version = 0
   arp_evict_nocarrier = 1
+  bc_forwarding = 0
+  igmpv2_unsolicited_report_interval = 10000
+  igmpv3_unsolicited_report_interval = 1000
 }
 
 /** net.ipv4.neigh.DEV.*: milliseconds where the name says so; defaults as in net/ipv4/arp.c (arp_tbl). */
@@ -116,7 +119,7 @@ export class NetSysctl {
   tcp_no_metrics_save = 0
   tcp_rmem_min = 4096
   tcp_rmem_default = 131072
-  tcp_rmem_max = 6291456
+  tcp_rmem_max = 33554432
   tcp_wmem_min = 4096
   tcp_wmem_default = 16384
   tcp_wmem_max = 4194304
@@ -157,7 +160,8 @@ export class NetSysctl {
   ipv6_forwarding = 0
   /** net.ipv4.conf.all and .default, net.ipv4.neigh.default. */
   readonly all = new Ipv4Conf()
-  readonly dflt = new Ipv4Conf()
+  /** ipv4_devconf_dflt differs from ipv4_devconf in one value. */
+  readonly dflt: Ipv4Conf = Object.assign(new Ipv4Conf(), { accept_source_route: 1 })
   readonly neighDefault = new NeighParms()
 }
 
@@ -188,6 +192,8 @@ interface Place {
   readonly fields: readonly string[]
   readonly dev?: NetDevice | undefined
   readonly conf?: 'all' | 'default' | 'dev'
+  /** A neighbour setting: of `dev`, or the default when there is none. */
+  readonly neigh?: true
 }
 
 function devByName(ns: Netns, name: string): NetDevice | undefined {
@@ -213,12 +219,10 @@ function find(ns: Netns, name: string): Place | null {
   }
   m = /^net\.ipv4\.neigh\.(.+)\.([a-z0-9_]+)$/.exec(name)
   if (m !== null) {
-    const p = m[1] === 'default' ? ns.sysctl.neighDefault : devByName(ns, m[1]!)?.neighParms
-    if (p === undefined) return null
-    const alias: { [n: string]: [string, number] } = { retrans_time: ['retrans_time_ms', 10], base_reachable_time: ['base_reachable_time_ms', 1000] }
-    const a = alias[m[2]!]
-    if (a !== undefined) return null
-    return m[2]! in p ? { obj: p as unknown as IntFields, fields: [m[2]!] } : null
+    const dev = m[1] === 'default' ? undefined : devByName(ns, m[1]!)
+    const p = m[1] === 'default' ? ns.sysctl.neighDefault : dev?.neighParms
+    if (p === undefined || !(m[2]! in p)) return null
+    return { obj: p as unknown as IntFields, fields: [m[2]!], dev, neigh: true }
   }
   if (name === 'net.ipv4.ip_forward') return { obj: ns.sysctl.all as unknown as IntFields, fields: ['forwarding'], conf: 'all' }
   m = /^net\.ipv4\.route\.([a-z_]+)$/.exec(name)
@@ -254,39 +258,52 @@ export function sysctlGet(ns: Netns, name: string): string | null {
 }
 
 /**
- * Writes a setting with the side effects that Linux has (ip_forward sets `forwarding` everywhere; conf.all.forwarding
- * too). @returns false when the setting does not exist or the text is not an integer list of the right length
+ * Writes a setting with the side effects that Linux has (ip_forward and conf.all.forwarding set `forwarding` everywhere;
+ * a default reaches the devices that have no value or address of their own).
+ * @returns false when the setting does not exist or the text is not an integer list of the right length
  */
 export function sysctlSet(ns: Netns, name: string, value: string): boolean {
-  const key = canonical(name)
-  const p = find(ns, key)
+  const p = find(ns, canonical(name))
   if (p === null) return false
   const parts = value.trim().split(/\s+/)
   if (parts.length > p.fields.length || parts.some((t) => !/^-?\d+$/.test(t))) return false
+  const field = p.fields[0]!
+  const before = p.obj[field]
   for (let i = 0; i < parts.length; i++) p.obj[p.fields[i]!] = Number(parts[i])
-  if (p.fields[0] === 'forwarding' && p.conf === 'all') {
-    // inet_forward_change(): all devices and the default follow
-    const on = ns.sysctl.all.forwarding
-    ns.sysctl.dflt.forwarding = on
-    for (const d of ns.devices.values()) d.conf.forwarding = on
-    ns.sysctl.all.accept_redirects = on ? 0 : 1
-    ns.fib.flushCache()
+  if (p.neigh !== undefined) {
+    if (p.dev !== undefined) p.dev.neighSet.add(field)
+    else neighCopyDflt(ns, field, Number(parts[0]))
   }
-  if (p.conf !== undefined) ns.fib.flushCache()
+  if (p.conf === undefined) return true
+  if (p.dev !== undefined) p.dev.confSet.add(field)
+  if (field === 'forwarding' && p.conf === 'all') {
+    if (before !== p.obj[field]) inetForwardChange(ns)
+  } else if (p.conf === 'default') devinetCopyDflt(ns, field, Number(parts[0]))
+  ns.fib.flushCache()
   return true
 }
 
-/** Names of all settings that the namespace has, sorted: what `sysctl -a` walks. */
-export function sysctlNames(ns: Netns): string[] {
-  const out = ['net.ipv4.ip_forward', 'net.ipv6.conf.all.disable_ipv6', 'net.ipv6.conf.all.forwarding', ...Object.keys(RANGES)]
-  for (const name of IPV4_NAMES) out.push(`net.ipv4.${name}`)
-  for (const name of Object.keys(ROUTE_NAMES)) out.push(`net.ipv4.route.${name}`)
-  for (const field of Object.keys(ns.sysctl)) {
-    if (field.startsWith('bridge_nf_')) out.push(`net.bridge.${field.replaceAll('_', '-')}`)
-    if (field.startsWith('nf_conntrack_')) out.push(`net.netfilter.${field}`)
+/** inet_forward_change: all devices and the default follow. */
+function inetForwardChange(ns: Netns): void {
+  const on = ns.sysctl.all.forwarding
+  ns.sysctl.all.accept_redirects = on !== 0 ? 0 : 1
+  ns.sysctl.dflt.forwarding = on
+  for (const d of ns.devices.values()) {
+    d.conf.forwarding = on
+    d.confSet.add('forwarding')
   }
-  const devices = [...ns.devices.keys()].map((name) => name.replaceAll('.', '/'))
-  for (const dev of ['all', 'default', ...devices]) for (const f of Object.keys(ns.sysctl.dflt)) out.push(`net.ipv4.conf.${dev}.${f}`)
-  for (const dev of ['default', ...devices]) for (const f of Object.keys(ns.sysctl.neighDefault)) out.push(`net.ipv4.neigh.${dev}.${f}`)
-  return out.sort()
+}
+
+/** devinet_copy_dflt_conf */
+function devinetCopyDflt(ns: Netns, field: string, value: number): void {
+  for (const d of ns.devices.values()) {
+    if (!d.confSetAll && !d.confSet.has(field)) (d.conf as unknown as IntFields)[field] = value
+  }
+}
+
+/** neigh_copy_dflt_parms */
+function neighCopyDflt(ns: Netns, field: string, value: number): void {
+  for (const d of ns.devices.values()) {
+    if (!d.confSetAll && !d.neighSet.has(field)) (d.neighParms as unknown as IntFields)[field] = value
+  }
 }

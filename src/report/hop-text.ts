@@ -14,12 +14,14 @@ import { cut } from './paint.ts'
 export class HopWriter {
   private readonly trace: Trace
   private readonly paint: Paint
+  private readonly isShort: boolean
   private flow: Flow | null
 
-  constructor(trace: Trace, start: Flow | null, paint: Paint) {
+  constructor(trace: Trace, start: Flow | null, paint: Paint, isShort: boolean) {
     this.trace = trace
     this.flow = start
     this.paint = paint
+    this.isShort = isShort
   }
 
   /** The words of a hop in at most `columns`. */
@@ -32,13 +34,13 @@ export class HopWriter {
       return cut(`${flowText(flow)}  ${what}`, columns)
     }
     if (hop.point === 'nat') return this.natLine(hop, columns)
-    const text = cut(hopWords(hop), columns)
+    const text = cut(hopWords(hop, this.isShort), columns)
     return hop.point === 'end' ? this.paint('bad', text) : text
   }
 
   private natLine(hop: TraceHop, columns: number): string {
     const { manip, ip, port } = hop.detail
-    if (this.flow === null || typeof ip !== 'string' || typeof port !== 'number') return cut(hopWords(hop), columns)
+    if (this.flow === null || typeof ip !== 'string' || typeof port !== 'number') return cut(hopWords(hop, this.isShort), columns)
     const isSource = manip === 'source'
     const old = isSource ? this.flow.sport : this.flow.dport
     const before = endText(isSource ? this.flow.src : this.flow.dst, old)
@@ -48,12 +50,11 @@ export class HopWriter {
   }
 }
 
-/** The hop's words, without what the column of the point says already. */
-export function hopWords(hop: TraceHop): string {
-  const { table, chain, rule, target, matched } = hop.detail
-  if (hop.point === 'rule' && typeof chain === 'string') {
-    const place = `${String(table)} ${chain} ${String(rule)}`
-    return matched === false ? `${place} does not match` : `${place} → ${String(target ?? '')}`
+/** The hop's words, without what the column of the point says already; `isShort` abbreviates generated chain names. */
+export function hopWords(hop: TraceHop, isShort = false): string {
+  if (hop.point === 'rule' && typeof hop.detail.chain === 'string') {
+    const text = ruleWords(hop)
+    return isShort ? shortChain(text) : text
   }
   const text = hop.action
   for (const prefix of REDUNDANT) if (text.startsWith(prefix)) return text.slice(prefix.length)
@@ -62,3 +63,20 @@ export function hopWords(hop: TraceHop): string {
 
 /** Starts of actions that only repeat the point's name. */
 const REDUNDANT = ['route: ', 'conntrack: ', 'neighbour ', 'NAT: ', 'fdb: ', 'fdb ']
+
+/** kube-proxy's chains end in a hash of 16 letters; four of them tell two apart, `wide` shows all. */
+function shortChain(text: string): string {
+  return text.replaceAll(/\b(KUBE-[A-Z]+-[A-Z2-7]{4})[A-Z2-7]{12}\b/g, '$1…')
+}
+
+/** `nat KUBE-SERVICES 4 → KUBE-SVC-ABCD…  shop/api:http cluster IP`: place, target and what the rule's author wrote. */
+function ruleWords(hop: TraceHop): string {
+  const { table, chain, rule, target, matched, text } = hop.detail
+  const place = `${String(table)} ${String(chain)} ${String(rule)}`
+  if (matched === false) return `${place} does not match`
+  const comment = typeof text === 'string' ? / --comment (?:"([^"]*)"|(\S+))/.exec(text) : null
+  // Only a comment that names an object says more than the chains do.
+  const words = comment === null ? '' : (comment[1] ?? comment[2] ?? '')
+  const said = words.includes('/') ? `  ${words}` : ''
+  return `${place} → ${String(target ?? '')}${said}`
+}

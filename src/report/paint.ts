@@ -4,7 +4,6 @@
  * Colour is never the only signal: verdicts carry a mark (✓ ✗ ?) as well. Whether to colour is decided by the command
  * line (--color, NO_COLOR, FORCE_COLOR, a TTY); here it is a parameter, so that text stays a pure function of the JSON.
  */
-import { styleText } from 'node:util'
 import type { Verdict } from '../linux/reasons.ts'
 
 /** What a piece of text means; a painter gives it a colour or none. */
@@ -13,21 +12,22 @@ export type Role = 'good' | 'bad' | 'warn' | 'dim' | 'strong' | 'host' | 'addres
 /** Gives a piece of text its colour. */
 export type Paint = (role: Role, text: string) => string
 
-const STYLES = {
-  good: 'green',
-  bad: 'red',
-  warn: 'yellow',
-  dim: 'dim',
-  strong: 'bold',
-  host: 'cyan',
-  address: 'magenta',
-} as const
+/** SGR codes that begin and end a style. node:util's styleText looks at stdout itself, which a pure function must not. */
+const STYLES: { readonly [role in Role]: readonly [number, number] } = {
+  good: [32, 39],
+  bad: [31, 39],
+  warn: [33, 39],
+  dim: [2, 22],
+  strong: [1, 22],
+  host: [36, 39],
+  address: [35, 39],
+}
 
 /** Leaves text as it is. */
 export const plain: Paint = (_role, text) => text
 
 /** Colours text with ANSI sequences. */
-export const ansi: Paint = (role, text) => (text === '' ? '' : styleText(STYLES[role], text))
+export const ansi: Paint = (role, text) => (text === '' ? '' : `\x1b[${STYLES[role][0]}m${text}\x1b[${STYLES[role][1]}m`)
 
 /** The mark that stands before a verdict. */
 export function markOf(verdict: Verdict): string {

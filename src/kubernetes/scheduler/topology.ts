@@ -55,8 +55,17 @@ export class Terms {
   }
 
   /** The term of a topology spread constraint. */
-  ofSpread(selector: LabelSelector | undefined, matchLabelKeys: string[] | undefined, topologyKey: string, pod: Subject): Term {
-    return this.register(new Set([pod.namespace]), withKeys(selector, pod.labels, matchLabelKeys, undefined), topologyKey)
+  ofSpread(
+    selector: LabelSelector | undefined,
+    matchLabelKeys: string[] | undefined,
+    topologyKey: string,
+    pod: Subject,
+  ): Term {
+    return this.register(
+      new Set([pod.namespace]),
+      withKeys(selector, pod.labels, matchLabelKeys, undefined),
+      topologyKey,
+    )
   }
 
   /** The terms that select a pod. */
@@ -70,7 +79,11 @@ export class Terms {
     return found
   }
 
-  private register(namespaces: ReadonlySet<string> | null, selector: LabelSelector | undefined, topologyKey: string): Term {
+  private register(
+    namespaces: ReadonlySet<string> | null,
+    selector: LabelSelector | undefined,
+    topologyKey: string,
+  ): Term {
     const names = namespaces === null ? '*' : [...namespaces].sort().join(',')
     const key = `${names} ${topologyKey} ${canonicalJson(selector ?? null)}`
     let term = this.byKey.get(key)

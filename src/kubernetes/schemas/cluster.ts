@@ -42,7 +42,9 @@ export const node: ObjectSchema = kind({
       capacity: map(quantity),
       allocatable: map(quantity),
       addresses: list(object({ 'type!': string, 'address!': string })),
-      conditions: list(object({ 'type!': string, 'status!': string }, 'reason message lastHeartbeatTime lastTransitionTime')),
+      conditions: list(
+        object({ 'type!': string, 'status!': string }, 'reason message lastHeartbeatTime lastTransitionTime'),
+      ),
     },
     'phase daemonEndpoints nodeInfo images volumesInUse volumesAttached config runtimeHandlers features declaredFeatures',
   ),

@@ -20,7 +20,14 @@ export const metadata: ObjectSchema = object(
     annotations: map(string, badLabelKeyOfAnnotation),
     uid: string,
     ownerReferences: list(
-      object({ apiVersion: string, 'kind!': string, 'name!': string, uid: string, controller: bool, blockOwnerDeletion: bool }),
+      object({
+        apiVersion: string,
+        'kind!': string,
+        'name!': string,
+        uid: string,
+        controller: bool,
+        blockOwnerDeletion: bool,
+      }),
     ),
     finalizers: list(string),
   },
@@ -31,7 +38,11 @@ export const metadata: ObjectSchema = object(
 export const labelSelector: ObjectSchema = object({
   matchLabels: labels,
   matchExpressions: list(
-    object({ 'key!': checked(badLabelKey), 'operator!': oneOf('In', 'NotIn', 'Exists', 'DoesNotExist'), values: list(string) }),
+    object({
+      'key!': checked(badLabelKey),
+      'operator!': oneOf('In', 'NotIn', 'Exists', 'DoesNotExist'),
+      values: list(string),
+    }),
   ),
 })
 

@@ -8,7 +8,20 @@ import { parseIpv4 } from '../../addr/ipv4.ts'
 import { parseIpv6 } from '../../addr/ipv6.ts'
 import { badLabel, badLabelKey, badPortName, badSubdomain } from '../names.ts'
 import type { ObjectSchema, Schema } from '../schema.ts'
-import { any, bool, checked, int, list, map, object, oneOf, portNumber, portOrName, quantity, string } from '../schema.ts'
+import {
+  any,
+  bool,
+  checked,
+  int,
+  list,
+  map,
+  object,
+  oneOf,
+  portNumber,
+  portOrName,
+  quantity,
+  string,
+} from '../schema.ts'
 import { kind, labelSelector, labels, metadata } from './common.ts'
 
 /** An IP address of either family. */

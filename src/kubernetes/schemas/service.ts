@@ -12,7 +12,9 @@ import { ipAddress, protocol } from './pod.ts'
 
 const anyPort: Schema = { t: 'int', min: 0, max: 65535 }
 /** The name of a Service port is an RFC 1123 label, longer than a container's may be. */
-const servicePortName: Schema = checked((text) => (text === '' || badSubdomain(text) === null ? null : 'an RFC 1123 label'))
+const servicePortName: Schema = checked((text) =>
+  text === '' || badSubdomain(text) === null ? null : 'an RFC 1123 label',
+)
 
 const clusterIp: Schema = checked((text) =>
   text === '' || text === 'None' || ipAddress.t !== 'string' || ipAddress.check?.(text) === null
@@ -90,8 +92,14 @@ export const endpoints: ObjectSchema = kind({
     object({
       addresses: list(endpointAddress),
       notReadyAddresses: list(endpointAddress),
-      ports: list(object({ name: checked((t) => (t === '' ? null : badPortName(t) && badSubdomain(t))), 'port!': portNumber, protocol, appProtocol: string })),
+      ports: list(
+        object({
+          name: checked((t) => (t === '' ? null : badPortName(t) && badSubdomain(t))),
+          'port!': portNumber,
+          protocol,
+          appProtocol: string,
+        }),
+      ),
     }),
   ),
 })
-

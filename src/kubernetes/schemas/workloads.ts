@@ -92,7 +92,11 @@ export const cronJob: ObjectSchema = kind({
   ),
 })
 
-const policyPort = object({ port: portOrName, endPort: { t: 'int', min: 1, max: 65535 }, protocol: oneOf('TCP', 'UDP', 'SCTP') })
+const policyPort = object({
+  port: portOrName,
+  endPort: { t: 'int', min: 1, max: 65535 },
+  protocol: oneOf('TCP', 'UDP', 'SCTP'),
+})
 const policyPeer = object({
   podSelector: labelSelector,
   namespaceSelector: labelSelector,

@@ -36,8 +36,7 @@ import {
   SKB_IGNORE_DF,
 } from '../../packet/layout.ts'
 import { freeSkb } from '../core/skb.ts'
-import { RT_SCOPE_UNIVERSE, type NetDevice } from '../device/device.ts'
-import { EHOSTUNREACH } from '../errno.ts'
+import type { NetDevice } from '../device/device.ts'
 import { brValidateIpv4 } from '../ip/input.ts'
 import { ipDoFragment } from '../ip/fragment.ts'
 import type { Netns } from '../netns.ts'
@@ -51,8 +50,8 @@ import {
   NF_INET_POST_ROUTING,
   NF_INET_PRE_ROUTING,
 } from '../netfilter/hooks.ts'
-import { R_CT_CLASH, R_IP_HDR, R_MTU, R_NO_ROUTE } from '../reasons.ts'
-import { fakeRtable, Flowi4, ipRouteInput, ipRouteOutput, type Rtable } from '../route/route.ts'
+import { R_CT_CLASH, R_IP_HDR, R_MTU } from '../reasons.ts'
+import { fakeRtable, ipRouteInput, type Rtable } from '../route/route.ts'
 import { T_BR_NETFILTER } from '../trace.ts'
 import type { World } from '../world.ts'
 import type { BridgePort } from './bridge.ts'
@@ -60,7 +59,6 @@ import { brHandleFrameFinish } from './input.ts'
 import { brDevQueuePushXmit } from './forward.ts'
 
 const IP_DF = 0x4000
-const scratchFlow = new Flowi4()
 
 /** Whether the IPv4 hooks see bridged frames: the namespace's sysctl or the bridge's own flag. */
 function callIptables(port: BridgePort): boolean {
@@ -130,23 +128,11 @@ function finishDnat(w: World, slot: number, port: BridgePort): boolean {
   const saddr = a.view.getInt32(nh + 12)
   const daddr = a.view.getInt32(nh + 16)
   const tos = a.view.getUint8(nh + 1)
-  const err = ipRouteInput(w, ns, slot, daddr, saddr, tos, brDev)
-  if (err !== 0) {
-    // Bridged-and-DNATed traffic does not need ip_forward: the output route tells whether it stays on this bridge.
-    if (err === EHOSTUNREACH && !brDev.forwarding()) {
-      const fl = scratchFlow
-      fl.reset()
-      fl.daddr = daddr
-      fl.tos = tos & 0x1c
-      fl.scope = RT_SCOPE_UNIVERSE
-      const rt = ipRouteOutput(ns, fl)
-      if (rt !== null && rt.dev === brDev) {
-        a.dst[slot] = rt
-        bridgedDnat(w, slot, port, rt, daddr)
-        return true
-      }
-    }
-    freeSkb(w, slot, R_NO_ROUTE, err)
+  const reason = ipRouteInput(w, ns, slot, daddr, saddr, tos, brDev)
+  if (reason !== 0) {
+    // Linux asks ip_route_output once more after -EHOSTUNREACH; input routing has not returned that since it answers
+    // with an error route instead (ip_route_input_slow, no_route), and martian destinations have no way out either
+    freeSkb(w, slot, reason, daddr)
     return true
   }
   const rt = a.dst[slot] as Rtable
@@ -276,7 +262,7 @@ let srcHi = 0
 let srcLo = 0
 
 /** br_nf_push_frag_xmit */
-function pushFragXmit(w: World, _ns: Netns, piece: number): number {
+function pushFragXmit(w: World, piece: number): void {
   const meta = w.arena.meta
   const p = piece << META_SHIFT
   const eth = meta[p + M_DATA]! - ETH_HLEN
@@ -289,7 +275,6 @@ function pushFragXmit(w: World, _ns: Netns, piece: number): number {
   meta[p + M_MAC] = eth
   nfBridgeInfoFree(meta, p)
   brDevQueuePushXmit(w, piece)
-  return 0
 }
 
 /**

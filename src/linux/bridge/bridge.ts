@@ -69,7 +69,7 @@ export class Bridge {
   /** Newest first. */
   ports: BridgePort[] = []
   readonly fdb = new Fdb()
-  ageingNs = 300_000 * MS
+  private ageing = 300_000 * MS
   forwardDelayNs = 15_000 * MS
   helloTimeNs = 2_000 * MS
   maxAgeNs = 20_000 * MS
@@ -241,9 +241,14 @@ export class Bridge {
     this.dev.ns.fib.flushCache()
   }
 
+  /** `ageing_time` */
+  get ageingNs(): number {
+    return this.ageing
+  }
+
   /** br_set_ageing_time: the garbage collector looks again at once. */
-  setAgeing(ageingNs: number): void {
-    this.ageingNs = ageingNs
+  set ageingNs(ns: number) {
+    this.ageing = ns
     if (this.dev.up) this.dev.ns.world.timers.arm(this.gc, this.nowNs)
   }
 

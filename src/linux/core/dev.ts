@@ -160,8 +160,13 @@ export function devQueueXmit(w: World, slot: number): void {
   }
   dev.txPackets++
   dev.txBytes += meta[m + M_LEN]!
-  if (kind === DEV_BRIDGE) brDevXmit(w, slot, dev)
-  else if (kind === DEV_LOOPBACK) loopbackXmit(w, slot, dev)
+  if (kind === DEV_BRIDGE) {
+    // rcu_read_lock_bh of __dev_queue_xmit: what the ports' transmits set off waits for the outermost one
+    const wasSoftirq = w.inSoftirq
+    w.inSoftirq = true
+    brDevXmit(w, slot, dev)
+    w.inSoftirq = wasSoftirq
+  } else if (kind === DEV_LOOPBACK) loopbackXmit(w, slot, dev)
   else if (kind === DEV_DUMMY) consumeSkb(w, slot)
   else freeSkb(w, slot, R_UNMODELLED, kind, 'device kind')
   w.softirq()

@@ -108,6 +108,11 @@ export class NetDevice {
     // dummy_setup
     if (kind === DEV_DUMMY) this.flags = IFF_BROADCAST | IFF_NOARP
     this.conf = Object.assign(new Ipv4Conf(), ns.sysctl.dflt)
+    if (kind === DEV_LOOPBACK) {
+      // inetdev_init: no policy on loopback
+      this.conf.disable_policy = 1
+      this.conf.disable_xfrm = 1
+    }
     this.neighParms = Object.assign(new NeighParms(), ns.sysctl.neighDefault)
   }
 

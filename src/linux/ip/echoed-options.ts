@@ -9,6 +9,8 @@
 export class EchoedOptions {
   readonly bytes = new Uint8Array(40)
   optlen = 0
+  /** The far end of a source route: who sent the packet (`ipc.addr`). */
+  addr = 0
   /** First hop of a source route that was turned round, 0 when none. */
   faddr = 0
   /** Offsets from the IP header, 0 when there is nothing to fill in. */

@@ -37,7 +37,7 @@ import { Timer } from '../timers.ts'
 import { T_IP_REASM } from '../trace.ts'
 import type { World } from '../world.ts'
 import { icmpSend } from './icmp.ts'
-import { ipSendCheck } from './options.ts'
+import { copyOptions, ipSendCheck } from './options.ts'
 
 /** enum ip_defrag_users: who asks; queues of different users are apart. */
 export const IP_DEFRAG_LOCAL_DELIVER = 0
@@ -240,8 +240,7 @@ function queueFragment(w: World, ns: Netns, q: FragQueue, slot: number): number 
   if (overlaps) {
     kill(w, q)
     ns.count('Ip.ReasmFails')
-    // __ip_inc_stats(ReasmOverlaps): the whole datagram is given up
-    ns.count('TcpExt.ReasmOverlaps')
+    ns.count('IpExt.ReasmOverlaps')
     release(w, q, R_FRAG_BAD)
     freeSkb(w, slot, R_FRAG_BAD)
     return EINVAL
@@ -315,6 +314,7 @@ function reassemble(w: World, ns: Netns, q: FragQueue, slot: number): number {
     meta[m + M_MARK] = meta[hm + M_MARK]!
     meta[m + M_PKTTYPE] = meta[hm + M_PKTTYPE]!
     meta[m + M_PRIORITY] = meta[hm + M_PRIORITY]!
+    copyOptions(w, head.slot, slot)
   }
   for (const p of q.pieces) if (p.slot !== slot) consumeSkb(w, p.slot)
   q.pieces.length = 0

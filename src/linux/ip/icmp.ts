@@ -90,11 +90,9 @@ export function icmpGlobalAllow(ns: Netns, type: number, code: number): number {
 /** icmpv4_xrlim_allow: the limit per destination. */
 export function icmpXrlimAllow(w: World, ns: Netns, rt: Rtable, daddr: number): boolean {
   let ok = true
-  // A limit of 0 does not touch the peer's bucket, which ip_error shares (Linux 6.1 emptied it).
-  const timeout = msToJiffies(ns.sysctl.icmp_ratelimit)
-  if ((rt.dev.flags & IFF_LOOPBACK) === 0 && timeout !== 0) {
+  if ((rt.dev.flags & IFF_LOOPBACK) === 0) {
     const now = jiffiesAt(w.nowNs)
-    ok = inetPeerXrlimAllow(ns.fib.peers.get(daddr, now), now, timeout)
+    ok = inetPeerXrlimAllow(ns.fib.peers.get(daddr, now), now, msToJiffies(ns.sysctl.icmp_ratelimit))
   }
   if (ok) ns.icmpLimits.globalConsume()
   else ns.count('Icmp.OutRateLimitHost')

@@ -95,6 +95,17 @@ export function optionsOf(w: World, slot: number): IpOptions {
   return o
 }
 
+/** The options of a datagram put together are those of its first fragment (skb_morph copies IPCB). */
+export function copyOptions(w: World, from: number, to: number): void {
+  const optlen = w.arena.meta[(from << META_SHIFT) + M_OPTLEN]!
+  w.arena.meta[(to << META_SHIFT) + M_OPTLEN] = optlen
+  if (optlen === 0) return
+  const target = optionsOf(w, to)
+  const id = target.id
+  Object.assign(target, optionsOf(w, from))
+  target.id = id
+}
+
 /** inet_current_timestamp: milliseconds since midnight UT of the virtual clock. */
 export function inetCurrentTimestamp(w: World): number {
   return Math.floor(w.nowNs / 1e6) % 86_400_000
@@ -197,7 +208,6 @@ function timestamp(w: World, slot: number, o: IpOptions, nh: number, p: number, 
   const ptr = v.getUint8(p + 2)
   if (ptr < 5) return p + 2 - nh
   const flags = v.getUint8(p + 3) & 15
-  o.ts = p - nh
   if (ptr <= len) {
     if (ptr + 3 > len) return p + 2 - nh
     let timeptr = -1
@@ -215,22 +225,31 @@ function timestamp(w: World, slot: number, o: IpOptions, nh: number, p: number, 
     } else if (flags === IPOPT_TS_PRESPEC) {
       if (ptr + 7 > len) return p + 2 - nh
       const ns = w.devices[w.arena.meta[(slot << META_SHIFT) + M_DEV]!]!.ns
-      if (ns.fib.addrTypeIn(RT_TABLE_LOCAL, v.getInt32(p + ptr - 1)) === RTN_UNICAST) return -1
+      if (ns.fib.addrTypeIn(RT_TABLE_LOCAL, v.getInt32(p + ptr - 1)) === RTN_UNICAST) {
+        o.ts = p - nh
+        return -1
+      }
       o.tsNeedtime = true
       timeptr = p + ptr + 3
       v.setUint8(p + 2, ptr + 8)
-    } else return p + 3 - nh
+    }
+    // Another flag is passed on as it is.
     if (timeptr >= 0) {
       v.setUint32(timeptr, inetCurrentTimestamp(w))
       o.isChanged = true
     }
+    o.ts = p - nh
     return -1
   }
-  if (flags === IPOPT_TS_PRESPEC) return -1
+  if (flags === IPOPT_TS_PRESPEC) {
+    o.ts = p - nh
+    return -1
+  }
   const overflow = v.getUint8(p + 3) >> 4
   if (overflow === 15) return p + 3 - nh
   v.setUint8(p + 3, flags | ((overflow + 1) << 4))
   o.isChanged = true
+  o.ts = p - nh
   return -1
 }
 
@@ -310,8 +329,10 @@ export function ipForwardOptions(w: World, ns: Netns, slot: number): void {
   }
   if (o.srrIsHit) {
     const p = nh + o.srr
-    const ptr = v.getUint8(p + 2)
-    if (ptr + 3 <= v.getUint8(p + 1) && v.getInt32(p + ptr - 1) === o.nexthop) {
+    const space = v.getUint8(p + 1)
+    let ptr = v.getUint8(p + 2)
+    while (ptr + 3 <= space && v.getInt32(p + ptr - 1) !== o.nexthop) ptr += 4
+    if (ptr + 3 <= space) {
       v.setInt32(nh + 16, o.nexthop)
       v.setInt32(p + ptr - 1, ipRtGetSource(w, ns, slot, rt))
       v.setUint8(p + 2, ptr + 4)
@@ -378,6 +399,7 @@ export function fibComputeSpecDst(w: World, ns: Netns, slot: number): number {
  */
 export function ipOptionsEcho(w: World, ns: Netns, slot: number, out: EchoedOptions): boolean {
   out.optlen = 0
+  out.addr = w.arena.view.getInt32(w.arena.meta[(slot << META_SHIFT) + M_NH]! + 12)
   out.faddr = 0
   out.srr = 0
   out.rr = 0
@@ -471,13 +493,13 @@ function echoSourceRoute(w: World, nh: number, o: IpOptions, b: Uint8Array, at: 
 }
 
 /** ip_options_build: copies `options` behind the header at `nh` and fills in what echo left open. */
-export function ipOptionsBuild(w: World, nh: number, options: EchoedOptions, daddr: number): void {
+export function ipOptionsBuild(w: World, nh: number, options: EchoedOptions): void {
   const v = w.arena.view
   w.arena.bytes.set(options.bytes.subarray(0, options.optlen), nh + 20)
   const saddr = v.getInt32(nh + 12)
   if (options.srr !== 0) {
     const p = nh + options.srr
-    v.setInt32(p + v.getUint8(p + 1) - 4, daddr)
+    v.setInt32(p + v.getUint8(p + 1) - 4, options.addr)
   }
   if (options.rr !== 0) {
     const p = nh + options.rr

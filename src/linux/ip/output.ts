@@ -136,8 +136,6 @@ export function ipOutput(w: World, ns: Netns, slot: number): number {
   const m = slot << META_SHIFT
   const rt = a.dst[slot] as Rtable
   const indev = meta[m + M_DEV]! < 0 ? null : (w.devices[meta[m + M_DEV]!] ?? null)
-  ns.mib[MIB_OUT_TRANSMITS]!++
-  ns.mib[MIB_OUT_OCTETS]! += meta[m + M_LEN]!
   meta[m + M_DEV] = rt.dev.id
   meta[m + M_PROTO] = ETH_P_IP
   if (w.tracer !== null) w.tracer.step(T_IP_OUTPUT, slot, ns, rt.dev, meta[m + M_LEN]!, 0, 0, null)
@@ -171,6 +169,8 @@ export function ipFinishOutput2(w: World, ns: Netns, slot: number): number {
   const meta = a.meta
   const m = slot << META_SHIFT
   const rt = a.dst[slot] as Rtable
+  ns.mib[MIB_OUT_TRANSMITS]!++
+  ns.mib[MIB_OUT_OCTETS]! += meta[m + M_LEN]!
   if (rt.type === RTN_MULTICAST) countPackets(ns, 'Out', 'Mcast', meta[m + M_LEN]!)
   else if (rt.type === RTN_BROADCAST) countPackets(ns, 'Out', 'Bcast', meta[m + M_LEN]!)
   const daddr = a.view.getInt32(meta[m + M_NH]! + 16)
@@ -293,7 +293,7 @@ export function ipMakeSkb(w: World, ns: Netns, msg: IpMessage): number {
   v.setUint8(nh + 9, msg.proto)
   v.setInt32(nh + 12, msg.fl.saddr)
   v.setInt32(nh + 16, msg.fl.daddr)
-  if (msg.options !== null && optlen > 0) ipOptionsBuild(w, nh, msg.options, msg.fl.daddr)
+  if (msg.options !== null && optlen > 0) ipOptionsBuild(w, nh, msg.options)
   meta[m + M_FLAGS] = SKB_CSUM_OK | (ignoreDf ? SKB_IGNORE_DF : 0) | (usesPmtu(msg.pmtudisc) ? 0 : SKB_PMTU_PROBE)
   meta[m + M_MARK] = msg.mark
   meta[m + M_PRIORITY] = msg.priority

@@ -288,13 +288,13 @@ export class Fib {
   addIfaddr(dev: NetDevice, ifa: Ifaddr): void {
     this.addrGenid++
     this.flushCache()
-    if (ifa.ip !== 0 && ifa.ip >>> 28 !== 14) this.magic(dev, RTN_LOCAL, ifa.ip, 32, ifa.ip, 'add')
-    if ((dev.flags & IFF_UP) === 0) return
     const primary = ifa.secondary ? findPrimary(dev, ifa) : ifa
     const src = primary?.ip ?? ifa.ip
+    if (ifa.ip !== 0 && ifa.ip >>> 28 !== 14) this.magic(dev, RTN_LOCAL, ifa.ip, 32, src, 'add')
+    if ((dev.flags & IFF_UP) === 0) return
     if (ifa.broadcast !== 0 && ifa.broadcast !== -1) this.magic(dev, RTN_BROADCAST, ifa.broadcast, 32, src, 'add')
     const net = ifa.peer & prefixMask(ifa.prefixLength)
-    if (net >>> 24 === 0 || ifa.secondary || (net === ifa.peer && ifa.prefixLength >= 32)) return
+    if (net >>> 24 === 0 || ifa.secondary || (net === ifa.ip && ifa.prefixLength >= 32)) return
     if (!ifa.noprefixroute) {
       const type = (dev.flags & IFF_LOOPBACK) !== 0 ? RTN_LOCAL : RTN_UNICAST
       this.magic(dev, type, net, ifa.prefixLength, src, 'add')
@@ -310,7 +310,7 @@ export class Fib {
     const net = ifa.peer & prefixMask(ifa.prefixLength)
     const rest = dev.addrs.filter((a) => a !== ifa)
     const still = (ip: number): boolean => rest.some((a) => broadcastsOf(a).includes(ip))
-    if (!ifa.secondary && !(net === ifa.peer && ifa.prefixLength >= 32)) {
+    if (!ifa.secondary && !(net === ifa.ip && ifa.prefixLength >= 32)) {
       const type = (dev.flags & IFF_LOOPBACK) !== 0 ? RTN_LOCAL : RTN_UNICAST
       this.magic(dev, type, net, ifa.prefixLength, ifa.ip, 'del')
     }
@@ -332,7 +332,8 @@ export class Fib {
       table,
       protocol: RTPROT_KERNEL,
       scope: type === RTN_LOCAL ? RT_SCOPE_HOST : RT_SCOPE_LINK,
-      prefsrc: src,
+      // a secondary's local route prefers its primary, which may be gone already when it is deleted
+      prefsrc: verb === 'del' && type === RTN_LOCAL ? undefined : src,
       nexthops: [{ dev }],
     }
     if (verb === 'add') this.addRoute(spec, 'append')

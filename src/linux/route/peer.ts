@@ -50,11 +50,17 @@ export function msToJiffies(ms: number): number {
   return Math.ceil((ms * HZ) / 1000)
 }
 
-/** inet_peer_xrlim_allow: one token per `timeout` jiffies, at most six saved up. */
+/**
+ * inet_peer_xrlim_allow: one token per `timeout` jiffies, at most six saved up. The bucket is cut to that only when time
+ * has passed: with a timeout of 0 it is emptied then, which ip_error, who shares it, notices (seen on Linux 6.18).
+ */
 export function inetPeerXrlimAllow(peer: InetPeer, nowJiffies: number, timeout: number): boolean {
-  let token = peer.rateTokens + (nowJiffies - peer.rateLast)
-  peer.rateLast = nowJiffies
-  if (token > XRLIM_BURST_FACTOR * timeout) token = XRLIM_BURST_FACTOR * timeout
+  let token = peer.rateTokens
+  const delta = nowJiffies - peer.rateLast
+  if (delta !== 0) {
+    peer.rateLast = nowJiffies
+    token = Math.min(token + delta, XRLIM_BURST_FACTOR * timeout)
+  }
   const ok = token >= timeout
   if (ok) token -= timeout
   peer.rateTokens = token

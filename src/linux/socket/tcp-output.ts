@@ -59,7 +59,7 @@ export function tcpRoute(sk: TcpSock): Rtable | null {
 
 /** ip_dont_fragment */
 export function ipDontFragment(pmtudisc: number, rt: Rtable): boolean {
-  return pmtudisc === 2 || (pmtudisc === 1 && !(rt.mtuLocked || rt.mtuMetricLocked))
+  return pmtudisc === 2 || (pmtudisc === 1 && !(rt.locked))
 }
 
 /** Timestamp clock: milliseconds plus the socket's random offset. */

@@ -127,7 +127,7 @@ function measureRcvMss(sk: TcpSock, s: Segment, truesize: number): void {
   }
   len += s.headerLen
   if (
-    len >= TCP_MIN_MSS + 448 + TCP_HEADER_BYTES ||
+    len >= TCP_MSS_DEFAULT + TCP_HEADER_BYTES ||
     (len >= TCP_MIN_MSS + TCP_HEADER_BYTES && (s.flags & (TCPHDR_FIN | TCPHDR_URG | TCPHDR_SYN | TCPHDR_PSH)) === 0)
   ) {
     len -= sk.tcpHeaderLen

@@ -96,7 +96,7 @@ export class TcpSock extends InetSock {
   rcvTsval = 0
   rcvTsecr = 0
   sawTstamp = false
-  readonly tsoffset: number
+  tsoffset: number
 
   // receiving
   rcvNxt = 0
@@ -178,6 +178,11 @@ export class TcpSock extends InetSock {
 
   /** Called when sending may go on; null when nobody waits. */
   onWritable: (() => void) | null = null
+
+  /** A child goes on with the timestamp offset of its SYN/ACK. */
+  adoptTsoffset(offset: number): void {
+    this.tsoffset = offset
+  }
 
   /** tcp_check_space: wakes a process that waits to write. */
   wakeUpWriter(): void {

@@ -302,7 +302,10 @@ function mcastDeliver(
     }
   }
   if (taken) consumeSkb(w, slot)
-  else freeSkb(w, slot, R_NO_SOCKET, dport)
+  else {
+    ns.count('Udp.IgnoredMulti')
+    freeSkb(w, slot, R_NO_SOCKET, dport)
+  }
 }
 
 /** udp_queue_rcv_skb: copies the payload to the socket. @returns false when the queue is full */

@@ -114,11 +114,17 @@ function fdbModify(ns: Netns, args: Args, verb: 'add' | 'append' | 'replace' | '
     else br.fdb.remove(old)
     return ''
   }
+  const now = ns.world.nowNs
   if (old !== undefined) {
     if (verb === 'add') rtnetlink(EEXIST, FAILED)
-    br.fdb.remove(old)
+    old.port = port
+    old.isLocal = kind === 'local'
+    old.isStatic = kind !== 'dynamic'
+    old.addedByUser = true
+    old.updatedNs = now
+    old.usedNs = now
+    return ''
   }
-  const now = ns.world.nowNs
   br.fdb.insert({
     macHi: mac.hi,
     macLo: mac.lo,

@@ -149,7 +149,7 @@ function text(ns: Netns, q: Question, rt: Rtable, fl: Flowi4, o: IpOptions): str
   t += `${dst} `
   if (q.from !== null) t += `from ${formatIpv4(q.from)} `
   if (q.tos !== 0) t += `tos 0x${q.tos.toString(16)} `
-  if (rt.hasGateway) t += `via ${formatIpv4(rt.gateway)} `
+  if (rt.usesGateway) t += `via ${formatIpv4(rt.gateway)} `
   t += `dev ${rt.dev.name} `
   if (table !== RT_TABLE_MAIN) t += `table ${tableName(table)} `
   if (q.iif === null && q.from === null) t += `src ${formatIpv4(fl.saddr)} `
@@ -175,7 +175,7 @@ function json(ns: Netns, q: Question, rt: Rtable, fl: Flowi4): JsonValue {
     ...(rt.type === RTN_UNICAST ? {} : { type: RTN_NAMES[rt.type] ?? String(rt.type) }),
     dst: formatIpv4(q.dst ?? 0),
     ...(q.from === null ? {} : { from: formatIpv4(q.from) }),
-    ...(rt.hasGateway ? { gateway: formatIpv4(rt.gateway) } : {}),
+    ...(rt.usesGateway ? { gateway: formatIpv4(rt.gateway) } : {}),
     dev: rt.dev.name,
     ...(table === RT_TABLE_MAIN ? {} : { table: tableName(table) }),
     ...(q.iif === null && q.from === null ? { prefsrc: formatIpv4(fl.saddr) } : {}),

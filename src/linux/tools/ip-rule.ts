@@ -38,7 +38,8 @@ export function ipRule(ns: Netns, args: Args, o: IpOptions): string {
   const word = args.take()
   if (matches(word, 'list') || matches(word, 'lst') || matches(word, 'show')) return show(ns, args, o)
   if (matches(word, 'add')) {
-    rtnetlink(ns.fib.addRule(takeRule(args)))
+    // iproute2 leaves FRA_PROTOCOL to the user: 0 is RTPROT_UNSPEC
+    rtnetlink(ns.fib.addRule({ protocol: 0, ...takeRule(args) }))
     return ''
   }
   if (matches(word, 'delete')) {
@@ -220,11 +221,11 @@ function ruleJson(ns: Netns, r: Rule, o: IpOptions): JsonValue {
     ...(mark[1] === undefined ? {} : { fwmask: mark[1] }),
     ...(r.iif === undefined ? {} : { iif: r.iif, ...(ns.devices.has(r.iif) ? {} : { iif_detached: null }) }),
     ...(r.oif === undefined ? {} : { oif: r.oif, ...(ns.devices.has(r.oif) ? {} : { oif_detached: null }) }),
-    ...(r.ipproto === undefined ? {} : { ipproto: ipProtocolName(r.ipproto) }),
+    ...(r.ipproto === undefined || r.ipproto === 0 ? {} : { ipproto: ipProtocolName(r.ipproto) }),
     ...(r.sport === undefined ? {} : portJson('sport', r.sport)),
     ...(r.dport === undefined ? {} : portJson('dport', r.dport)),
     ...(action === FR_ACT_TO_TBL
-      ? { table: tableName(r.table ?? 254), ...(r.suppressPrefixlength === undefined ? {} : { suppress_prefixlen: r.suppressPrefixlength }) }
+      ? { table: tableName(r.table ?? 254), ...(r.suppressPrefixlength === undefined || r.suppressPrefixlength < 0 ? {} : { suppress_prefixlen: r.suppressPrefixlength }) }
       : action === FR_ACT_GOTO
         ? { goto: r.target ?? 0 }
         : { action: actionName(action) }),

@@ -2,12 +2,12 @@
  * sysctl(8) of procps-ng 4: read and write the settings of a namespace.
  *
  * Modelled settings are those of src/linux/sysctl.ts; any other name is answered as the tool answers a file that does not
- * exist. `-a` is not modelled beyond that list; `-p -` reads assignments from stdin.
+ * exist, and `-a` walks that list; `-p -` reads assignments from stdin.
  *
  * Source: procps src/sysctl.c (ReadSetting, WriteSetting, exit codes).
  */
 import type { Netns } from '../netns.ts'
-import { sysctlGet, sysctlNames, sysctlSet } from '../sysctl.ts'
+import { sysctlGet, sysctlSet } from '../sysctl.ts'
 import type { ToolResult } from './result.ts'
 
 interface Options {
@@ -52,6 +52,19 @@ export function sysctl(ns: Netns, argv: readonly string[], stdin = ''): ToolResu
   } else if (words.length === 0) return { status: 1, stdout: '', stderr: 'sysctl: no variables specified\n' }
   else words.forEach(run)
   return { status, stdout, stderr }
+}
+
+/** Names of all settings that the namespace has, sorted: what `sysctl -a` walks. */
+function sysctlNames(ns: Netns): string[] {
+  const out = ['net.ipv4.ip_forward', 'net.ipv4.ip_local_port_range', 'net.ipv4.tcp_rmem', 'net.ipv4.tcp_wmem']
+  out.push('net.ipv6.conf.all.disable_ipv6', 'net.ipv6.conf.all.forwarding')
+  for (const field of Object.keys(ns.sysctl)) {
+    out.push(`net.ipv4.${field}`, `net.ipv4.route.${field}`, `net.netfilter.${field}`, `net.bridge.${field.replaceAll('_', '-')}`)
+  }
+  const devices = [...ns.devices.keys()].map((name) => name.replaceAll('.', '/'))
+  for (const dev of ['all', 'default', ...devices]) for (const f of Object.keys(ns.sysctl.dflt)) out.push(`net.ipv4.conf.${dev}.${f}`)
+  for (const dev of ['default', ...devices]) for (const f of Object.keys(ns.sysctl.neighDefault)) out.push(`net.ipv4.neigh.${dev}.${f}`)
+  return out.filter((name) => sysctlGet(ns, name) !== null).sort()
 }
 
 function readLetters(letters: string, o: Options): string | null {

@@ -6,6 +6,7 @@
  *
  * Source: iptables-restore(8); pkg/proxy/util/linebuffer.go.
  */
+import { originKey } from '../origin-key.ts'
 import type { IpFamily, RuleOrigin } from '../types.ts'
 
 /** One table's block. Text goes straight into lines: an object per rule costs more than all else in a large cluster. */
@@ -50,11 +51,6 @@ export function restoreInput(buffers: readonly TableBuffer[]): string {
     return [`*${table}`].concat(chainLines, lines, 'COMMIT\n').join('\n')
   })
   return blocks.join('')
-}
-
-/** The key of a chain in a program's map of origins. */
-export function originKey(family: IpFamily, table: string, chain: string): string {
-  return `${family} ${table} ${chain}`
 }
 
 /** Adds the origins of the blocks to `into`. */

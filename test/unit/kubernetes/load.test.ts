@@ -12,7 +12,9 @@ const place = (at: { line: number; col: number }) => `${at.line}:${at.col}`
 
 describe('documents', () => {
   it('are cut at markers and keep their lines', () => {
-    const loaded = loadText(`# first\n---\n${object('a')}---\n# only a comment\n---\n\n${object('b')}...\n---  # c\n${object('c')}`)
+    const loaded = loadText(
+      `# first\n---\n${object('a')}---\n# only a comment\n---\n\n${object('b')}...\n---  # c\n${object('c')}`,
+    )
     expect(names(loaded)).toEqual(['a', 'b', 'c'])
     expect(loaded.objects.map((o) => place(o.source))).toEqual(['3:1', '11:1', '17:1'])
     expect(loaded.diagnostics).toEqual([])
@@ -33,8 +35,25 @@ describe('documents', () => {
     expect(loaded.diagnostics[0]!.line).toBe(7)
   })
   it('resolve scalars as kubectl does', () => {
-    const loaded = loadText('apiVersion: v1\nkind: X\na: [yes, no, on, off, y, 0755, 0x1f, 1e3, "yes", 22:22, 1_000, ~]\n')
-    expect(loaded.objects[0]!.object.a).toEqual([true, false, true, false, true, 493, 31, 1000, 'yes', '22:22', '1_000', null])
+    const loaded = loadText(
+      'apiVersion: v1\nkind: X\na: [yes, no, on, off, y, 0755, 0x1f, 1e3, "yes", 22:22, 1_000, -0b11, 2026-01-02, ~]\n',
+    )
+    expect(loaded.objects[0]!.object.a).toEqual([
+      true,
+      false,
+      true,
+      false,
+      true,
+      493,
+      31,
+      1000,
+      'yes',
+      '22:22',
+      1000,
+      -3,
+      '2026-01-02',
+      null,
+    ])
   })
   it('apply merge keys and aliases, and find their places', () => {
     const loaded = loadText('apiVersion: v1\nkind: X\nbase: &b\n  one: 1\nuse:\n  <<: *b\n  two: 2\nalso: *b\n')
@@ -57,7 +76,19 @@ describe('lists', () => {
     expect(place(loaded.objects[1]!.positionOf(['metadata', 'missing', 'deep']))).toBe('9:3')
   })
   it('give their items, with places, in JSON', () => {
-    const text = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: ['a', 'b"}', 'c\\'].map((name) => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { 'x/y': 'z' } } })) }, null, 2)
+    const text = JSON.stringify(
+      {
+        apiVersion: 'v1',
+        kind: 'List',
+        items: ['a', 'b"}', 'c\\'].map((name) => ({
+          apiVersion: 'v1',
+          kind: 'Namespace',
+          metadata: { name, labels: { 'x/y': 'z' } },
+        })),
+      },
+      null,
+      2,
+    )
     const loaded = loadText(text, 'l.json')
     expect(names(loaded)).toEqual(['a', 'b"}', 'c\\'])
     const lines = text.split('\n')
@@ -67,7 +98,9 @@ describe('lists', () => {
     expect(lines[start.line - 1]!.slice(start.col - 1)).toBe('{')
   })
   it('may be typed, nested, and name no kind in their items', () => {
-    const loaded = loadText('{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"name":"p"}}]}]}')
+    const loaded = loadText(
+      '{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"name":"p"}}]}]}',
+    )
     expect(loaded.objects[0]!.object).toMatchObject({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'p' } })
   })
   it('may be a stream of JSON values', () => {
@@ -77,7 +110,10 @@ describe('lists', () => {
     expect(place(loaded.objects[2]!.source)).toBe(`2:${one('b').length + 1}`)
   })
   it('of two thousand items keep every place', () => {
-    const items = Array.from({ length: 2000 }, (_, i) => `- apiVersion: v1\n  kind: Namespace\n  metadata: {name: n${i}}\n`)
+    const items = Array.from(
+      { length: 2000 },
+      (_, i) => `- apiVersion: v1\n  kind: Namespace\n  metadata: {name: n${i}}\n`,
+    )
     const loaded = loadText(`apiVersion: v1\nitems:\n${items.join('')}kind: List\n`)
     expect(loaded.objects).toHaveLength(2000)
     expect(place(loaded.objects[1999]!.source)).toBe(`${3 + 1999 * 3}:3`)
@@ -103,7 +139,8 @@ describe('inputs', () => {
     writeFileSync(join(dir, 'empty.txt'), '')
   })
   afterAll(() => rmSync(dir, { recursive: true }))
-  const errors = (paths: string[]) => loadInputs(paths).diagnostics.map((d) => formatDiagnostic(d).replaceAll(dir, 'DIR'))
+  const errors = (paths: string[]) =>
+    loadInputs(paths).diagnostics.map((d) => formatDiagnostic(d).replaceAll(dir, 'DIR'))
 
   it('read directories recursively, in name order, once around a loop', () => {
     const loaded = loadInputs([dir])
@@ -128,7 +165,15 @@ describe('inputs', () => {
     expect(loaded.objects[0]!.source).toEqual({ file: '-', line: 1, col: 1 })
   })
   it('say what cannot be read, all at once', () => {
-    expect(errors([join(dir, 'none.yaml'), join(dir, '*.nope'), join(dir, 'binary.txt'), join(dir, 'latin1.txt'), join(dir, 'utf16.yaml.txt')])).toEqual([
+    expect(
+      errors([
+        join(dir, 'none.yaml'),
+        join(dir, '*.nope'),
+        join(dir, 'binary.txt'),
+        join(dir, 'latin1.txt'),
+        join(dir, 'utf16.yaml.txt'),
+      ]),
+    ).toEqual([
       'DIR/*.nope: error: expected files matching the pattern, found none [input-not-found]',
       'DIR/binary.txt:2:2: error: expected UTF-8 text, found a NUL byte [not-text]',
       'DIR/latin1.txt:2:2: error: expected UTF-8 text, found bytes that are not UTF-8 [not-text]',
@@ -137,7 +182,9 @@ describe('inputs', () => {
     ])
   })
   it('say that there is nothing', () => {
-    expect(errors([join(dir, 'empty.txt')])[0]).toMatch('expected Kubernetes objects, found nothing in DIR/empty.txt [empty-input]')
+    expect(errors([join(dir, 'empty.txt')])[0]).toMatch(
+      'expected Kubernetes objects, found nothing in DIR/empty.txt [empty-input]',
+    )
     expect(errors([])[0]).toMatch('expected Kubernetes objects, found no input [empty-input]')
   })
 })

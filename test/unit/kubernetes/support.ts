@@ -31,7 +31,9 @@ export function findingsOf(built: { readonly diagnostics: readonly Diagnostic[] 
 
 /** A Service of the cluster. */
 export function serviceOf(built: BuiltCluster, name: string, namespace = 'default'): Service {
-  const found = built.model.services.find((s) => s.object.metadata.name === name && s.object.metadata.namespace === namespace)
+  const found = built.model.services.find(
+    (s) => s.object.metadata.name === name && s.object.metadata.namespace === namespace,
+  )
   if (found === undefined) throw new Error(`no Service ${namespace}/${name}`)
   return found.object
 }

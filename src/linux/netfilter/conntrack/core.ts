@@ -9,34 +9,45 @@
  * Not modelled: zones, expectations and helpers, accounting, events, labels, templates other than NOTRACK; the protocols
  * in `unmodelledProto` give the verdict UNMODELLED.
  */
-import { M_CT, M_CTINFO, M_DATA, M_DEV, M_FLAGS, M_LEN, M_NFB_STATE, META_SHIFT, NFB_IN_PREROUTING, SKB_IGNORE_DF } from '../../../packet/layout.ts'
 import {
-  ipDefrag,
+  M_CT,
+  M_CTINFO,
+  M_DATA,
+  M_DEV,
+  M_FLAGS,
+  M_LEN,
+  M_NFB_STATE,
+  META_SHIFT,
+  NFB_IN_PREROUTING,
+  SKB_IGNORE_DF,
+} from '../../../packet/layout.ts'
+import {
   IP_DEFRAG_CONNTRACK_BRIDGE_IN,
   IP_DEFRAG_CONNTRACK_IN,
   IP_DEFRAG_CONNTRACK_OUT,
+  ipDefrag,
 } from '../../ip/fragment-queue.ts'
 import type { Netns } from '../../netns.ts'
 import { R_CT_CLASH, R_CT_FULL, R_UNMODELLED } from '../../reasons.ts'
 import { T_CT, T_CT_CONFIRM } from '../../trace.ts'
 import type { World } from '../../world.ts'
-import { CTI_HEADER, CTI_ICMP_NO_INVERSE, CTI_SHORT, CTI_UNTRACKED, traceInvalid } from './invalid.ts'
 import { genericPacket, grePacket } from './generic.ts'
+import { hashTuple } from './hash.ts'
 import { icmpPacket, icmpv4Error } from './icmp.ts'
+import { CTI_HEADER, CTI_ICMP_NO_INVERSE, CTI_SHORT, CTI_UNTRACKED, traceInvalid } from './invalid.ts'
 import {
-  ctinfo2dir,
-  C_LISTED,
+  C_DST,
   C_NET,
+  C_PORTS,
   C_PROTO,
   C_REPLY_DST,
   C_REPLY_PORTS,
   C_REPLY_SRC,
   C_SRC,
-  C_DST,
-  C_PORTS,
   C_STATUS,
   C_USE,
   C_WORDS,
+  ctinfo2dir,
   IP_CT_DIR_ORIGINAL,
   IP_CT_ESTABLISHED,
   IP_CT_ESTABLISHED_REPLY,
@@ -57,7 +68,6 @@ import {
   IPS_FIXED_TIMEOUT,
   IPS_NAT_CLASH,
   IPS_SEEN_REPLY,
-  LISTED_REPLY,
   NF_ACCEPT,
   NF_DROP,
   NF_INET_LOCAL_OUT,
@@ -65,8 +75,7 @@ import {
   NF_REPEAT,
   NF_STOLEN,
 } from './layout.ts'
-import { earlyDrop, killConntrack, nfConntrackFind, putConntrack } from './lifetime.ts'
-import { hashTuple } from './hash.ts'
+import { earlyDrop, nfConntrackFind, putConntrack } from './lifetime.ts'
 import type { Conntrack } from './table.ts'
 import { tcpPacket } from './tcp.ts'
 import { getL4Offset, getTuple, invertTuple, Tuple } from './tuple.ts'
@@ -397,4 +406,3 @@ function traceLookup(w: World, ns: Netns, slot: number, isNew: number): void {
   const dev = w.devices[meta[m + M_DEV]!] ?? null
   w.tracer.step(T_CT, slot, ns, dev, meta[m + M_CT]!, meta[m + M_CTINFO]!, isNew, null)
 }
-

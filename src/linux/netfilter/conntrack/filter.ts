@@ -64,14 +64,22 @@ export class ConntrackFilter {
 export class ConntrackUsageError extends Error {}
 
 const ADDRESS_OPTIONS: { readonly [name: string]: number } = {
-  '-s': 0, '--src': 0, '--orig-src': 0,
-  '-d': 1, '--dst': 1, '--orig-dst': 1,
-  '-r': 2, '--reply-src': 2,
-  '-q': 3, '--reply-dst': 3,
+  '-s': 0,
+  '--src': 0,
+  '--orig-src': 0,
+  '-d': 1,
+  '--dst': 1,
+  '--orig-dst': 1,
+  '-r': 2,
+  '--reply-src': 2,
+  '-q': 3,
+  '--reply-dst': 3,
 }
 const PORT_OPTIONS: { readonly [name: string]: number } = {
-  '--sport': 0, '--orig-port-src': 0,
-  '--dport': 1, '--orig-port-dst': 1,
+  '--sport': 0,
+  '--orig-port-src': 0,
+  '--dport': 1,
+  '--orig-port-dst': 1,
   '--reply-port-src': 2,
   '--reply-port-dst': 3,
 }
@@ -103,7 +111,8 @@ function prefixMask(length: number): number {
 
 function parseNumber(text: string, max: number, what: string): number {
   const n = Number(text)
-  if (text === '' || !Number.isInteger(n) || n < 0 || n > max) throw new ConntrackUsageError(`Invalid ${what} \`${text}'`)
+  if (text === '' || !Number.isInteger(n) || n < 0 || n > max)
+    throw new ConntrackUsageError(`Invalid ${what} \`${text}'`)
   return n
 }
 
@@ -160,7 +169,10 @@ export function takeFilterOption(f: ConntrackFilter, argv: readonly string[], i:
     case '-m':
     case '--mark': {
       const [v, mask] = need().split('/', 2)
-      f.mark = [parseNumber(v!, 0xffffffff, 'mark') | 0, mask === undefined ? -1 : parseNumber(mask, 0xffffffff, 'mark') | 0]
+      f.mark = [
+        parseNumber(v!, 0xffffffff, 'mark') | 0,
+        mask === undefined ? -1 : parseNumber(mask, 0xffffffff, 'mark') | 0,
+      ]
       return 2
     }
     case '-u':

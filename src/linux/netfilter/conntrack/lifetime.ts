@@ -4,6 +4,8 @@
  * Linux: nf_conntrack_find_get, nf_ct_gc_expired, nf_ct_delete, nf_ct_put, __nf_ct_refresh_acct,
  * nf_conntrack_tuple_taken, early_drop (net/netfilter/nf_conntrack_core.c).
  */
+
+import { hashTuple } from './hash.ts'
 import {
   C_LISTED,
   C_NET,
@@ -14,11 +16,9 @@ import {
   IPS_CONFIRMED,
   IPS_DYING,
   IPS_FIXED_TIMEOUT,
-
   LISTED_ORIGINAL,
   LISTED_REPLY,
 } from './layout.ts'
-import { hashTuple } from './hash.ts'
 import type { Conntrack } from './table.ts'
 import { Tuple } from './tuple.ts'
 
@@ -135,4 +135,3 @@ export function iterateCleanup(ct: Conntrack, pick: (id: number) => boolean): nu
   }
   return n
 }
-

@@ -94,8 +94,9 @@ const sIV = TCP_CONNTRACK_MAX
 const sIG = TCP_CONNTRACK_IGNORE
 
 /** `tcp_conntracks[direction][kind][state]`, flattened: ((direction * 6) + kind) * 10 + state. */
+// biome-ignore format: a table, columns sNO sSS sSR sES sFW sCW sLA sTW sCL sS2
 export const TCP_CONNTRACKS = Uint8Array.of(
-  // original direction, columns sNO sSS sSR sES sFW sCW sLA sTW sCL sS2
+  // original direction
   /* syn    */ sSS, sSS, sIG, sIG, sIG, sIG, sIG, sSS, sSS, sS2,
   /* synack */ sIV, sIV, sSR, sIV, sIV, sIV, sIV, sIV, sIV, sSR,
   /* fin    */ sIV, sIV, sFW, sFW, sLA, sLA, sLA, sTW, sCL, sIV,
@@ -120,4 +121,3 @@ export function nextTcpState(dir: number, index: number, state: number): number 
 export function isClosing(state: number): boolean {
   return state >= TCP_CONNTRACK_FIN_WAIT && state <= TCP_CONNTRACK_CLOSE
 }
-

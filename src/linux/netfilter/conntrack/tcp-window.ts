@@ -35,7 +35,15 @@ import {
   S_SCALE,
   SEEN_WORDS,
 } from './layout.ts'
-import { TCP_ACK_SET, TCP_CONNTRACK_SYN_RECV, TCP_CONNTRACK_SYN_SENT, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN } from './tcp-states.ts'
+import {
+  TCP_ACK_SET,
+  TCP_CONNTRACK_SYN_RECV,
+  TCP_CONNTRACK_SYN_SENT,
+  TCPHDR_ACK,
+  TCPHDR_FIN,
+  TCPHDR_RST,
+  TCPHDR_SYN,
+} from './tcp-states.ts'
 
 /** IP_CT_TCP_FLAG_* of struct ip_ct_tcp_state. */
 export const TCP_FLAG_WINDOW_SCALE = 0x01

@@ -23,7 +23,6 @@ import {
   traceInvalid,
 } from './invalid.ts'
 import {
-  ctinfo2dir,
   C_STATUS,
   C_TCP_LAST_ACK,
   C_TCP_LAST_DIR,
@@ -37,6 +36,7 @@ import {
   C_TCP_SEEN,
   C_TCP_STATE,
   C_WORDS,
+  ctinfo2dir,
   IP_CT_DIR_ORIGINAL,
   IP_CT_DIR_REPLY,
   IPPROTO_TCP,
@@ -163,7 +163,8 @@ export function tcpPacket(
     case TCP_CONNTRACK_IGNORE: {
       if (newState === TCP_CONNTRACK_SYN_SENT) {
         if (oldState < TCP_CONNTRACK_TIME_WAIT) break
-        const closeInit = (rows[e + C_TCP_SEEN + S_FLAGS]! | rows[e + C_TCP_SEEN + SEEN_WORDS + S_FLAGS]!) & TCP_FLAG_CLOSE_INIT
+        const closeInit =
+          (rows[e + C_TCP_SEEN + S_FLAGS]! | rows[e + C_TCP_SEEN + SEEN_WORDS + S_FLAGS]!) & TCP_FLAG_CLOSE_INIT
         if (closeInit !== 0 || (rows[e + C_TCP_LAST_DIR] === dir && rows[e + C_TCP_LAST_INDEX] === TCP_RST_SET)) {
           // a closed or aborted connection is opened again
           return killConntrack(ct, id) ? -NF_REPEAT : NF_DROP
@@ -266,7 +267,8 @@ export function tcpPacket(
     }
     // a repeated SYN must not keep the entry alive
     if (index === TCP_SYN_SET && oldState === TCP_CONNTRACK_SYN_SENT) return NF_ACCEPT
-    if (newState === TCP_CONNTRACK_ESTABLISHED) timeout = Math.min(timeout, sysctl.nf_conntrack_tcp_timeout_unacknowledged)
+    if (newState === TCP_CONNTRACK_ESTABLISHED)
+      timeout = Math.min(timeout, sysctl.nf_conntrack_tcp_timeout_unacknowledged)
   } else if (
     (status & IPS_ASSURED) === 0 &&
     (oldState === TCP_CONNTRACK_SYN_RECV || oldState === TCP_CONNTRACK_ESTABLISHED) &&

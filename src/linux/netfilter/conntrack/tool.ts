@@ -22,9 +22,24 @@ export interface ConntrackToolResult {
 }
 
 const COMMANDS: { readonly [name: string]: string } = {
-  '-L': 'L', '--dump': 'L', '-D': 'D', '--delete': 'D', '-F': 'F', '--flush': 'F', '-C': 'C', '--count': 'C',
-  '-S': 'S', '--stats': 'S', '-G': 'G', '--get': 'G', '-I': 'I', '--create': 'I', '-U': 'U', '--update': 'U',
-  '-E': 'E', '--event': 'E',
+  '-L': 'L',
+  '--dump': 'L',
+  '-D': 'D',
+  '--delete': 'D',
+  '-F': 'F',
+  '--flush': 'F',
+  '-C': 'C',
+  '--count': 'C',
+  '-S': 'S',
+  '--stats': 'S',
+  '-G': 'G',
+  '--get': 'G',
+  '-I': 'I',
+  '--create': 'I',
+  '-U': 'U',
+  '--update': 'U',
+  '-E': 'E',
+  '--event': 'E',
 }
 
 /** Runs `conntrack ARGV...` in the namespace. */
@@ -49,7 +64,7 @@ function run(ns: Netns, argv: readonly string[]): ConntrackToolResult {
       if (command !== '') throw new ConntrackUsageError('Invalid commands combination')
       command = c
       i += argv[i + 1] === 'conntrack' ? 2 : 1
-      if (argv[i] === 'expect') throw new ConntrackUsageError('table `expect\' is not modelled')
+      if (argv[i] === 'expect') throw new ConntrackUsageError("table `expect' is not modelled")
       continue
     }
     if (word === '-o' || word === '--output') {

@@ -51,11 +51,13 @@ function markChain(
 
 function checkRule(table: string, rule: IptRule, hooks: number): string | null {
   for (const m of rule.spec.matches) {
-    const error = checkExtension(m.ext, table, rule, hooks, 'match')
+    const error = checkExtension(m.ext, table, rule, hooks, 'match') ?? m.ext.refuse?.(m.data, rule.spec) ?? null
     if (error !== null) return error
   }
   const target = rule.spec.target
-  return target === null ? null : checkExtension(target.ext, table, rule, hooks, 'target')
+  if (target === null) return null
+  const error = checkExtension(target.ext, table, rule, hooks, 'target')
+  return error ?? target.ext.refuse?.(target.data, rule.spec) ?? null
 }
 
 function checkExtension(ext: XtMatch, table: string, rule: IptRule, hooks: number, what: string): string | null {

@@ -8,7 +8,8 @@ const HZ = 1000
 const CREDITS_PER_JIFFY = 32
 const XT_LIMIT_SCALE = 10000
 
-function user2credits(user: number): number {
+/** Credits of `user` units of 1/XT_LIMIT_SCALE s. */
+export function user2credits(user: number): number {
   if (user > 0xffffffff / (HZ * CREDITS_PER_JIFFY)) return Math.trunc(user / XT_LIMIT_SCALE) * HZ * CREDITS_PER_JIFFY
   return Math.trunc((user * HZ * CREDITS_PER_JIFFY) / XT_LIMIT_SCALE)
 }

@@ -23,7 +23,10 @@ import { maskSuffix, protoName } from './values.ts'
 export function saveTable(table: IptTable, counters: boolean): string {
   table.syncCounters()
   const out: string[] = [`*${table.name}`]
-  for (const c of table.chains.values()) out.push(`:${c.name} ${c.policy} [${c.pcnt}:${c.bcnt}]`)
+  for (const c of table.chains.values()) {
+    // libiptc writes the counters of built-in chains only
+    out.push(`:${c.name} ${c.policy} ${c.hook < 0 ? '[0:0]' : `[${c.pcnt}:${c.bcnt}]`}`)
+  }
   for (const chain of table.chains.values()) {
     for (const rule of chain.rules) out.push(counters ? `[${rule.pcnt}:${rule.bcnt}] ${rule.text}` : rule.text)
   }
@@ -55,8 +58,7 @@ function withCounters(rule: IptRule, counters: string): string {
   if (counters === '') return rule.text
   const { jump, isGoto, target } = rule.spec
   if (jump === '') return rule.text + counters
-  const name = target?.ext.printName?.(target.data) ?? jump
-  const tail = ` -${isGoto ? 'g' : 'j'} ${name}${target === null ? '' : target.ext.save(target.data)}`
+  const tail = ` -${isGoto ? 'g' : 'j'} ${jump}${target === null ? '' : target.ext.save(target.data)}`
   return rule.text.slice(0, rule.text.length - tail.length) + counters + tail
 }
 

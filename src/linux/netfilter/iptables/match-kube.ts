@@ -14,6 +14,7 @@ import {
   MATCH_STATISTIC_NTH,
   MATCH_STATISTIC_RANDOM,
 } from './kinds.ts'
+import { user2credits } from './limit.ts'
 import { IptTextError, type XtMatch } from './types.ts'
 import { bitNames, hex, host, markMask, saveString, strtoui, uint } from './values.ts'
 
@@ -65,7 +66,7 @@ function markLike(name: string, kind: number, label: string): XtMatch<MarkData> 
       if (seen.size === 0) throw new IptTextError(`${name}: option "--mark" must be specified`)
     },
     save: (d) => `${d.inv ? ' !' : ''} --mark ${value(d)}`,
-    list: (d) => ` ${label} match ${d.inv ? '!' : ''}${label === 'mark' && d.inv ? ' ' : ''}${label === 'connmark' && !d.inv ? ' ' : ''}${value(d)}`,
+    list: (d) => ` ${label} match ${d.inv ? '! ' : label === 'connmark' ? ' ' : ''}${value(d)}`,
     compile(d, c) {
       c.emit(kind, d.mark, d.mask, d.inv ? 1 : 0)
     },
@@ -225,6 +226,9 @@ export const statisticMatch: XtMatch<StatisticData> = {
       throw new IptTextError('--probability must be specified when using random mode')
     }
     if (d.mode === 'nth') {
+      if (seen.has('every') && !seen.has('packet')) {
+        throw new IptTextError('statistic: option "--every" also requires "--packet".\n')
+      }
       if (!seen.has('every')) throw new IptTextError('--every must be specified when using nth mode')
       if (d.packet >= d.every) throw new IptTextError('the --packet p must be 0 <= p <= n-1')
     }
@@ -393,6 +397,10 @@ export const limitMatch: XtMatch<{ avg: number; burst: number }> = {
   ],
   init: () => ({ avg: parseRate('3/hour', LIMIT_SCALE)!, burst: 5 }),
   save: (d) => ` --limit ${formatRate(d.avg, LIMIT_SCALE)}${d.burst === 5 ? '' : ` --limit-burst ${d.burst}`}`,
+  refuse(d) {
+    const product = (d.avg * d.burst) % 4294967296
+    return d.burst === 0 || user2credits(product) < user2credits(d.avg) ? 'limit: overflow, try lower' : null
+  },
   list: (d) => ` limit: avg ${formatRate(d.avg, LIMIT_SCALE)} burst ${d.burst}`,
   compile(d, c) {
     c.emit(MATCH_LIMIT, c.limit(d.avg, d.burst))

@@ -274,16 +274,17 @@ export const icmpMatch: XtMatch<IcmpData> = {
     },
   ],
   init: () => ({ type: 0xff, codeLo: 0, codeHi: 0xff, inv: false }),
+  check(_d, seen) {
+    if (seen.size === 0) throw new IptTextError('icmp: option "--icmp-type" must be specified')
+  },
   save(d) {
     const inv = d.inv ? ' !' : ''
     if (d.type === 0xff) return `${inv} --icmp-type any`
     return `${inv} --icmp-type ${d.type}${d.codeLo === 0 && d.codeHi === 0xff ? '' : `/${d.codeLo}`}`
   },
   list(d) {
-    const inv = d.inv ? '!' : ''
-    if (d.type === 0xff) return ` icmp ${inv}type 255`
-    if (d.codeLo === d.codeHi) return ` icmp${inv}type ${d.type} code ${d.codeLo}`
-    return ` icmp${inv}type ${d.type}`
+    const type = ` icmp${d.inv ? ' !' : ''}type ${d.type}`
+    return d.type !== 0xff && d.codeLo === d.codeHi ? `${type} code ${d.codeLo}` : type
   },
   compile(d, c) {
     c.emit(MATCH_ICMP, d.type, d.codeLo, d.codeHi, d.inv ? 1 : 0)

@@ -262,7 +262,7 @@ export const bpfMatch: XtMatch<{ option: string; value: string }> = {
     if (d.option === '') throw new IptTextError('bpf: No bytecode or pinned path specified')
   },
   save: (d) => (d.option === 'bytecode' ? ` --bytecode "${d.value}"` : ` --object-pinned ${d.value}`),
-  list: (d) => (d.option === 'bytecode' ? ` match bpf ${d.value}` : ` match bpf pinned ${d.value}`),
+  list: (d) => (d.option === 'bytecode' ? `match bpf ${d.value.slice(d.value.indexOf(',') + 1)} ` : `match bpf pinned ${d.value}`),
   unmodelled: () => 'match bpf',
 }
 
@@ -385,9 +385,9 @@ export const ecnMatch: XtMatch<EcnData> = {
   },
   list(d) {
     let out = ' ECN match'
-    if ((d.ops & 1) !== 0) out += `${(d.inv & 1) !== 0 ? ' !' : ''} ECE`
-    if ((d.ops & 2) !== 0) out += `${(d.inv & 2) !== 0 ? ' !' : ''} CWR`
-    if ((d.ops & 4) !== 0) out += `${(d.inv & 4) !== 0 ? ' !' : ''} ECT=${d.ect}`
+    if ((d.ops & 1) !== 0) out += ` ${(d.inv & 1) !== 0 ? '!' : ''}ECE`
+    if ((d.ops & 2) !== 0) out += ` ${(d.inv & 2) !== 0 ? '!' : ''}CWR`
+    if ((d.ops & 4) !== 0) out += ` ${(d.inv & 4) !== 0 ? '!' : ''}ECT=${d.ect}`
     return out
   },
   compile(d, c) {

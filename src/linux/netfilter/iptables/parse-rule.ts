@@ -275,6 +275,8 @@ class RuleParser {
       if (this.seenBase.has(letter)) throw new IptTextError(`multiple -${letter} flags not allowed`)
       this.seenBase.add(letter)
     }
+    // 1.8.9 takes the word before getopt's position as the protocol, so `-ptcp` and `--protocol=tcp` fail
+    if (letter === 'p' && inline !== null) value = this.argv[this.i - 1]!
     this.header(letter, value, inverted)
   }
 
@@ -282,11 +284,11 @@ class RuleParser {
     const spec = this.spec
     switch (letter) {
       case 's':
-        this.sources = addresses(value, inverted, 'source')
+        this.sources = addresses(value, inverted)
         if (inverted) spec.inverted |= INV_SRCIP
         return
       case 'd':
-        this.destinations = addresses(value, inverted, 'destination')
+        this.destinations = addresses(value, inverted)
         if (inverted) spec.inverted |= INV_DSTIP
         return
       case 'p':
@@ -431,7 +433,6 @@ class RuleParser {
       if (KNOWN_ELSEWHERE.has(spec.jump)) throw new IptTextError(`target \`${spec.jump}' is not modelled`)
       throw new IptTextError(`Couldn't load target \`${spec.jump}':No such file or directory\n`)
     }
-    if (spec.fragment && (spec.inverted & INV_FRAG) === 0 && false) return
     const any: [number, number][] = [[0, 0]]
     for (const [src, smask] of this.sources.length > 0 ? this.sources : any) {
       for (const [dst, dmask] of this.destinations.length > 0 ? this.destinations : any) {
@@ -441,12 +442,11 @@ class RuleParser {
   }
 }
 
-function addresses(text: string, inverted: boolean, what: string): [number, number][] {
+function addresses(text: string, inverted: boolean): [number, number][] {
   const parts = text.split(',')
   if (inverted && parts.length > 1) {
-    throw new IptTextError(`! not allowed with multiple source or destination IP addresses`)
+    throw new IptTextError('! not allowed with multiple source or destination IP addresses')
   }
-  void what
   return parts.map(hostMask)
 }
 

@@ -28,15 +28,15 @@ export function ruleBody(spec: RuleSpec): string {
   let out =
     address('-s', spec.src, spec.smask, (inv & INV_SRCIP) !== 0) +
     address('-d', spec.dst, spec.dmask, (inv & INV_DSTIP) !== 0)
-  if (spec.inInterface !== '') out += `${(inv & INV_VIA_IN) !== 0 ? ' !' : ''} -i ${spec.inInterface}`
-  if (spec.outInterface !== '') out += `${(inv & INV_VIA_OUT) !== 0 ? ' !' : ''} -o ${spec.outInterface}`
+  // save_iface prints nothing for the pattern that matches every name
+  if (spec.inInterface !== '' && spec.inInterface !== '+') out += `${(inv & INV_VIA_IN) !== 0 ? ' !' : ''} -i ${spec.inInterface}`
+  if (spec.outInterface !== '' && spec.outInterface !== '+') out += `${(inv & INV_VIA_OUT) !== 0 ? ' !' : ''} -o ${spec.outInterface}`
   if (spec.proto !== 0) out += `${(inv & INV_PROTO) !== 0 ? ' !' : ''} -p ${protoName(spec.proto)}`
   if (spec.fragment) out += `${(inv & INV_FRAG) !== 0 ? ' !' : ''} -f`
   for (const m of spec.matches) out += ` -m ${m.ext.name}${m.ext.save(m.data)}`
   if (spec.jump !== '') {
     const target = spec.target
-    const name = target?.ext.printName?.(target.data) ?? spec.jump
-    out += ` -${spec.isGoto ? 'g' : 'j'} ${name}`
+    out += ` -${spec.isGoto ? 'g' : 'j'} ${spec.jump}`
     if (target !== null) out += target.ext.save(target.data)
   }
   return out

@@ -189,7 +189,7 @@ export const ctTarget: XtTarget<CtData> = {
     return d.zone === '' ? out : `${out} --${d.zone}`
   },
   list(d) {
-    if (d.notrack) return ' NOTRACK'
+    if (d.notrack) return ' CT notrack'
     let out = ' CT'
     if (d.helper !== '') out += ` helper ${d.helper}`
     if (d.timeout !== '') out += ` timeout ${d.timeout}`
@@ -202,12 +202,14 @@ export const ctTarget: XtTarget<CtData> = {
   unmodelled: (d) => (d.notrack ? null : 'target CT without --notrack'),
 }
 
-/** `-j NOTRACK`: written `CT --notrack`. */
+/** `-j NOTRACK`: CT --notrack in the kernel, saved under its own name, listed as target CT. */
 export const notrackTarget: XtTarget<CtData> = {
   ...ctTarget,
   name: 'NOTRACK',
   options: [],
   init: () => ({ notrack: true, zone: '', helper: '', events: '', timeout: '' }),
+  save: () => '',
+  list: () => ' NOTRACK',
   printName: () => 'CT',
 }
 
@@ -252,13 +254,7 @@ export const tosTarget: XtTarget<{ value: number; mask: number }> = {
     if (seen.size === 0) throw new IptTextError('TOS: An action is required')
   },
   save: (d) => ` --set-tos ${hex2(d.value)}/${hex2(d.mask)}`,
-  list(d) {
-    if (d.mask === 0xff) return ` TOS set ${hex2(d.value)}`
-    if (d.value === 0) return ` TOS and ${hex2(~d.mask & 0xff)}`
-    if (d.value === d.mask) return ` TOS or ${hex2(d.value)}`
-    if (d.mask === 0) return ` TOS xor ${hex2(d.value)}`
-    return ` TOS set ${hex2(d.value)}/${hex2(d.mask)}`
-  },
+  list: (d) => ` TOS set ${hex2(d.value)}/${hex2(d.mask)}`,
   compile(d, c) {
     c.emit(TARGET_TOS, d.value, d.mask)
   },
@@ -320,6 +316,14 @@ export const tcpmssTarget: XtTarget<{ mss: number }> = {
   check(_d, seen) {
     if (seen.size === 0) throw new IptTextError('TCPMSS target: At least one parameter is required')
   },
+  refuse(_d, rule) {
+    const syn = rule.matches.some((m) => {
+      if (m.ext.name !== 'tcp') return false
+      const tcp = m.data as { inv: number; flagComp: number }
+      return (tcp.flagComp & 2) !== 0 && (tcp.inv & 4) === 0
+    })
+    return syn ? null : 'TCPMSS: only works on TCP SYN packets'
+  },
   save: (d) => (d.mss === 0xffff ? ' --clamp-mss-to-pmtu' : ` --set-mss ${d.mss}`),
   list: (d) => (d.mss === 0xffff ? ' TCPMSS clamp to PMTU' : ` TCPMSS set ${d.mss}`),
   compile(d, c) {
@@ -362,7 +366,7 @@ export const classifyTarget: XtTarget<{ priority: number }> = {
   check(_d, seen) {
     if (seen.size === 0) throw new IptTextError('CLASSIFY: option "--set-class" must be specified')
   },
-  save: (d) => ` --set-class ${(d.priority >>> 16).toString(16)}:${(d.priority & 0xffff).toString(16)}`,
+  save: (d) => ` --set-class ${(d.priority >>> 16).toString(16).padStart(4, '0')}:${(d.priority & 0xffff).toString(16).padStart(4, '0')}`,
   list: (d) => ` CLASSIFY set ${(d.priority >>> 16).toString(16)}:${(d.priority & 0xffff).toString(16)}`,
   compile(d, c) {
     c.emit(TARGET_CLASSIFY, d.priority)

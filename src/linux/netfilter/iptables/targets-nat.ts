@@ -205,8 +205,8 @@ export const netmapTarget: XtTarget<{ ip: number; mask: number }> = {
   check(_d, seen) {
     if (seen.size === 0) throw new IptTextError('NETMAP: option "--to" must be specified')
   },
-  save: (d) => ` --to ${formatIpv4(d.ip)}${d.mask === -1 ? '' : `/${maskLength(d.mask)}`}`,
-  list: (d) => ` to:${formatIpv4(d.ip)}${d.mask === -1 ? '' : `/${maskLength(d.mask)}`}`,
+  save: (d) => ` --to ${formatIpv4(d.ip)}/${maskLength(d.mask)}`,
+  list: (d) => ` to:${formatIpv4(d.ip)}/${maskLength(d.mask)}`,
   compile(d, c) {
     c.emit(TARGET_NETMAP, d.ip, d.mask)
   },

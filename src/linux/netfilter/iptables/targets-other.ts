@@ -139,7 +139,7 @@ export const nflogTarget: XtTarget<NflogData> = {
 }
 
 function nflogText(d: NflogData, dash: string): string {
-  let out = d.prefix === '' ? '' : ` ${dash}nflog-prefix${dash === '' ? ` ${saveString(d.prefix)}` : saveString(d.prefix)}`
+  let out = d.prefix === '' ? '' : ` ${dash}nflog-prefix${saveString(d.prefix)}`
   if (d.group !== 0) out += ` ${dash}nflog-group ${d.group}`
   if (d.size !== null) out += ` ${dash}nflog-size ${d.size}`
   else if (d.range !== 0) out += ` ${dash}nflog-range ${d.range}`

@@ -48,7 +48,7 @@ export interface XtOption<D> {
 /** A match extension (`-m name`). */
 export interface XtMatch<D = unknown> {
   readonly name: string
-  /** Name under which it is written in a rule, when it is an alias (NOTRACK is written CT). */
+  /** Name under which -L lists it, when it is an alias (NOTRACK is listed as CT). */
   readonly options: readonly XtOption<D>[]
   init(): D
   /** Called at the end of a rule; `seen` holds the names of the options given. */
@@ -59,6 +59,8 @@ export interface XtMatch<D = unknown> {
   list(d: D): string
   /** Emits the match; null or missing: the evaluator does not model it. */
   compile?(d: D, c: CompileSink): void
+  /** What the kernel's checkentry refuses, in a sentence; null when it takes the options. */
+  refuse?(d: D, rule: RuleSpec): string | null
   /** Name in the sense of UNMODELLED when a packet meets it although options are understood. */
   unmodelled?(d: D): string | null
   /** Protocol that the rule must name, checked by the kernel. */

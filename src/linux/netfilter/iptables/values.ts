@@ -131,8 +131,8 @@ export const PROTO_NAMES: Readonly<Record<number, string>> = {
   43: 'ipv6-route', 44: 'ipv6-frag', 45: 'idrp', 46: 'rsvp', 47: 'gre', 50: 'esp', 51: 'ah', 57: 'skip',
   58: 'ipv6-icmp', 59: 'ipv6-nonxt', 60: 'ipv6-opts', 73: 'rspf', 81: 'vmtp', 88: 'eigrp', 89: 'ospf', 93: 'ax.25',
   94: 'ipip', 97: 'etherip', 98: 'encap', 103: 'pim', 108: 'ipcomp', 112: 'vrrp', 115: 'l2tp', 124: 'isis',
-  132: 'sctp', 133: 'fc', 135: 'ipv6-mh', 136: 'udplite', 137: 'mpls-in-ip', 138: 'manet', 139: 'shim6', 140: 'wesp',
-  141: 'rohc', 142: 'ethernet', 262: 'mptcp',
+  132: 'sctp', 133: 'fc', 135: 'mobility-header', 136: 'udplite', 137: 'mpls-in-ip', 138: 'manet', 139: 'hip',
+  140: 'shim6', 141: 'wesp', 142: 'rohc', 143: 'ethernet',
 }
 const PROTO_NUMBERS = new Map<string, number>(Object.entries(PROTO_NAMES).map(([n, name]) => [name, Number(n)]))
 for (const [name, n] of [['all', 0], ['icmpv6', 58], ['mh', 135]] as const) PROTO_NUMBERS.set(name, n)

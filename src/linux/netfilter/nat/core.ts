@@ -15,10 +15,10 @@ import { RTN_UNSPEC } from '../../route/rtn.ts'
 import { T_NAT } from '../../trace.ts'
 import type { World } from '../../world.ts'
 import {
-  ctinfo2dir,
   C_MASQ_INDEX,
   C_STATUS,
   C_WORDS,
+  ctinfo2dir,
   IP_CT_DIR_ORIGINAL,
   IP_CT_NEW,
   IP_CT_RELATED,
@@ -42,8 +42,8 @@ import { NF_NAT_MANIP_SRC } from './range.ts'
 import { natAllocNullBinding, natInitialized } from './setup.ts'
 import { hook2manip, natStatusBit } from './status-bit.ts'
 
-export { nfNatSetupInfo } from './setup.ts'
 export * from './range.ts'
+export { nfNatSetupInfo } from './setup.ts'
 
 /**
  * nf_nat_register_fn: the four NAT hooks of a namespace; calling it again has no effect. Tracking itself starts with the

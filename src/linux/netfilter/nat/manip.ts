@@ -6,8 +6,8 @@
  * checksum updated; quoted TCP headers of 8 bytes keep theirs.
  */
 import { M_CT, M_DATA, M_LEN, META_SHIFT } from '../../../packet/layout.ts'
-import type { World } from '../../world.ts'
 import { CSUM_MANGLED_0, foldChecksum, internetChecksum } from '../../../wire/checksum.ts'
+import type { World } from '../../world.ts'
 import { nfIpChecksumOk } from '../conntrack/checksum.ts'
 import {
   C_STATUS,

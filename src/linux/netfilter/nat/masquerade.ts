@@ -40,7 +40,7 @@ export function nfNatMasqueradeIpv4(w: World, ns: Netns, slot: number, range: Na
   const e = id * C_WORDS
   if (ns.ct.hash.rows[e + C_SRC] === 0) return NF_ACCEPT
   const rt = w.arena.dst[slot] as Rtable | null
-  const nexthop = rt !== null && rt.hasGateway ? rt.gateway : view.getInt32(meta[m + M_DATA]! + 16)
+  const nexthop = rt?.hasGateway ? rt.gateway : view.getInt32(meta[m + M_DATA]! + 16)
   const newsrc = inetSelectAddr(ns, outDev, nexthop, RT_SCOPE_UNIVERSE)
   if (newsrc === 0) {
     w.dropReason = R_NAT_NO_TUPLE

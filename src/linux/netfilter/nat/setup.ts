@@ -38,14 +38,7 @@ export function natInitialized(status: number, manip: number): boolean {
  * nf_nat_setup_info: decides what the connection `id` of the packet is translated to within `range`, and remembers it in
  * the reply tuple. The packet itself is rewritten by nfNatInet afterwards.
  */
-export function nfNatSetupInfo(
-  w: World,
-  ns: Netns,
-  id: number,
-  slot: number,
-  range: NatRange,
-  manip: number,
-): number {
+export function nfNatSetupInfo(w: World, ns: Netns, id: number, slot: number, range: NatRange, manip: number): number {
   const ct = ns.ct
   if (ct === null || id === 0) return NF_DROP
   const h = ct.hash

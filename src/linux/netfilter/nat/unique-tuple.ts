@@ -9,9 +9,9 @@
  */
 import {
   C_BYSRC_NEXT,
+  C_NET,
   C_PORTS,
   C_PROTO,
-  C_NET,
   C_SRC,
   C_STATUS,
   C_TCP_SEEN,
@@ -32,6 +32,7 @@ import type { Conntrack } from '../conntrack/table.ts'
 import { TCP_CONNTRACK_SYN_SENT, TCP_CONNTRACK_TIME_WAIT } from '../conntrack/tcp-states.ts'
 import { hasPorts, invertTuple, Tuple } from '../conntrack/tuple.ts'
 import {
+  type NatRange,
   NF_NAT_MANIP_DST,
   NF_NAT_MANIP_SRC,
   NF_NAT_RANGE_MAP_IPS,
@@ -39,7 +40,6 @@ import {
   NF_NAT_RANGE_PROTO_OFFSET,
   NF_NAT_RANGE_PROTO_RANDOM_ALL,
   NF_NAT_RANGE_PROTO_SPECIFIED,
-  type NatRange,
 } from './range.ts'
 
 const NF_NAT_MAX_ATTEMPTS = 128
@@ -113,7 +113,11 @@ function usedTupleHarder(ct: Conntrack, t: Tuple, id: number, attemptsLeft: numb
   invertTuple(reply, t)
   const rows = ct.hash.rows
   const e = id * C_WORDS
-  if (attemptsLeft > NF_NAT_HARDER_THRESH || t.proto !== IPPROTO_TCP || rows[e + C_TCP_STATE] !== TCP_CONNTRACK_SYN_SENT)
+  if (
+    attemptsLeft > NF_NAT_HARDER_THRESH ||
+    t.proto !== IPPROTO_TCP ||
+    rows[e + C_TCP_STATE] !== TCP_CONNTRACK_SYN_SENT
+  )
     return tupleTaken(ct, reply, id)
   const ref = nfConntrackFind(ct, reply)
   if (ref === 0) return false
@@ -213,7 +217,8 @@ function l4protoUniqueTuple(ct: Conntrack, t: Tuple, range: NatRange, maniptype:
   const random = ct.ns.world.random
   let off = 0
   if ((range.flags & NF_NAT_RANGE_PROTO_OFFSET) !== 0) off = (key - range.basePort) & 0xffff
-  else if ((range.flags & NF_NAT_RANGE_PROTO_RANDOM_ALL) !== 0 || maniptype !== NF_NAT_MANIP_DST) off = random.u32() & 0xffff
+  else if ((range.flags & NF_NAT_RANGE_PROTO_RANDOM_ALL) !== 0 || maniptype !== NF_NAT_MANIP_DST)
+    off = random.u32() & 0xffff
   for (let attempts = Math.min(size, NF_NAT_MAX_ATTEMPTS); ; ) {
     for (let i = 0; i < attempts; i++, off = (off + 1) & 0xffff) {
       const port = (min + (off % size)) & 0xffff

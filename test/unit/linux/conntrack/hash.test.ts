@@ -3,7 +3,16 @@ import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { ConntrackHash, hashTuple } from '../../../../src/linux/netfilter/conntrack/hash.ts'
 import {
-  C_BYSRC_NEXT, C_DST, C_NET, C_PORTS, C_PROTO, C_REPLY_DST, C_REPLY_PORTS, C_REPLY_SRC, C_SRC, C_WORDS,
+  C_BYSRC_NEXT,
+  C_DST,
+  C_NET,
+  C_PORTS,
+  C_PROTO,
+  C_REPLY_DST,
+  C_REPLY_PORTS,
+  C_REPLY_SRC,
+  C_SRC,
+  C_WORDS,
 } from '../../../../src/linux/netfilter/conntrack/layout.ts'
 
 interface Entry {

@@ -4,10 +4,8 @@
  * Only conntrack, NAT and confirm run: routing and devices have their own suites. `forward` is what a forwarded packet
  * meets, `deliver` what one to this host meets.
  */
-import { World } from '../../../../src/linux/world.ts'
-import { M_CT, M_CTINFO, M_DATA, M_LEN, META_SHIFT } from '../../../../src/packet/layout.ts'
+
 import { parseIpv4 } from '../../../../src/addr/ipv4.ts'
-import { internetChecksum, pseudoSumV4 } from '../../../../src/wire/checksum.ts'
 import { freeSkb } from '../../../../src/linux/core/skb.ts'
 import { nfConntrackConfirm, nfConntrackIn } from '../../../../src/linux/netfilter/conntrack/core.ts'
 import { conntrackLine } from '../../../../src/linux/netfilter/conntrack/print.ts'
@@ -15,6 +13,9 @@ import { type Conntrack, nfConntrackGet } from '../../../../src/linux/netfilter/
 import { type NatRange, nfNatInet, nfNatSetupInfo } from '../../../../src/linux/netfilter/nat/core.ts'
 import type { Netns } from '../../../../src/linux/netns.ts'
 import { R_CONSUMED } from '../../../../src/linux/reasons.ts'
+import { World } from '../../../../src/linux/world.ts'
+import { M_CT, M_CTINFO, M_DATA, M_LEN, META_SHIFT } from '../../../../src/packet/layout.ts'
+import { internetChecksum, pseudoSumV4 } from '../../../../src/wire/checksum.ts'
 
 export const PRE_ROUTING = 0
 export const LOCAL_IN = 1
@@ -106,7 +107,14 @@ export function icmp(src: string, dst: string, type: number, id: number): Uint8A
 }
 
 /** An ICMP error that quotes the first `quoted` bytes of `inner`. */
-export function icmpError(src: string, dst: string, type: number, code: number, inner: Uint8Array, quoted = 28): Uint8Array {
+export function icmpError(
+  src: string,
+  dst: string,
+  type: number,
+  code: number,
+  inner: Uint8Array,
+  quoted = 28,
+): Uint8Array {
   const p = new Uint8Array(8 + Math.min(quoted, inner.length))
   p[0] = type
   p[1] = code
@@ -168,7 +176,10 @@ export class Router {
 
   /** conntrack -L, sorted, without `use`. */
   list(): string[] {
-    return this.ct.entries().map((id) => conntrackLine(this.ct, id).replace(/ use=\d+/, '')).sort()
+    return this.ct
+      .entries()
+      .map((id) => conntrackLine(this.ct, id).replace(/ use=\d+/, ''))
+      .sort()
   }
 
   private walk(packet: Uint8Array, first: number, last: number, rule: Rule): Outcome {

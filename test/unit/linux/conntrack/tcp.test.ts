@@ -19,7 +19,13 @@ const recording = JSON.parse(
   readFileSync(new URL('./fixtures/tcp-linux-6.18.json', import.meta.url), 'utf8'),
 ) as Recording
 
-const STATES: Readonly<Record<number, string>> = { 0: 'ESTABLISHED', 1: 'RELATED', 2: 'NEW', 3: 'ESTABLISHED', 4: 'RELATED' }
+const STATES: Readonly<Record<number, string>> = {
+  0: 'ESTABLISHED',
+  1: 'RELATED',
+  2: 'NEW',
+  3: 'ESTABLISHED',
+  4: 'RELATED',
+}
 
 /** `timeout STATE [marks]` of the only entry. */
 function summary(r: Router): string {
@@ -40,9 +46,7 @@ describe(`TCP tracking as Linux ${recording.kernel}`, () => {
       c.steps.forEach(([dir, flags, seq, ack, win, len, options, state, entry], i) => {
         const segment = { flags, seq, ack, win, len, options: [...Buffer.from(options, 'hex')] }
         const packet =
-          dir === 0
-            ? tcp('10.1.0.2', 40000, '10.2.0.2', 80, segment)
-            : tcp('10.2.0.2', 80, '10.1.0.2', 40000, segment)
+          dir === 0 ? tcp('10.1.0.2', 40000, '10.2.0.2', 80, segment) : tcp('10.2.0.2', 80, '10.1.0.2', 40000, segment)
         const o = r.forward(packet)
         got.push(`${i} ${flags} ${o.ctinfo === null ? 'INVALID' : STATES[o.ctinfo]} ${summary(r)}`.trim())
         want.push(`${i} ${flags} ${state} ${entry}`.trim())

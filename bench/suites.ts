@@ -1,0 +1,35 @@
+/**
+ * The registry of benchmark suites: one line each. `rows` are the names that a suite writes, for `--only`.
+ */
+import type { BenchRow } from './harness.ts'
+
+/** Runs the rows for which `wanted` answers true. */
+export type Suite = (wanted: (row: string) => boolean) => Promise<BenchRow[]>
+
+/** A suite of the registry. */
+export interface SuiteEntry {
+  readonly name: string
+  readonly rows: readonly string[]
+  load(): Promise<Suite>
+}
+
+/** All suites, in order. */
+export const SUITES: readonly SuiteEntry[] = [
+  { name: 'micro-arena', rows: ['micro/arena-alloc-free', 'micro/arena-clone'], load: async () => (await import('./micro/arena.ts')).arenaSuite },
+  { name: 'micro-fdb', rows: ['micro/fdb-lookup'], load: async () => (await import('./micro/fdb.ts')).fdbSuite },
+  { name: 'micro-timers', rows: ['micro/timers-hold'], load: async () => (await import('./micro/timers.ts')).timersSuite },
+  { name: 'walk-bridge', rows: ['walk/same-node-bridge'], load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/same-node-bridge') },
+  { name: 'walk-same', rows: ['walk/clusterip-same-node'], load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/clusterip-same-node') },
+  { name: 'walk-cross', rows: ['walk/clusterip-cross-node'], load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/clusterip-cross-node') },
+  {
+    name: 'walk-traced',
+    rows: ['walk/clusterip-cross-node-traced'],
+    load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/clusterip-cross-node-traced'),
+  },
+  {
+    name: 'first-packet',
+    rows: ['first-packet/10-services', 'first-packet/1000-services', 'first-packet/10000-services'],
+    load: async () => (await import('./scenario/first-packet.ts')).firstPacketSuite,
+  },
+  { name: 'cli', rows: ['cli/trace-small'], load: async () => (await import('./scenario/cli.ts')).cliSuite },
+]

@@ -1,0 +1,66 @@
+/**
+ * The processes in the pods, as far as the network sees them: something listens on the ports.
+ *
+ * A pod's containers listen on the ports that they declare and on those that EndpointSlices name for them (a Service's
+ * numeric targetPort need not be declared). TCP servers answer a request with one HTTP response that names the pod and
+ * close; UDP servers answer with their name. What a process would do beyond that is not modelled.
+ */
+import { parseIpv4 } from '../addr/index.ts'
+import type { ClusterModel, Protocol } from '../kubernetes/types.ts'
+import type { Netns } from '../linux/netns.ts'
+import { serveTcp, serveUdp } from '../linux/socket/apps.ts'
+
+const encoder = new TextEncoder()
+
+/** The response of a pod's TCP server. */
+export function httpResponse(name: string): Uint8Array {
+  const body = `${name}\n`
+  return encoder.encode(
+    `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+  )
+}
+
+/** Opens a server on a port of a namespace. @returns false when something listens there already */
+export function serve(ns: Netns, protocol: Protocol, port: number, name: string): boolean {
+  if (protocol === 'TCP') {
+    const response = httpResponse(name)
+    return typeof serveTcp(ns, 0, port, { respond: () => response, closeAfterResponse: true }) !== 'number'
+  }
+  if (protocol === 'UDP') {
+    const answer = encoder.encode(name)
+    return typeof serveUdp(ns, 0, port, { respond: () => answer }) !== 'number'
+  }
+  return false
+}
+
+/** Opens every port that the cluster's objects say is served. */
+export function serveDeclaredPorts(model: ClusterModel, pods: ReadonlyMap<string, Netns>, nodes: ReadonlyMap<string, Netns>): void {
+  const seen = new Set<string>()
+  const open = (ns: Netns | undefined, protocol: Protocol, port: number, name: string): void => {
+    if (ns === undefined || port === 0) return
+    const key = `${ns.id} ${protocol} ${port}`
+    if (seen.has(key)) return
+    seen.add(key)
+    serve(ns, protocol, port, name)
+  }
+  const byIp = new Map<number, { ns: Netns; name: string }>()
+  for (const pod of model.pods) {
+    const name = `${pod.namespace}/${pod.name}`
+    const ns = pods.get(name)
+    for (const p of pod.ports) open(ns, p.protocol, p.port, name)
+    const ip = parseIpv4(pod.ip)
+    if (ns !== undefined && ip !== null && !pod.hostNetwork) byIp.set(ip, { ns, name })
+  }
+  for (const node of model.nodes) {
+    const ip = parseIpv4(node.internalIp)
+    const ns = nodes.get(node.name)
+    if (ip !== null && ns !== undefined) byIp.set(ip, { ns, name: `node/${node.name}` })
+  }
+  for (const { object: slice } of model.endpointSlices) {
+    for (const e of slice.endpoints) {
+      const owner = byIp.get(parseIpv4(e.addresses[0] ?? '') ?? 0)
+      if (owner === undefined) continue
+      for (const p of slice.ports ?? []) open(owner.ns, p.protocol ?? 'TCP', p.port ?? 0, owner.name)
+    }
+  }
+}

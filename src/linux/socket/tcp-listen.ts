@@ -1,0 +1,282 @@
+/**
+ * TCP's passive side: SYN to a listener, the open request, the child socket.
+ *
+ * Linux: tcp_conn_request (net/ipv4/tcp_input.c), tcp_v4_syn_recv_sock, tcp_v4_send_synack (net/ipv4/tcp_ipv4.c),
+ * tcp_openreq_init_rwin, tcp_make_synack (net/ipv4/tcp_output.c), tcp_create_openreq_child. Not modelled: SYN cookies (a
+ * full queue is named UNMODELLED), Fast Open, deferred accept.
+ */
+import { M_DATA, M_DEV, M_MARK, M_TH, META_SHIFT } from '../../packet/layout.ts'
+import { freeSkb } from '../core/skb.ts'
+import { ipBuildAndSendPkt } from '../ip/output.ts'
+import type { Netns } from '../netns.ts'
+import { R_NO_SOCKET, R_TCP_RESET, R_TCP_STATE, R_UNMODELLED } from '../reasons.ts'
+import { Flowi4 } from '../route/flow.ts'
+import { dstMtu, ipRouteOutput } from '../route/route.ts'
+import type { Rtable } from '../route/rtable.ts'
+import { RTCF_BROADCAST, RTCF_MULTICAST } from '../route/rtn.ts'
+import type { World } from '../world.ts'
+import { transportChecksum } from './checksum.ts'
+import { IPPROTO_TCP } from './sock.ts'
+import {
+  TCPHDR_ACK,
+  TCPHDR_FIN,
+  TCPHDR_RST,
+  TCPHDR_SYN,
+  TCPOLEN_TSTAMP_ALIGNED,
+  TCP_HEADER_BYTES,
+  TCP_MSS_DEFAULT,
+  TCP_SYN_RECV,
+} from './tcp-const.ts'
+import { RX_OK, RX_RESET, tcpRcvStateProcess } from './tcp-input.ts'
+import { tcpV4SendAck, tcpV4SendReset } from './tcp-ipv4.ts'
+import {
+  REQ_ACK,
+  REQ_CHILD,
+  REQ_LISTENER,
+  REQ_RESET,
+  REQ_SYNACK,
+  RequestSock,
+  checkReq,
+} from './tcp-mini.ts'
+import { type SynOptions, rxOpt, synOptionBytes, writeSynOptions } from './tcp-options.ts'
+import { initialWindow, ipDontFragment, tcpSelectInitialWindow, tcpSyncMss } from './tcp-output.ts'
+import { type Segment, initializeRcvMss } from './tcp-receive.ts'
+import { TcpSock } from './tcp-sock.ts'
+import { hashEstablished, holdPort } from './tcp-state.ts'
+
+const fl = new Flowi4()
+const synack: SynOptions = { mss: 0, sack: false, ts: false, tsval: 0, tsecr: 0, wscale: false, wscaleValue: 0 }
+
+/** A segment for a listening socket: tcp_rcv_state_process in LISTEN. @returns RX_OK or a reason */
+export function listenRcv(
+  w: World,
+  ns: Netns,
+  sk: TcpSock,
+  s: Segment,
+  saddr: number,
+  daddr: number,
+  sport: number,
+  dport: number,
+): number {
+  const f = s.flags
+  if ((f & TCPHDR_RST) !== 0) return R_TCP_STATE
+  if ((f & TCPHDR_ACK) !== 0) {
+    tcpV4SendReset(w, ns, s)
+    return R_NO_SOCKET
+  }
+  if ((f & TCPHDR_SYN) === 0 || (f & TCPHDR_FIN) !== 0) return R_TCP_STATE
+  return connRequest(w, ns, sk, s, saddr, daddr, sport, dport)
+}
+
+/** tcp_conn_request */
+function connRequest(
+  w: World,
+  ns: Netns,
+  sk: TcpSock,
+  s: Segment,
+  saddr: number,
+  daddr: number,
+  sport: number,
+  dport: number,
+): number {
+  const in_ = w.arena.dst[s.slot] as Rtable | null
+  if (in_ !== null && (in_.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0) return R_TCP_STATE
+  if (sk.acceptQueue.length > sk.maxAckBacklog) {
+    ns.count('TcpExt.ListenOverflows')
+    return R_TCP_STATE
+  }
+  if (sk.requests.size >= Math.max(sk.maxAckBacklog, 1)) {
+    freeSkbNamed(w, s.slot)
+    return R_UNMODELLED
+  }
+  fl.reset()
+  fl.daddr = saddr
+  fl.saddr = daddr
+  fl.mark = sk.mark
+  fl.tos = sk.tos
+  fl.proto = IPPROTO_TCP
+  fl.sport = dport
+  fl.dport = sport
+  const rt = ipRouteOutput(ns, fl)
+  if (rt === null) return R_TCP_STATE
+  const req = new RequestSock(
+    sk,
+    rt,
+    { laddr: daddr, lport: dport, faddr: saddr, fport: sport },
+    s.seq,
+    sk.mark,
+    requestTimer,
+  )
+  const c = ns.sysctl
+  req.mss = rxOpt.mss !== 0 ? rxOpt.mss : TCP_MSS_DEFAULT
+  req.tstampOk = rxOpt.sawTstamp && c.tcp_timestamps !== 0
+  req.tsRecent = rxOpt.sawTstamp ? rxOpt.tsval : 0
+  req.sackOk = rxOpt.sackPermitted && c.tcp_sack !== 0
+  req.wscaleOk = rxOpt.hasWscale && c.tcp_window_scaling !== 0
+  req.sndWscale = req.wscaleOk ? rxOpt.wscale : 0
+  req.advmss = rt.advmss()
+  const mss = req.advmss - (req.tstampOk ? TCPOLEN_TSTAMP_ALIGNED : 0)
+  tcpSelectInitialWindow(sk.fullSpace(), mss, 0, req.wscaleOk, c.tcp_rmem_max)
+  req.rcvWnd = initialWindow.rcvWnd
+  req.windowClamp = initialWindow.clamp
+  req.rcvWscale = initialWindow.wscale
+  sk.requests.add(req)
+  hashEstablished(ns, req)
+  req.sentUs = sk.nowUs()
+  req.arm()
+  sendSynack(w, req)
+  return RX_OK
+}
+
+/** SYN cookies are not modelled; the drop names them. */
+function freeSkbNamed(w: World, slot: number): void {
+  const copy = w.arena.clone(slot)
+  if (copy >= 0) freeSkb(w, copy, R_UNMODELLED, 0, 'SYN cookies: the listen queue is full')
+}
+
+/** tcp_make_synack and ip_build_and_send_pkt */
+function sendSynack(w: World, req: RequestSock): void {
+  const ns = req.ns
+  const sk = req.listener
+  synack.mss = req.advmss
+  synack.sack = req.sackOk
+  synack.ts = req.tstampOk
+  synack.tsval = (Math.floor(w.nowNs / 1e6) + req.tsoffset) | 0
+  synack.tsecr = req.tsRecent
+  synack.wscale = req.wscaleOk
+  synack.wscaleValue = req.rcvWscale
+  const head = TCP_HEADER_BYTES + synOptionBytes(synack)
+  const a = w.arena
+  const slot = a.alloc(head)
+  if (slot < 0) return
+  const m = slot << META_SHIFT
+  const th = a.meta[m + M_DATA]!
+  const v = a.view
+  v.setUint16(th, req.sport)
+  v.setUint16(th + 2, req.dport)
+  v.setInt32(th + 4, req.sntIsn)
+  v.setInt32(th + 8, (req.rcvIsn + 1) | 0)
+  v.setUint8(th + 12, head << 2)
+  v.setUint8(th + 13, TCPHDR_SYN | TCPHDR_ACK)
+  v.setUint16(th + 14, Math.min(req.rcvWnd, 65535))
+  v.setInt32(th + 16, 0)
+  writeSynOptions(w, th + TCP_HEADER_BYTES, synack)
+  v.setUint16(th + 16, transportChecksum(a.bytes, th, head, req.rcvSaddr, req.daddr, IPPROTO_TCP))
+  a.meta[m + M_TH] = th
+  a.meta[m + M_DEV] = req.rt.dev.id
+  a.meta[m + M_MARK] = req.mark
+  a.dst[slot] = req.rt
+  const df = ipDontFragment(sk.pmtudisc, req.rt)
+  ipBuildAndSendPkt(w, ns, slot, req.rcvSaddr, req.daddr, IPPROTO_TCP, sk.tos, sk.effectiveTtl(), df, sk.id)
+}
+
+/** reqsk_timer_handler: SYN/ACK again, at most tcp_synack_retries times. */
+function requestTimer(req: RequestSock): void {
+  if (req.numTimeout >= req.ns.sysctl.tcp_synack_retries) {
+    req.drop()
+    return
+  }
+  req.numTimeout++
+  req.numRetrans++
+  req.arm()
+  sendSynack(req.ns.world, req)
+}
+
+/** A segment for an open request. @returns RX_OK or a reason */
+export function requestRcv(w: World, ns: Netns, req: RequestSock, s: Segment): number {
+  switch (checkReq(req, s)) {
+    case REQ_SYNACK:
+      req.numRetrans++
+      sendSynack(w, req)
+      return RX_OK
+    case REQ_LISTENER:
+      tcpV4SendReset(w, ns, s)
+      return R_TCP_STATE
+    case REQ_ACK: {
+      const ts = req.tstampOk
+        ? { val: (Math.floor(w.nowNs / 1e6) + req.tsoffset) | 0, ecr: req.tsRecent }
+        : null
+      const window = req.rcvWnd >>> req.rcvWscale
+      tcpV4SendAck(w, ns, s.slot, (req.sntIsn + 1) | 0, (req.rcvIsn + 1) | 0, window, req.listener.tos, ts)
+      return R_TCP_STATE
+    }
+    case REQ_RESET:
+      if ((s.flags & TCPHDR_RST) === 0) tcpV4SendReset(w, ns, s)
+      req.drop()
+      return (s.flags & TCPHDR_RST) === 0 ? R_TCP_STATE : R_TCP_RESET
+    case REQ_CHILD:
+      return synRecvSock(w, ns, req, s)
+    default:
+      return R_TCP_STATE
+  }
+}
+
+/** tcp_v4_syn_recv_sock, inet_csk_complete_hashdance and tcp_child_process */
+function synRecvSock(w: World, ns: Netns, req: RequestSock, s: Segment): number {
+  const l = req.listener
+  if (l.acceptQueue.length > l.maxAckBacklog) {
+    ns.count('TcpExt.ListenOverflows')
+    if (ns.sysctl.tcp_abort_on_overflow !== 0) {
+      tcpV4SendReset(w, ns, s)
+      req.drop()
+    }
+    return R_TCP_STATE
+  }
+  const sk = new TcpSock(ns)
+  ns.sockets.byId.push(sk)
+  sk.listener = l
+  sk.rcvSaddr = req.rcvSaddr
+  sk.saddr = req.rcvSaddr
+  sk.sport = req.sport
+  sk.daddr = req.daddr
+  sk.dport = req.dport
+  sk.pmtudisc = l.pmtudisc
+  sk.tos = l.tos
+  sk.ttl = l.ttl
+  sk.mark = req.mark
+  sk.reuseAddr = l.reuseAddr
+  sk.nodelay = l.nodelay
+  sk.rt = req.rt
+  sk.state = TCP_SYN_RECV
+  sk.rcvNxt = (req.rcvIsn + 1) | 0
+  sk.rcvWup = sk.rcvNxt
+  sk.copiedSeq = sk.rcvNxt
+  sk.iss = req.sntIsn
+  const next = (req.sntIsn + 1) | 0
+  sk.sndUna = next
+  sk.sndNxt = next
+  sk.sndSml = next
+  sk.writeSeq = next
+  sk.pushedSeq = next
+  sk.sndWl1 = s.seq
+  sk.sackOk = req.sackOk
+  sk.wscaleOk = req.wscaleOk
+  sk.sndWscale = req.sndWscale
+  sk.rcvWscale = req.wscaleOk ? req.rcvWscale : 0
+  sk.windowClamp = req.wscaleOk ? req.windowClamp : Math.min(req.windowClamp, 65535)
+  sk.rcvSsthresh = req.rcvWnd
+  sk.rcvWnd = req.rcvWnd
+  sk.sndWnd = s.window * 2 ** sk.sndWscale
+  sk.maxWindow = sk.sndWnd
+  sk.tstampOk = req.tstampOk
+  if (req.tstampOk) {
+    sk.tsRecent = req.tsRecent
+    sk.tsRecentValid = true
+    sk.tcpHeaderLen = TCP_HEADER_BYTES + TCPOLEN_TSTAMP_ALIGNED
+  }
+  sk.adoptTsoffset(req.tsoffset)
+  sk.mssClamp = req.mss
+  sk.synackSentUs = req.numRetrans === 0 ? req.sentUs : -1
+  tcpSyncMss(sk, dstMtu(req.rt))
+  sk.advmss = req.rt.advmss()
+  initializeRcvMss(sk)
+  req.drop()
+  hashEstablished(ns, sk)
+  holdPort(ns, sk)
+  l.acceptQueue.push(sk)
+  const r = tcpRcvStateProcess(sk, s)
+  l.wakeUp()
+  if (r !== RX_RESET) return r
+  tcpV4SendReset(w, ns, s)
+  return R_TCP_STATE
+}

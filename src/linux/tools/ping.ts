@@ -1,0 +1,279 @@
+/**
+ * ping(8) of iputils 20221126 over a raw socket: -c -i -W -w -s -t -Q -M -I -q -n -4.
+ *
+ * Time is virtual: the world runs on between requests, and a round trip takes the time that the world's links take. Not
+ * modelled, and said so: IPv6, flood and adaptive ping, record route and timestamp options, -D, names that need DNS, and a
+ * ping without -c or -w, which would not end.
+ *
+ * Source: iputils ping/ping.c (ping4_parse_reply, pr_icmph), ping/ping_common.c (main_loop, finish).
+ */
+import { formatIpv4, parseIpv4 } from '../../addr/ipv4.ts'
+import { internetChecksum } from '../../wire/checksum.ts'
+import { EMSGSIZE } from '../errno.ts'
+import type { Netns } from '../netns.ts'
+import { Flowi4, ipRouteOutput, routeErrno } from '../route/route.ts'
+import { rawBind, rawClose, rawRecvmsg, rawSendmsg, RawSock } from '../socket/raw.ts'
+import { IPPROTO_ICMP } from '../socket/sock.ts'
+import { runTool, strerror, ToolExit, unmodelled, type ToolResult } from './result.ts'
+
+const NS_PER_MS = 1_000_000
+const NS_PER_S = 1_000_000_000
+const ICMP_ECHOREPLY = 0
+const ICMP_DEST_UNREACH = 3
+const ICMP_REDIRECT = 5
+const ICMP_ECHO = 8
+const ICMP_TIME_EXCEEDED = 11
+const FRAG_NEEDED = 4
+/** struct timeval at the start of the data, when it fits. */
+const TIMEVAL_BYTES = 16
+const DEFAULT_LINGER_S = 10
+const PMTUDISC: { readonly [word: string]: number } = { do: 2, want: 1, dont: 0, probe: 3 }
+
+const UNREACHABLE: { readonly [code: number]: string } = {
+  0: 'Destination Net Unreachable',
+  1: 'Destination Host Unreachable',
+  2: 'Destination Protocol Unreachable',
+  3: 'Destination Port Unreachable',
+  5: 'Source Route Failed',
+  6: 'Destination Net Unknown',
+  7: 'Destination Host Unknown',
+  8: 'Source Host Isolated',
+  9: 'Destination Net Prohibited',
+  10: 'Destination Host Prohibited',
+  11: 'Destination Net Unreachable for Type of Service',
+  12: 'Destination Host Unreachable for Type of Service',
+  13: 'Packet filtered',
+  14: 'Precedence Violation',
+  15: 'Precedence Cutoff',
+}
+
+interface PingOptions {
+  count: number
+  intervalNs: number
+  lingerS: number
+  deadlineS: number
+  size: number
+  ttl: number
+  tos: number
+  pmtudisc: number
+  source: number
+  sourceDev: string
+  quiet: boolean
+  target: string
+}
+
+/** Runs `ping ARGV`. */
+export function ping(ns: Netns, argv: readonly string[]): ToolResult {
+  const run = new Ping()
+  const r = runTool(() => run.main(ns, argv))
+  return r.status === 0 ? { status: run.status, stdout: r.stdout, stderr: run.stderr } : { ...r, stdout: run.out }
+}
+
+function readOptions(argv: readonly string[]): PingOptions {
+  const o: PingOptions = {
+    count: 0, intervalNs: NS_PER_S, lingerS: DEFAULT_LINGER_S, deadlineS: 0, size: 56, ttl: -1, tos: 0, pmtudisc: 1, source: 0,
+    sourceDev: '', quiet: false, target: '',
+  }
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i] ?? ''
+    if (!word.startsWith('-')) {
+      o.target = word
+      continue
+    }
+    const flag = word.slice(0, 2)
+    if (flag === '-q') o.quiet = true
+    if (['-q', '-n', '-4', '-v', '-O', '-b', '-B'].includes(flag)) continue
+    if (!'ciWwstQMI'.includes(flag[1] ?? ' ')) unmodelled(`ping ${word}`)
+    const value = word.length > 2 ? word.slice(2) : (argv[++i] ?? '')
+    const number = (lo: number, hi: number): number => {
+      const n = Number(value)
+      if (value === '' || Number.isNaN(n)) throw new ToolExit(1, `ping: invalid argument: '${value}'`)
+      if (n < lo || n > hi) throw new ToolExit(1, `ping: invalid argument: '${value}': out of range: ${lo} <= value <= ${hi}`)
+      return n
+    }
+    if (flag === '-c') o.count = number(1, 1e9)
+    else if (flag === '-i') o.intervalNs = Math.round(number(0, 1e6) * NS_PER_S)
+    else if (flag === '-W') o.lingerS = number(0, 2147483)
+    else if (flag === '-w') o.deadlineS = number(0, 1e9)
+    else if (flag === '-s') o.size = number(0, 65507)
+    else if (flag === '-t') o.ttl = number(0, 255)
+    else if (flag === '-Q') o.tos = number(0, 255)
+    else if (flag === '-M') {
+      const mode = PMTUDISC[value]
+      if (mode === undefined) throw new ToolExit(1, `ping: invalid -M argument: ${value}`)
+      o.pmtudisc = mode
+    } else {
+      const ip = parseIpv4(value)
+      if (ip === null) o.sourceDev = value
+      else o.source = ip
+    }
+  }
+  if (o.target === '') throw new ToolExit(1, 'ping: usage error: Destination address required')
+  if (o.count === 0 && o.deadlineS === 0) unmodelled('ping without -c or -w (it would not end)')
+  return o
+}
+
+class Ping {
+  out = ''
+  stderr = ''
+  status = 0
+  private sent = 0
+  private received = 0
+  private errors = 0
+  private readonly rtts: number[] = []
+  private readonly seen = new Set<number>()
+  private readonly sentAt = new Map<number, number>()
+
+  main(ns: Netns, argv: readonly string[]): string {
+    const o = readOptions(argv)
+    const dst = parseIpv4(o.target)
+    if (dst === null) throw new ToolExit(2, `ping: ${o.target}: Name or service not known`)
+    if (o.sourceDev !== '') unmodelled('ping -I DEVICE')
+    this.probe(ns, dst, o)
+    const sk = new RawSock(ns, IPPROTO_ICMP)
+    ns.sockets.byId[sk.id] = sk
+    const list = ns.sockets.raw.get(IPPROTO_ICMP)
+    if (list === undefined) ns.sockets.raw.set(IPPROTO_ICMP, [sk])
+    else list.push(sk)
+    sk.tos = o.tos
+    sk.pmtudisc = o.pmtudisc
+    if (o.ttl >= 0) sk.ttl = o.ttl
+    if (o.source !== 0 && rawBind(sk, o.source) < 0) throw new ToolExit(2, 'ping: bind: Cannot assign requested address')
+    const from = o.source === 0 ? '' : `from ${formatIpv4(o.source)} : `
+    this.out = `PING ${o.target} (${formatIpv4(dst)}) ${from}${o.size}(${o.size + 28}) bytes of data.\n`
+    this.loop(ns, sk, dst, o)
+    rawClose(sk)
+    return this.out
+  }
+
+  /** The connect() of a datagram socket by which ping learns its source address. */
+  private probe(ns: Netns, dst: number, o: PingOptions): void {
+    const fl = new Flowi4()
+    fl.daddr = dst
+    fl.saddr = o.source
+    if (ipRouteOutput(ns, fl) === null) throw new ToolExit(2, `ping: connect: ${strerror(routeErrno())}`)
+  }
+
+  private loop(ns: Netns, sk: RawSock, dst: number, o: PingOptions): void {
+    const w = ns.world
+    const ident = w.random.below(0x10000)
+    const start = w.nowNs
+    const end = o.deadlineS === 0 ? Infinity : start + o.deadlineS * NS_PER_S
+    let last = start
+    while ((o.count === 0 || this.sent < o.count) && w.nowNs < end) {
+      this.send(ns, sk, dst, ident, o)
+      last = w.nowNs
+      if (o.count > 0 && this.sent >= o.count) break
+      this.waitUntil(sk, ident, Math.min(w.nowNs + o.intervalNs, end), o, false)
+    }
+    const linger = this.received > 0 ? Math.max(NS_PER_S, 2 * Math.max(0, ...this.rtts)) : o.lingerS * NS_PER_S
+    this.waitUntil(sk, ident, Math.min(last + linger, end), o, true)
+    this.summary(o, w.nowNs - start)
+    const missed = o.deadlineS > 0 && this.received < o.count
+    this.status = this.received === 0 || missed ? 1 : 0
+  }
+
+  private send(ns: Netns, sk: RawSock, dst: number, ident: number, o: PingOptions): void {
+    this.sent++
+    const seq = this.sent & 0xffff
+    const m = new Uint8Array(8 + o.size)
+    const view = new DataView(m.buffer)
+    m[0] = ICMP_ECHO
+    view.setUint16(4, ident)
+    view.setUint16(6, seq)
+    for (let i = 0; i < o.size; i++) m[8 + i] = i & 255
+    const now = ns.world.nowNs
+    if (o.size >= TIMEVAL_BYTES) {
+      view.setBigInt64(8, BigInt(Math.floor(now / NS_PER_S)), true)
+      view.setBigInt64(16, BigInt(Math.floor((now % NS_PER_S) / 1000)), true)
+    }
+    view.setUint16(2, internetChecksum(view, 0, m.length))
+    this.sentAt.set(seq, now)
+    const r = rawSendmsg(sk, m, dst)
+    if (r >= 0) return
+    if (r === EMSGSIZE) {
+      const fl = new Flowi4()
+      fl.daddr = dst
+      this.stderr += `ping: local error: message too long, mtu=${ipRouteOutput(ns, fl)?.mtu() ?? 0}\n`
+    } else this.stderr += `ping: sendmsg: ${strerror(r)}\n`
+    this.errors++
+  }
+
+  /** Lets time pass, timer by timer, and reads what arrives; `finish` stops as soon as all requests are answered. */
+  private waitUntil(sk: RawSock, ident: number, untilNs: number, o: PingOptions, finish: boolean): void {
+    const w = sk.ns.world
+    for (;;) {
+      w.softirq()
+      for (let p = rawRecvmsg(sk); typeof p !== 'number'; p = rawRecvmsg(sk)) this.reply(p.from, p.packet, p.atNs, ident, o)
+      if (finish && this.received + this.errors >= this.sent) return
+      if (w.nowNs >= untilNs) return
+      w.runUntil(Math.min(Math.max(w.timers.nextNs(), w.nowNs), untilNs))
+    }
+  }
+
+  private reply(from: number, packet: Uint8Array, atNs: number, ident: number, o: PingOptions): void {
+    const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength)
+    const at = (packet[0]! & 15) * 4
+    if (packet.length < at + 8) return
+    const type = packet[at]!
+    if (type === ICMP_ECHOREPLY) {
+      if (view.getUint16(at + 4) !== ident) return
+      const seq = view.getUint16(at + 6)
+      const rtt = atNs - (this.sentAt.get(seq) ?? atNs)
+      const dup = this.seen.has(seq) ? ' (DUP!)' : ''
+      this.seen.add(seq)
+      if (dup === '') {
+        this.received++
+        this.rtts.push(rtt)
+      }
+      const time = packet.length - at - 8 >= TIMEVAL_BYTES ? ` time=${rttText(rtt)} ms` : ''
+      if (!o.quiet) this.out += `${packet.length - at} bytes from ${formatIpv4(from)}: icmp_seq=${seq} ttl=${packet[8]}${time}${dup}\n`
+      return
+    }
+    const inner = at + 8
+    if (packet.length < inner + 28) return
+    const echo = inner + (packet[inner]! & 15) * 4
+    if (packet[inner + 9] !== IPPROTO_ICMP || packet.length < echo + 8 || packet[echo] !== ICMP_ECHO || view.getUint16(echo + 4) !== ident) return
+    const text = errorText(type, packet[at + 1]!, view, at)
+    if (text === null) return
+    if (type !== ICMP_REDIRECT) this.errors++
+    if (!o.quiet) this.out += `From ${formatIpv4(from)} icmp_seq=${view.getUint16(echo + 6)} ${text}\n`
+  }
+
+  private summary(o: PingOptions, elapsedNs: number): void {
+    const errors = this.errors === 0 ? '' : `+${this.errors} errors, `
+    const loss = formatPercent(((this.sent - this.received) * 100) / this.sent)
+    this.out += `\n--- ${o.target} ping statistics ---\n`
+    this.out += `${this.sent} packets transmitted, ${this.received} received, ${errors}${loss}% packet loss, time ${Math.floor(elapsedNs / NS_PER_MS)}ms\n`
+    if (this.rtts.length > 0) {
+      const us = this.rtts.map((n) => Math.floor(n / 1000))
+      const mean = us.reduce((a, b) => a + b, 0) / us.length
+      const mdev = Math.sqrt(Math.max(0, us.reduce((a, b) => a + b * b, 0) / us.length - mean * mean))
+      const ms = (n: number): string => (Math.floor(n) / 1000).toFixed(3)
+      this.out += `rtt min/avg/max/mdev = ${ms(Math.min(...us))}/${ms(mean)}/${ms(Math.max(...us))}/${ms(mdev)} ms\n`
+    } else this.out += '\n'
+  }
+}
+
+/** "%g" of the loss: at most six significant digits. */
+function formatPercent(n: number): string {
+  return String(Number(n.toPrecision(6)))
+}
+
+/** A round-trip time in ms with the digits that ping gives it. */
+function rttText(ns: number): string {
+  const us = Math.floor(ns / 1000)
+  if (us >= 100_000) return String(Math.floor(us / 1000))
+  const digits = us >= 10_000 ? 1 : us >= 1000 ? 2 : 3
+  return (Math.floor(us / 10 ** (3 - digits)) / 10 ** digits).toFixed(digits)
+}
+
+function errorText(type: number, code: number, view: DataView, at: number): string | null {
+  if (type === ICMP_DEST_UNREACH) {
+    if (code === FRAG_NEEDED) return `Frag needed and DF set (mtu = ${view.getUint16(at + 6)})`
+    return UNREACHABLE[code] ?? `Dest Unreachable, Bad Code: ${code}`
+  }
+  if (type === ICMP_TIME_EXCEEDED) return code === 0 ? 'Time to live exceeded' : 'Frag reassembly time exceeded'
+  if (type === ICMP_REDIRECT) return `Redirect ${code === 0 ? 'Network' : 'Host'}(New nexthop: ${formatIpv4(view.getInt32(at + 4))})`
+  return null
+}

@@ -1,0 +1,91 @@
+/**
+ * Documents that are made from the sources stay equal to them: reasons, feature tables, the list of commands.
+ * `UPDATE_GOLDEN=1` rewrites the generated parts.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from '@jest/globals'
+import { COMMANDS } from '../../src/cli/program.ts'
+import { CNI_DRIVERS } from '../../src/cni/registry.ts'
+import { REASONS } from '../../src/linux/reasons.ts'
+import { TOOL_NAMES } from '../../src/linux/tools/exec.ts'
+import { PROXY_MODES } from '../../src/proxy/registry.ts'
+import { featureTable, supportTable } from '../../src/report/features.ts'
+import { TRACE_FORMATS } from '../../src/report/formats.ts'
+import { reasonsMarkdown } from '../../src/report/reason.ts'
+import { filesBelow, ROOT } from './sources.ts'
+
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
+
+/** Expects the part of a page between its markers to be `text`. */
+function expectPart(path: string, name: string, text: string): void {
+  const page = read(path)
+  const [start, end] = [`<!-- ${name} -->\n`, `<!-- /${name.split(':')[0]} -->`]
+  const from = page.indexOf(start) + start.length
+  const to = page.indexOf(end, from)
+  expect([path, page.includes(start), to > 0]).toEqual([path, true, true])
+  if (process.env.UPDATE_GOLDEN === '1') writeFileSync(join(ROOT, path), page.slice(0, from) + text + page.slice(to))
+  else expect(page.slice(from, to)).toBe(text)
+}
+
+describe('docs', () => {
+  it('docs/reasons.md is what src/linux/reasons.ts says', () => {
+    if (process.env.UPDATE_GOLDEN === '1') writeFileSync(join(ROOT, 'docs/reasons.md'), reasonsMarkdown())
+    expect(read('docs/reasons.md')).toBe(reasonsMarkdown())
+  })
+
+  it.each([
+    ...CNI_DRIVERS.map((d) => [`docs/${d.name}.md`, d.name, d.features] as const),
+    ...PROXY_MODES.map((m) => [`docs/proxy-${m.name}.md`, m.name, m.features] as const),
+  ])('%s has the features that %s declares', (path, name, features) => {
+    expectPart(path, `features:${name}`, featureTable(features))
+  })
+
+  it('the README says what is supported and what is not', () => {
+    const parts = [
+      ...CNI_DRIVERS.map((d) => ({ title: `CNI ${d.name}`, features: d.features })),
+      ...PROXY_MODES.map((m) => ({ title: `kube-proxy ${m.name}`, features: m.features })),
+    ]
+    expectPart('README.md', 'support', supportTable(parts))
+  })
+
+  it('the README names every command, format and tool', () => {
+    const readme = read('README.md')
+    for (const { name } of COMMANDS) expect(readme).toContain(`podwalk ${name}`)
+    for (const { name } of TRACE_FORMATS) expect(readme).toMatch(new RegExp(`\\b${name}\\b`))
+    for (const name of TOOL_NAMES.filter((t) => !t.includes('legacy'))) expect(readme).toContain(`\`${name}`)
+  })
+
+  it('every link between our pages leads somewhere', () => {
+    const pages = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...filesBelow('docs', '.md')]
+    for (const page of pages) {
+      for (const [, target] of read(page).matchAll(/\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)/g)) {
+        expect([page, target, () => read(join(page, '..', target!))]).toEqual([page, target, expect.any(Function)])
+        expect(() => read(join(page, '..', target!))).not.toThrow()
+      }
+    }
+  })
+})
+
+describe('reasons', () => {
+  const rows = REASONS.filter((r) => r !== undefined)
+
+  it('have a code and a name of their own, a sentence and a hint', () => {
+    expect(new Set(rows.map((r) => r.symbol)).size).toBe(rows.length)
+    expect(rows.map((r) => REASONS.indexOf(r))).toEqual(rows.map((r) => r.code))
+    for (const r of rows) {
+      expect(r.symbol).toMatch(/^[A-Z][A-Z0-9_]*$/)
+      expect(r.text).toMatch(/^[A-Z].*\.$/)
+      expect(r.hint.length).toBeGreaterThan(3)
+    }
+  })
+})
+
+describe('topologies', () => {
+  it.each(filesBelow('topologies', '.yaml'))('%s tells a story and says what it expects', (path) => {
+    const text = read(path)
+    expect(path).toMatch(/\/\d\d-[a-z-]+\.yaml$/)
+    expect(text).toMatch(/^# .+\n(?:#.*\n)*# The story: /)
+    expect(text).toMatch(/^ {2}expect:\n/m)
+  })
+})

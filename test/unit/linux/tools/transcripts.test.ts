@@ -1,0 +1,19 @@
+/**
+ * The simulated tools answer as the real ones did: whole sessions recorded on Linux with iproute2 6.1 and procps 4.0,
+ * replayed command by command, each answer (status, stdout, stderr) compared.
+ */
+import { describe, expect, it } from '@jest/globals'
+import { loadTranscript, replayTranscript } from '../../../support/transcript.ts'
+
+describe.each([
+  ['ip', 200],
+  ['sysctl', 20],
+  ['conntrack', 5],
+])('%s session', (name, least) => {
+  it('gives every answer of the real tools', () => {
+    const entries = loadTranscript(name)
+    expect(entries.length).toBeGreaterThanOrEqual(least)
+    const text = replayTranscript(entries).map((d) => `#${d.index} $ ${d.cmd}\n--- expected\n${d.expected}\n--- got\n${d.got}`)
+    expect(text.join('\n')).toBe('')
+  })
+})
