@@ -118,11 +118,11 @@ export function openPath(cluster: Cluster, to: 'near' | 'far', dst: number | nul
     w.runUntil(w.nowNs + SECOND)
     const got = udpRecv(listener)
     if (typeof got === 'number') throw new Error(`nothing arrived: ${got}`)
-    udpSend(listener, payload, { ip: got.ip, port: got.port })
+    udpSend(listener, payload, { ip: got.from, port: got.port })
     w.runUntil(w.nowNs + SECOND)
     const back = udpRecv(socket)
     if (typeof back === 'number') throw new Error(`no answer: ${back}`)
-    if (back.ip !== address) throw new Error('the answer was not translated back')
+    if (back.from !== address) throw new Error('the answer was not translated back')
   }
   const frame = udpFrame(client.dev, gatewayMac(cluster, client.ns, client.dev, address), client.ip, address, CLIENT_PORT, dport, payload)
   return {

@@ -130,24 +130,30 @@ class PodMaker {
     const owner = { kind, name: metadata.name, workloadKind: kind, workloadName: metadata.name }
     switch (kind) {
       case 'Pod':
-        return this.addPod(loaded as unknown as LoadedObject<PodObject>)
+        this.addPod(loaded as unknown as LoadedObject<PodObject>)
+        return
       case 'Deployment':
-        return this.addDeployment(loaded, workload, namespace)
+        this.addDeployment(loaded, workload, namespace)
+        return
       case 'ReplicaSet': {
         const deployment = controllerOf(loaded.object)
         const workloadKind = deployment?.kind ?? kind
         const workloadName = deployment?.name ?? metadata.name
-        return this.addReplicas(loaded, workload, { ...owner, workloadKind, workloadName }, workload.replicas ?? 1, {})
+        this.addReplicas(loaded, workload, { ...owner, workloadKind, workloadName }, workload.replicas ?? 1, {})
+        return
       }
       case 'StatefulSet':
-        return this.addStatefulSet(loaded, workload, owner, namespace)
+        this.addStatefulSet(loaded, workload, owner, namespace)
+        return
       case 'DaemonSet':
-        return this.addDaemonSet(loaded, workload, owner, namespace)
+        this.addDaemonSet(loaded, workload, owner, namespace)
+        return
       case 'Job': {
         if (workload.suspend === true || isFinished(loaded.object)) return
         const count = Math.min(workload.parallelism ?? 1, workload.completions ?? Number.MAX_SAFE_INTEGER)
         const labels = { 'batch.kubernetes.io/job-name': metadata.name, 'job-name': metadata.name }
-        return this.addReplicas(loaded, workload, owner, count, labels)
+        this.addReplicas(loaded, workload, owner, count, labels)
+        return
       }
     }
   }

@@ -230,19 +230,23 @@ function readConfigurationObject(loaded: LoadedObject, reader: Reader): void {
   const spec = (object.spec ?? {}) as Json
   switch (`${group}/${object.kind}`) {
     case 'kubeadm.k8s.io/ClusterConfiguration':
-      return readKubeadm(object, loaded, [], reader)
+      readKubeadm(object, loaded, [], reader)
+      return
     case 'kubeproxy.config.k8s.io/KubeProxyConfiguration':
-      return readKubeProxy(object, loaded, [], reader)
+      readKubeProxy(object, loaded, [], reader)
+      return
     case 'kind.x-k8s.io/Cluster':
-      return readKind(object, loaded, reader)
+      readKind(object, loaded, reader)
+      return
     case 'crd.projectcalico.org/IPPool':
     case 'projectcalico.org/IPPool': {
       const isVxlan = spec.vxlanMode !== undefined && spec.vxlanMode !== 'Never'
       const isIpip = spec.ipipMode !== undefined && spec.ipipMode !== 'Never'
       const options = { ipPools: [spec] }
       const detail = isVxlan ? 'vxlan' : isIpip ? 'ipip' : 'no encapsulation'
-      if (!reader.cni('calico', detail, options, loaded, ['spec'])) return
-      return reader.set('clusterCidr', spec.cidr, 'pod network', () => loaded.positionOf(['spec', 'cidr']))
+      if (!reader.cni('calico', detail, options, loaded, ['spec']))
+        returnreader.set('clusterCidr', spec.cidr, 'pod network', () => loaded.positionOf(['spec', 'cidr']))
+      return
     }
     case 'operator.tigera.io/Installation': {
       const network = (spec.calicoNetwork ?? {}) as Json
@@ -251,9 +255,10 @@ function readConfigurationObject(loaded: LoadedObject, reader: Reader): void {
       const encapsulation = String(pool?.encapsulation ?? 'IPIP')
       if (!reader.cni('calico', encapsulation, { installation: spec }, loaded, ['spec', 'calicoNetwork'])) return
       reader.number('mtu', network.mtu, 'MTU', () => loaded.positionOf(['spec', 'calicoNetwork', 'mtu']))
-      return reader.set('clusterCidr', pool?.cidr, 'pod network', () =>
+      reader.set('clusterCidr', pool?.cidr, 'pod network', () =>
         loaded.positionOf(['spec', 'calicoNetwork', 'ipPools']),
       )
+      return
     }
   }
 }

@@ -318,9 +318,8 @@ function assignInternalIps(drafts: readonly NodeDraft[], spec: ResolvedSpec, dia
 }
 
 function assignPodCidrs(drafts: readonly NodeDraft[], spec: ResolvedSpec, diagnostics: Diagnostics): string[] {
-  const taken: { cidr: Ipv4Cidr; node: string }[] = []
+  const taken = new CidrIndex()
   const given = drafts.map((draft) => givenPodCidr(draft, spec, taken, diagnostics))
-  const isTaken = overlapIndex(taken.map((t) => t.cidr))
   let next = 0
   return drafts.map((draft, i) => {
     const fixed = given[i]
@@ -336,7 +335,7 @@ function assignPodCidrs(drafts: readonly NodeDraft[], spec: ResolvedSpec, diagno
         )
         return formatCidr({ family: 4, ip: spec.clusterCidr.ip, prefixLength: spec.nodeCidrMaskSize })
       }
-      if (!isTaken(candidate)) return formatCidr(candidate)
+      if (taken.overlapping(candidate) === undefined) return formatCidr(candidate)
     }
   })
 }
@@ -344,7 +343,7 @@ function assignPodCidrs(drafts: readonly NodeDraft[], spec: ResolvedSpec, diagno
 function givenPodCidr(
   draft: NodeDraft,
   spec: ResolvedSpec,
-  taken: { cidr: Ipv4Cidr; node: string }[],
+  taken: CidrIndex,
   diagnostics: Diagnostics,
 ): Ipv4Cidr | null {
   if (draft.podCidrs === undefined) return null
@@ -372,8 +371,7 @@ function givenPodCidr(
       `node ${draft.name}: expected a network, found host bits set in ${formatCidr(cidr)}`,
     )
   }
-  // Networks nest or are apart, so the sorted neighbour would do; node lists with given CIDRs are checked pairwise by index.
-  const other = taken.find((t) => cidrsOverlap(t.cidr, cidr))
+  const other = taken.overlapping(cidr)
   if (other !== undefined) {
     const text = `node ${draft.name}: expected a podCIDR of its own, found ${formatCidr(cidr)}, which overlaps ${formatCidr(other.cidr)} of node ${other.node}`
     diagnostics.error('overlapping-cidrs', at, text)
@@ -393,11 +391,33 @@ function givenPodCidr(
       `node ${draft.name}: podCIDR ${formatCidr(cidr)} is outside of the pod network ${formatCidr(spec.clusterCidr)}`,
     )
   }
-  taken.push({ cidr, node: draft.name })
+  taken.add(cidr, draft.name)
   return cidr
 }
 
-function overlapIndex(cidrs: readonly Ipv4Cidr[]): (cidr: Ipv4Cidr) => boolean {
-  if (cidrs.length === 0) return () => false
-  return (cidr) => cidrs.some((other) => cidrsOverlap(cidr, other))
+/** Networks by prefix length and address: finding one that overlaps costs the number of lengths, not of networks. */
+class CidrIndex {
+  private readonly byLength = new Map<number, Map<number, { cidr: Ipv4Cidr; node: string }>>()
+
+  add(cidr: Ipv4Cidr, node: string): void {
+    let networks = this.byLength.get(cidr.prefixLength)
+    if (networks === undefined) {
+      networks = new Map()
+      this.byLength.set(cidr.prefixLength, networks)
+    }
+    networks.set(networkOf(cidr).ip, { cidr, node })
+  }
+
+  overlapping(cidr: Ipv4Cidr): { cidr: Ipv4Cidr; node: string } | undefined {
+    for (const [prefixLength, networks] of this.byLength) {
+      if (prefixLength <= cidr.prefixLength) {
+        const found = networks.get(networkOf({ ...cidr, prefixLength }).ip)
+        if (found !== undefined) return found
+      } else {
+        // Smaller networks inside of this one: only clusters with node CIDRs of several sizes get here.
+        for (const found of networks.values()) if (cidrsOverlap(found.cidr, cidr)) return found
+      }
+    }
+    return undefined
+  }
 }

@@ -142,16 +142,13 @@ class Checker {
             : typeof value === 'number'
               ? `quote it: "${value}"`
               : undefined
-          return this.wrong(schema.oneOf ? `one of ${schema.oneOf.join(', ')}` : 'a string', value, hint)
+          this.wrong(schema.oneOf ? `one of ${schema.oneOf.join(', ')}` : 'a string', value, hint)
+          return
         }
         if (schema.oneOf !== undefined && !schema.oneOf.includes(value)) {
           const meant = didYouMean(value, schema.oneOf)
-          return this.wrong(
-            `one of ${schema.oneOf.join(', ')}`,
-            value,
-            meant && `did you mean "${meant}"?`,
-            'invalid-value',
-          )
+          this.wrong(`one of ${schema.oneOf.join(', ')}`, value, meant && `did you mean "${meant}"?`, 'invalid-value')
+          return
         }
         if (schema.check !== undefined) {
           const expected = schema.check(value)
@@ -162,7 +159,8 @@ class Checker {
         const range = schema.max === undefined ? '' : ` ${schema.min}-${schema.max}`
         if (typeof value !== 'number' || !Number.isInteger(value)) {
           const isDigits = typeof value === 'string' && /^\d+$/.test(value)
-          return this.wrong(`an integer${range}`, value, isDigits ? 'remove the quotes' : undefined)
+          this.wrong(`an integer${range}`, value, isDigits ? 'remove the quotes' : undefined)
+          return
         }
         if ((schema.min !== undefined && value < schema.min) || (schema.max !== undefined && value > schema.max)) {
           this.wrong(
@@ -181,22 +179,31 @@ class Checker {
         if (typeof value !== 'boolean') this.wrong('true or false', value)
         return
       case 'port':
-        return this.checkPort(value)
+        this.checkPort(value)
+        return
       case 'quantity':
-        if (typeof value !== 'string' && typeof value !== 'number') return this.wrong('a quantity', value)
+        if (typeof value !== 'string' && typeof value !== 'number') {
+          this.wrong('a quantity', value)
+          return
+        }
         if (!/^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+|[numkMGTPE]|[KMGTPE]i)?$/.test(String(value))) {
           this.wrong('a quantity such as 100m, 64Mi or 2', value, undefined, 'invalid-value')
         }
         return
       case 'map':
-        return this.checkMap(value, schema.value, schema.key)
+        this.checkMap(value, schema.value, schema.key)
+        return
       case 'list':
-        if (!Array.isArray(value)) return this.wrong('a list', value)
+        if (!Array.isArray(value)) {
+          this.wrong('a list', value)
+          return
+        }
         if (value.length < (schema.min ?? 0)) this.wrong(`at least ${schema.min} item`, [], undefined, 'missing-field')
         for (let i = 0; i < value.length; i++) this.checkAt(i, value[i], schema.item)
         return
       case 'object':
-        return this.checkObject(value, schema)
+        this.checkObject(value, schema)
+        return
     }
   }
 
@@ -219,7 +226,10 @@ class Checker {
   }
 
   private checkMap(value: unknown, item: Schema, keyCheck: ValueCheck | undefined): void {
-    if (!isRecord(value)) return this.wrong('an object', value)
+    if (!isRecord(value)) {
+      this.wrong('an object', value)
+      return
+    }
     for (const key in value) {
       const expected = keyCheck?.(key)
       if (expected) {
@@ -233,7 +243,10 @@ class Checker {
   }
 
   private checkObject(value: unknown, schema: ObjectSchema): void {
-    if (!isRecord(value)) return this.wrong('an object', value)
+    if (!isRecord(value)) {
+      this.wrong('an object', value)
+      return
+    }
     for (const key in value) {
       const field = schema.fields.get(key)
       if (field === undefined) this.unknownField(key, schema)

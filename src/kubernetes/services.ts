@@ -130,9 +130,12 @@ function reserveClusterIp(
   const given = [...new Set([fields.clusterIP, ...(fields.clusterIPs ?? [])])].filter(
     (ip) => ip !== undefined && ip !== '',
   )
-  if (given.includes('None')) return setClusterIp(object, 'None')
+  if (given.includes('None')) {
+    setClusterIp(object, 'None')
+    return
+  }
   const familiesAsked = fields.ipFamilies?.includes('IPv6') || fields.ipFamilyPolicy === 'RequireDualStack'
-  if (familiesAsked || given.some((ip) => ip !== undefined && ip.includes(':'))) {
+  if (familiesAsked || given.some((ip) => ip?.includes(':'))) {
     const at = service.positionOf?.(['spec', 'ipFamilies']) ?? service.source
     diagnostics.warning('ipv6-not-modelled', at, 'IPv6 addresses of Services are not modelled: IPv4 only', {
       path: 'spec.ipFamilies',

@@ -295,7 +295,10 @@ function checkNetworkPolicy(spec: Spec, findings: Findings): void {
 
 function checkIpBlock(block: { cidr: string; except?: string[] }, path: FieldPath, findings: Findings): void {
   const cidr = parseCidr(block.cidr)
-  if (cidr === null) return findings.error([...path, 'cidr'], `expected a CIDR, found "${block.cidr}"`)
+  if (cidr === null) {
+    findings.error([...path, 'cidr'], `expected a CIDR, found "${block.cidr}"`)
+    return
+  }
   if (!isNetwork(cidr)) findings.warning([...path, 'cidr'], `host bits are set in ${block.cidr}`)
   for (const [i, text] of (block.except ?? []).entries()) {
     const except = parseCidr(text)

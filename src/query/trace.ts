@@ -9,6 +9,7 @@ import { buildCluster, type Cluster } from '../cluster/build.ts'
 import { Diagnostics, type Diagnostic } from '../diagnostics/diagnostic.ts'
 import { TraceLog } from '../engine/trace-log.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
+import { T_CHILD, T_RX, T_TX } from '../linux/trace.ts'
 import { describeFrame } from '../wire/describe.ts'
 import { parseFiveTuple, type FiveTuple } from './five-tuple.ts'
 import { nearestMiss } from './nearest-miss.ts'
@@ -81,10 +82,7 @@ function report(
   const index = new PacketIndex(log)
   const roots = index.roots()
   const tuples = new Map(roots.map((p) => [p.id, firstTuple(log, p)]))
-  const forward = roots.find((p) => {
-    const t = tuples.get(p.id)
-    return t != null && t.dst === ends.dstIp && p.steps[0]!.netns === ends.srcNs.id
-  })
+  const forward = roots.find((p) => isFirstIpPacketOf(p, ends.srcNs.id))
   const story = forward === undefined ? null : index.storyteller(forward)
   const fate: Fate =
     story !== null
@@ -129,6 +127,12 @@ function report(
     names: namesOf(cluster, log),
     notes: ends.notes,
   }
+}
+
+/** Made by the IP layer of that namespace: ARP begins at the device, what others sent begins elsewhere. */
+function isFirstIpPacketOf(p: LoggedPacket, netns: number): boolean {
+  const first = p.steps[0]!
+  return first.netns === netns && first.point !== T_TX && first.point !== T_RX && first.point !== T_CHILD
 }
 
 /** The tuple of the packet's first frame, null when it is not IPv4. */

@@ -5,17 +5,16 @@ import type { Trace, TracePacket } from '../query/trace-types.ts'
 import { flowText, readFrame } from './flow.ts'
 import { cut, cutMiddle, markOf, type Paint, roleOf } from './paint.ts'
 
-const MIN_SUMMARY_COLUMNS = 24
+const MAX_PLACE_COLUMNS = 16
 
 /** Lines of the table, with a heading and the outcome of the connection. */
 export function flowTable(trace: Trace, columns: number, paint: Paint): string[] {
   const lines = [paint('strong', 'packets'), '']
-  const names = trace.packets.map((p) => [shortPlace(p.from), p.to === null ? '-' : shortPlace(p.to)] as const)
+  const names = trace.packets.map((p) => [placeName(trace, p.from), p.to === null ? '-' : placeName(trace, p.to)] as const)
   const numberColumns = Math.max(1, String(trace.packets.length).length)
-  // Two names, their gaps and the mark leave this much; a summary needs some room of its own.
-  const room = Math.max(8, Math.floor((columns - MIN_SUMMARY_COLUMNS - numberColumns - 12) / 2))
-  const fromColumns = Math.min(room, Math.max(4, ...names.map(([from]) => from.length)))
-  const toColumns = Math.min(room, Math.max(2, ...names.map(([, to]) => to.length)))
+  const width = (list: readonly string[]): number => Math.min(MAX_PLACE_COLUMNS, Math.max(1, ...list.map((n) => n.length)))
+  const fromColumns = width(names.map(([from]) => from))
+  const toColumns = width(names.map(([, to]) => to))
   const lead = 2 + numberColumns + 2 + fromColumns + 4 + toColumns + 2
   for (const [i, packet] of trace.packets.entries()) {
     const [from, to] = names[i]!
@@ -36,8 +35,12 @@ export function flowTable(trace: Trace, columns: number, paint: Paint): string[]
   return lines
 }
 
-/** `pod:shop/web-0` is known as `web-0`, `node:n1` as `n1`: the heading has said the rest. */
-function shortPlace(netns: string): string {
+/** The two ends are the client and the server; what stands between them goes by its own name. */
+function placeName(trace: Trace, netns: string): string {
+  const { src } = trace.question
+  if (netns === `${src.kind}:${src.name}`) return 'client'
+  const { delivered } = trace
+  if (delivered !== null && netns === (delivered.pod === null ? `node:${delivered.node}` : `pod:${delivered.pod}`)) return 'server'
   return netns.slice(netns.lastIndexOf(netns.startsWith('pod:') ? '/' : ':') + 1)
 }
 

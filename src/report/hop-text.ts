@@ -78,5 +78,23 @@ function ruleWords(hop: TraceHop): string {
   // Only a comment that names an object says more than the chains do.
   const words = comment === null ? '' : (comment[1] ?? comment[2] ?? '')
   const said = words.includes('/') ? `  ${words}` : ''
-  return `${place} → ${String(target ?? '')}${said}`
+  const action = String(target ?? '').replace(' --to-destination ', ' ').replace(' --reject-with ', ' ')
+  return `${place} → ${action}${said}`
 }
+
+/**
+ * The hops of a walk that say something: without the policies that accept and the jumps into chains in which nothing
+ * matched. A walk that holds the rules that did not match (-v) is left whole.
+ */
+export function telling(hops: readonly TraceHop[]): readonly TraceHop[] {
+  if (hops.some((h) => h.detail.matched === false)) return hops
+  return hops.filter((hop, i) => {
+    if (hop.point === 'policy') return hop.detail.verdict !== 'ACCEPT'
+    const target = hop.detail.target
+    if (hop.point !== 'rule' || typeof target !== 'string' || !/^[A-Za-z][\w-]*$/.test(target) || VERDICTS.has(target)) return true
+    const next = hops[i + 1]
+    return next?.point === 'rule' ? next.detail.chain === target : next?.point !== 'policy'
+  })
+}
+
+const VERDICTS: ReadonlySet<string> = new Set(['ACCEPT', 'DROP', 'RETURN', 'REJECT', 'MASQUERADE', 'MARK', 'CT', 'NOTRACK'])

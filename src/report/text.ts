@@ -9,13 +9,14 @@
  *       2  veth2f3a      rx         ...
  *     ✓ DELIVERED to shop/api-0 on n2 ...
  *
- * A pure function of the document, at most 80 columns, one line per hop, grouped by host. Rules that did not match are
- * shown when the document holds them (-v). `wide` is in wide.ts.
+ * A pure function of the document, at most 80 columns, one line per hop, grouped by host; numbers are the hops' own, those
+ * that say nothing (a policy that accepts) are left out. Rules that did not match are shown when the document holds them
+ * (-v). `wide` is in wide.ts.
  */
 import type { Trace, TraceHop } from '../query/trace-types.ts'
 import { flowTable } from './flow-table.ts'
 import { endText, type Flow } from './flow.ts'
-import { HopWriter } from './hop-text.ts'
+import { HopWriter, telling } from './hop-text.ts'
 import { cut, cutMiddle, markOf, type Paint, plain, roleOf, wrap } from './paint.ts'
 
 /** How text is written. */
@@ -101,7 +102,7 @@ function walkLines(
   const deviceColumns = Math.min(MAX_DEVICE_COLUMNS, widest)
   const numberColumns = Math.max(2, String(hops.at(-1)?.n ?? 0).length)
   let host: string | null = null
-  for (const hop of hops) {
+  for (const hop of below === undefined ? telling(hops) : hops) {
     if (hop.netns !== host) {
       host = hop.netns
       lines.push(paint('host', cut(hostTitle(hop), columns)))

@@ -2,7 +2,10 @@
  * Transcripts of real tools: replay the commands in a simulated namespace and compare output for output.
  *
  * What a run of the real tool draws from time or from a random seed is evened out on both sides: bridge timers, the order
- * of neighbours (hash buckets), and the multicast addresses of `bridge fdb`, which are not modelled.
+ * of neighbours (hash buckets), round-trip times, names of far namespaces (the simulator prints their ids), and the
+ * multicast addresses of `bridge fdb`, which are not modelled.
+ *
+ * A command may start with @a or @b: the namespace that it runs in; @b elsewhere is that namespace's name.
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -38,6 +41,8 @@ const GROUP = /^(33:33|01:00:5e)/
 
 function evened(cmd: string, text: string): string {
   let lines = text.replace(/(_timer|gc_timer) +\d+\.\d\d/g, '$1 0').split('\n')
+  if (cmd.startsWith('ping ')) lines = lines.map((l) => l.replace(/time=[\d.]+ ms/, 'time=T ms').replace(/time \d+ms/, 'time Tms').replace(/= [\d./]+ ms$/, '= T ms'))
+  lines = lines.map((l) => l.replace(/link-netns \w+$/, 'link-netnsid 0'))
   if (/^bridge (-\S+ )*fdb/.test(cmd)) {
     lines = lines.filter((l) => !GROUP.test(l)).map((l) => (l.startsWith('[') ? JSON.stringify((JSON.parse(l) as { mac: string }[]).filter((e) => !GROUP.test(e.mac))) : l))
   }
@@ -52,16 +57,19 @@ function evened(cmd: string, text: string): string {
 /** Replays the transcript in a fresh namespace and gives what differs. */
 export function replayTranscript(entries: readonly TranscriptEntry[]): TranscriptDifference[] {
   const w = new World()
-  const ns = w.addNetns('transcript')
+  const namespaces = new Map(['a', 'b'].map((name) => [name, w.addNetns(name)]))
   const out: TranscriptDifference[] = []
   entries.forEach((e, index) => {
     const words = e.cmd.split(/\s+/)
+    const home = namespaces.get(words[0]?.startsWith('@') === true ? (words.shift() ?? '').slice(1) : 'a')
+    if (home === undefined) throw new Error(`unknown namespace in ${e.cmd}`)
     if (words[0] === 'sleep') {
       w.runUntil(w.nowNs + Number(words[1]) * NS_PER_S)
       return
     }
-    const r = execTool(ns, words)
-    const text = (x: { status: number; stdout: string; stderr: string }): string => `status ${x.status}\n${evened(e.cmd, x.stdout)}${x.stderr}`
+    const cmd = words.join(' ')
+    const r = execTool(home, words.map((x) => x.replace(/^@/, '')))
+    const text = (x: { status: number; stdout: string; stderr: string }): string => `status ${x.status}\n${evened(cmd, x.stdout)}${x.stderr}`
     if (text(r) !== text(e)) out.push({ index, cmd: e.cmd, expected: text(e), got: text(r) })
   })
   return out

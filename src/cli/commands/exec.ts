@@ -62,6 +62,6 @@ async function find(cluster: Cluster, target: string, flags: InputFlags): Promis
     reportDiagnostics(diagnostics, flags)
     throw usageError(`cannot run a tool in ${target}`, 'TARGET is node/NAME, pod/NS/NAME, NS/POD or deploy/NS/NAME')
   }
-  if (found.how !== '') note(`podwalk: ${target}: ${found.name} (${found.how})`)
+  if (found.how !== '') note(`podwalk: ${target}: ${found.how}`)
   return found.ns
 }

@@ -66,7 +66,7 @@ async function trace(src: string, dst: string, flags: TraceFlags): Promise<void>
     ['from', answer.question.src],
     ['to', answer.question.dst],
   ] as const) {
-    if (end.how !== undefined && end.how !== '') note(`podwalk: ${word} ${end.asked}: ${end.kind} ${end.name} (${end.how})`)
+    if (end.how !== undefined && end.how !== '') note(`podwalk: ${word} ${end.asked}: ${end.how}`)
   }
   writeData(await format.render(answer, stdoutPaint(flags.color, flags.write)), flags.write)
   if (flags.expect !== undefined && answer.verdict !== flags.expect) {

@@ -95,7 +95,7 @@ export function netifReceiveSkb(w: World, slot: number): void {
     w.lastFrameNs = w.nowNs
   }
   if (w.tap !== null) w.tap.frame(0, slot, dev)
-  if (w.tracer !== null) w.tracer.step(T_RX, slot, dev.ns, dev, meta[m + M_LEN]!, 0, 0, null)
+  if (w.tracer !== null) w.tracer.step(T_RX, slot, dev.ns, dev, meta[m + M_DATA]! + meta[m + M_LEN]! - meta[m + M_MAC]!, 0, 0, null)
   if (dev.port !== null && brHandleFrame(w, slot, dev.port)) return
   deliverSkb(w, slot, dev)
 }

@@ -20,8 +20,8 @@ import {
   SKB_IGNORE_DF,
 } from '../../packet/layout.ts'
 import { freeSkb } from '../core/skb.ts'
-import type { Netns } from '../netns.ts'
 import { NF_ACCEPT, NF_INET_FORWARD, nfHook } from '../netfilter/hooks.ts'
+import type { Netns } from '../netns.ts'
 import { R_FRAG_NEEDED, R_IP_OPTIONS, R_TTL, R_UNICAST_IN_L2_MULTICAST } from '../reasons.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { T_IP_FORWARD } from '../trace.ts'

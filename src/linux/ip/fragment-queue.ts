@@ -7,6 +7,8 @@
  * of the fragments plus the cost of a socket buffer each.
  * Not modelled: VRF and per-CPU details, quick early drop of ICMP about local broadcast.
  */
+
+import type { PacketArena } from '../../packet/arena.ts'
 import {
   M_DATA,
   M_DEV,
@@ -25,7 +27,6 @@ import {
   PACKET_HOST,
   SKB_FRAG_PMTU,
 } from '../../packet/layout.ts'
-import type { PacketArena } from '../../packet/arena.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { EINPROGRESS, EINVAL, ENOMEM } from '../errno.ts'
 import type { Netns } from '../netns.ts'

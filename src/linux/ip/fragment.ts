@@ -5,6 +5,8 @@
  * put together keeps the cuts it came with when every piece still fits (Linux: skb frag_list), else it is cut anew.
  * Not modelled: GSO segments, delivery times.
  */
+
+import { HEADROOM_BYTES } from '../../packet/arena.ts'
 import {
   M_CT,
   M_CTINFO,
@@ -33,11 +35,10 @@ import {
   SKB_FRAG_PMTU,
   SKB_IGNORE_DF,
 } from '../../packet/layout.ts'
-import { HEADROOM_BYTES } from '../../packet/arena.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { EMSGSIZE, ENOBUFS } from '../errno.ts'
-import type { Netns } from '../netns.ts'
 import { nfConntrackHold } from '../netfilter/conntrack/core.ts'
+import type { Netns } from '../netns.ts'
 import { R_FRAG_NEEDED, R_NOMEM } from '../reasons.ts'
 import { T_CHILD, T_IP_FRAGMENT } from '../trace.ts'
 import type { World } from '../world.ts'

@@ -7,26 +7,38 @@
  * extensions (icmp_errors_extension_mask).
  * Sources: RFC 792, RFC 1122 3.2.2, RFC 1812 4.3.
  */
-import { M_CT, M_DATA, M_DEV, M_ID, M_IIF, M_LEN, M_MARK, M_NH, M_PARENT, M_PKTTYPE, META_SHIFT, PACKET_HOST } from '../../packet/layout.ts'
+import {
+  M_CT,
+  M_DATA,
+  M_DEV,
+  M_ID,
+  M_IIF,
+  M_LEN,
+  M_MARK,
+  M_NH,
+  M_PARENT,
+  M_PKTTYPE,
+  META_SHIFT,
+  PACKET_HOST,
+} from '../../packet/layout.ts'
 import { foldChecksum, sumWords } from '../../wire/checksum.ts'
 import { IFF_LOOPBACK, RT_SCOPE_LINK } from '../device/device.ts'
 import { inetSelectAddr } from '../device/inet.ts'
-import type { Netns } from '../netns.ts'
 import { nfCtAttach } from '../netfilter/conntrack/core.ts'
+import type { Netns } from '../netns.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { ipRouteOutput } from '../route/output-route.ts'
-import { inetPeerXrlimAllow, jiffiesAt, HZ, msToJiffies } from '../route/peer.ts'
+import { HZ, inetPeerXrlimAllow, jiffiesAt, msToJiffies } from '../route/peer.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { RTCF_BROADCAST, RTCF_MULTICAST } from '../route/rtn.ts'
 import { T_CHILD, T_ICMP_SEND } from '../trace.ts'
 import type { World } from '../world.ts'
-import { icmpIsError, NR_ICMP_TYPES } from './icmp-stats.ts'
-import { icmpBuffer, icmpView } from './icmp-buffer.ts'
 import { EchoedOptions } from './echoed-options.ts'
+import { icmpBuffer, icmpView } from './icmp-buffer.ts'
+import { icmpIsError, NR_ICMP_TYPES } from './icmp-stats.ts'
 import { IP_PMTUDISC_DONT, IpMessage } from './message.ts'
 import { ipOptionsCompile, ipOptionsEcho } from './options.ts'
 import { ipLocalOut, ipMakeSkb } from './output.ts'
-
 
 export { icmpRcv } from './icmp-input.ts'
 
@@ -165,7 +177,6 @@ export function icmpSend(w: World, slotIn: number, type: number, code: number, i
   if (w.tracer !== null) w.tracer.step(T_ICMP_SEND, slotIn, ns, devIn, type, code, info, null)
   icmpPush(w, ns, rt, fl, tos, mark, ICMP_HEADER_BYTES + quoted, echoed, slotIn)
 }
-
 
 /**
  * icmp_push_reply: checksums `length` bytes of icmpBuffer and sends them.

@@ -26,8 +26,8 @@ import {
 import { internetChecksum } from '../../wire/checksum.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
-import type { Netns } from '../netns.ts'
 import { NF_ACCEPT, NF_INET_LOCAL_IN, NF_INET_PRE_ROUTING, nfHook } from '../netfilter/hooks.ts'
+import type { Netns } from '../netns.ts'
 import {
   R_IP_CSUM,
   R_IP_HDR,
@@ -41,13 +41,7 @@ import {
 } from '../reasons.ts'
 import { ipRouteInput } from '../route/input-route.ts'
 import type { Rtable } from '../route/rtable.ts'
-import {
-  DST_IN_ERROR,
-  DST_IN_FORWARD,
-  DST_IN_LOCAL_DELIVER,
-  RTN_BROADCAST,
-  RTN_MULTICAST,
-} from '../route/rtn.ts'
+import { DST_IN_ERROR, DST_IN_FORWARD, DST_IN_LOCAL_DELIVER, RTN_BROADCAST, RTN_MULTICAST } from '../route/rtn.ts'
 import { rawLocalDeliver, tcpV4Rcv, udpRcv } from '../socket/table.ts'
 import { T_IP_LOCAL } from '../trace.ts'
 import type { World } from '../world.ts'
@@ -55,7 +49,7 @@ import { ipError } from './error.ts'
 import { ipForward } from './forward.ts'
 import { IP_DEFRAG_LOCAL_DELIVER, ipDefrag } from './fragment-queue.ts'
 import { icmpRcv, icmpSend } from './icmp.ts'
-import { MIB_IN_DELIVERS, MIB_IN_NOECT, MIB_IN_OCTETS, MIB_IN_RECEIVES, countPackets } from './mib.ts'
+import { countPackets, MIB_IN_DELIVERS, MIB_IN_NOECT, MIB_IN_OCTETS, MIB_IN_RECEIVES } from './mib.ts'
 import { ipOptionsCompile, ipOptionsRcvSrr, optionsOf } from './options.ts'
 
 const ICMP_DEST_UNREACH = 3

@@ -6,7 +6,10 @@
  * Not modelled: GSO, BPF egress programs, xfrm, corking (a message is one datagram), multicast loopback copies to
  * sockets of this host (ip_mc_output sends, but does not loop back).
  */
+
+import { HEADROOM_BYTES } from '../../packet/arena.ts'
 import {
+  ETH_P_IP,
   M_DATA,
   M_DEV,
   M_FLAGS,
@@ -18,40 +21,27 @@ import {
   M_PROTO,
   M_SK,
   M_TH,
-  ETH_P_IP,
   META_SHIFT,
   SKB_CSUM_OK,
   SKB_FORWARDED,
   SKB_IGNORE_DF,
   SKB_REROUTED,
 } from '../../packet/layout.ts'
-import { HEADROOM_BYTES } from '../../packet/arena.ts'
 import { freeSkb } from '../core/skb.ts'
 import { EMSGSIZE, ENETUNREACH, ENOBUFS, EPERM } from '../errno.ts'
-import type { Netns } from '../netns.ts'
-import { NF_ACCEPT, NF_DROP, NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING, nfHook } from '../netfilter/hooks.ts'
 import { neighOutput } from '../neighbour/neighbour.ts'
+import { NF_ACCEPT, NF_DROP, NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING, nfHook } from '../netfilter/hooks.ts'
+import type { Netns } from '../netns.ts'
 import { R_UNMODELLED } from '../reasons.ts'
 import { traceOutput } from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'
-import {
-  DST_OUT_IP_MC_OUTPUT,
-  DST_OUT_IP_OUTPUT,
-  RTN_BROADCAST,
-  RTN_MULTICAST,
-} from '../route/rtn.ts'
+import { DST_OUT_IP_MC_OUTPUT, DST_OUT_IP_OUTPUT, RTN_BROADCAST, RTN_MULTICAST } from '../route/rtn.ts'
 import { T_IP_OUTPUT } from '../trace.ts'
 import type { World } from '../world.ts'
 import { ipFragment } from './fragment.ts'
 import { icmpOutCount } from './icmp-stats.ts'
-import { MIB_OUT_OCTETS, MIB_OUT_REQUESTS, MIB_OUT_TRANSMITS, countPackets } from './mib.ts'
-import {
-  IP_PMTUDISC_DO,
-  IP_PMTUDISC_OMIT,
-  IP_PMTUDISC_PROBE,
-  IP_PMTUDISC_WANT,
-  type IpMessage,
-} from './message.ts'
+import { IP_PMTUDISC_DO, IP_PMTUDISC_OMIT, IP_PMTUDISC_PROBE, IP_PMTUDISC_WANT, type IpMessage } from './message.ts'
+import { countPackets, MIB_OUT_OCTETS, MIB_OUT_REQUESTS, MIB_OUT_TRANSMITS } from './mib.ts'
 import { ipOptionsBuild, ipSendCheck } from './options.ts'
 
 export {

@@ -6,10 +6,10 @@
  */
 import { M_DATA, M_DEV, M_MARK, M_NH, M_TH, META_SHIFT } from '../../packet/layout.ts'
 import { inetAddrOnlink } from '../device/inet.ts'
+import { NUD_VALID, neighEventSend, neighLookupOrCreate } from '../neighbour/neighbour.ts'
 import type { Netns } from '../netns.ts'
-import { neighEventSend, neighLookupOrCreate, NUD_VALID } from '../neighbour/neighbour.ts'
 import type { World } from '../world.ts'
-import { FibNhException, type FibNh } from './fib-nh.ts'
+import { type FibNh, FibNhException } from './fib-nh.ts'
 import { FibResult } from './fib-table.ts'
 import { Flowi4 } from './flow.ts'
 import { fibSelectPath, ipRouteOutput } from './output-route.ts'

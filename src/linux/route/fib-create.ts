@@ -7,11 +7,11 @@
  */
 import {
   IFF_UP,
+  type NetDevice,
   RT_SCOPE_HOST,
   RT_SCOPE_LINK,
   RT_SCOPE_NOWHERE,
   RT_SCOPE_UNIVERSE,
-  type NetDevice,
 } from '../device/device.ts'
 import { EINVAL, ENETDOWN, ENODEV } from '../errno.ts'
 import type { Fib } from './fib.ts'

@@ -6,12 +6,13 @@
  * `mergeWith` gives the lookup that Linux does while no custom rules exist: the local table's routes stand in the main
  * table's trie, so the longest prefix of both wins and local comes first at equal length (fib_trie_unmerge).
  */
-import { RTNH_F_DEAD, RTNH_F_LINKDOWN, RTN_BLACKHOLE, RTN_PROHIBIT, RTN_THROW, RTN_UNREACHABLE } from './rtn.ts'
+
 import { EACCES, EAGAIN, EHOSTUNREACH, EINVAL } from '../errno.ts'
 import type { FibNh } from './fib-nh.ts'
 import type { FibRoute } from './fib-route.ts'
 import type { Flowi4 } from './flow.ts'
 import { IntTable } from './int-table.ts'
+import { RTN_BLACKHOLE, RTN_PROHIBIT, RTN_THROW, RTN_UNREACHABLE, RTNH_F_DEAD, RTNH_F_LINKDOWN } from './rtn.ts'
 
 /** Answer of a lookup; reused by the caller. */
 export class FibResult {
@@ -92,12 +93,12 @@ export class FibTable {
   /** Every route, by address, longer prefix last, then in lookup order: as the trie is dumped. */
   all(): FibRoute[] {
     const out: FibRoute[] = []
-    for (const t of this.byLength) t?.forEach((chain) => out.push(...chain))
-    const order = new Map(out.map((r, i) => [r, i]))
-    return out.sort(
-      (a, b) =>
-        (a.dst >>> 0) - (b.dst >>> 0) || a.prefixLength - b.prefixLength || order.get(a)! - order.get(b)!,
-    )
+    for (const t of this.byLength) {
+      t?.forEach((chain) => {
+        out.push(...chain)
+      })
+    }
+    return out.sort((x, y) => (x.dst >>> 0) - (y.dst >>> 0) || x.prefixLength - y.prefixLength)
   }
 
   /**

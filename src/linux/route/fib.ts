@@ -6,7 +6,7 @@
  * net/core/fib_rules.c. While only the three default rules exist, local and main are searched as one table, as Linux does.
  * Not modelled: choice among several equal default routes by neighbour state (fib_select_default), realms, fib notifiers.
  */
-import { IFF_LOOPBACK, IFF_UP, RT_SCOPE_HOST, RT_SCOPE_LINK, type Ifaddr, type NetDevice } from '../device/device.ts'
+import { IFF_LOOPBACK, IFF_UP, type Ifaddr, type NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK } from '../device/device.ts'
 import { EACCES, EAGAIN, EEXIST, EHOSTUNREACH, EINVAL, ENETUNREACH, ENOENT, ESRCH } from '../errno.ts'
 import type { Netns } from '../netns.ts'
 import { fibCreateInfo, matchesDelete, sameInfo } from './fib-create.ts'
@@ -16,6 +16,7 @@ import { Flowi4 } from './flow.ts'
 import { fibRebalance } from './multipath.ts'
 import { ipRouteOutput } from './output-route.ts'
 import { InetPeers } from './peer.ts'
+import type { Rtable } from './rtable.ts'
 import {
   RT_TABLE_DEFAULT,
   RT_TABLE_LOCAL,
@@ -28,17 +29,16 @@ import {
   RTNH_F_LINKDOWN,
   RTPROT_KERNEL,
 } from './rtn.ts'
-import type { Rtable } from './rtable.ts'
 import {
+  FibRule,
   FR_ACT_BLACKHOLE,
   FR_ACT_GOTO,
   FR_ACT_NOP,
   FR_ACT_PROHIBIT,
   FR_ACT_TO_TBL,
   FR_ACT_UNREACHABLE,
-  FibRule,
-  sameRule,
   type RuleSpec,
+  sameRule,
 } from './rule.ts'
 
 /** How addRoute treats an existing route (NLM_F_* of RTM_NEWROUTE, by the verbs of ip route). */
@@ -205,7 +205,8 @@ export class Fib {
   addRule(spec: RuleSpec): number {
     const action = spec.action ?? FR_ACT_TO_TBL
     if (action === FR_ACT_GOTO && (spec.target === undefined || spec.target <= (spec.pref ?? 0))) return EINVAL
-    if (spec.pref !== undefined && this.rules.some((r) => r.pref === spec.pref && sameRule(r, spec, true))) return EEXIST
+    if (spec.pref !== undefined && this.rules.some((r) => r.pref === spec.pref && sameRule(r, spec, true)))
+      return EEXIST
     // fib_default_rule_pref: one below the second rule of the list
     const second = this.rules[1]
     const pref = spec.pref ?? (second !== undefined && second.pref > 0 ? second.pref - 1 : 0)
@@ -323,7 +324,14 @@ export class Fib {
   }
 
   /** fib_magic: a kernel route of an address. */
-  private magic(dev: NetDevice, type: number, dst: number, prefixLength: number, src: number, verb: 'add' | 'del'): void {
+  private magic(
+    dev: NetDevice,
+    type: number,
+    dst: number,
+    prefixLength: number,
+    src: number,
+    verb: 'add' | 'del',
+  ): void {
     const table = type === RTN_UNICAST ? RT_TABLE_MAIN : RT_TABLE_LOCAL
     const spec: RouteSpec = {
       dst,
@@ -471,7 +479,9 @@ function insertRoute(table: FibTable, route: FibRoute, mode: RouteMode): number 
 /** inet_ifa_byprefix: the primary address of a secondary's subnet. */
 function findPrimary(dev: NetDevice, ifa: Ifaddr): Ifaddr | undefined {
   const mask = prefixMask(ifa.prefixLength)
-  return dev.addrs.find((a) => !a.secondary && a.prefixLength === ifa.prefixLength && ((a.peer ^ ifa.peer) & mask) === 0)
+  return dev.addrs.find(
+    (a) => !a.secondary && a.prefixLength === ifa.prefixLength && ((a.peer ^ ifa.peer) & mask) === 0,
+  )
 }
 
 /** The broadcast addresses whose routes an address brings. */

@@ -6,7 +6,7 @@
  * keys, martian logging (log_martians).
  */
 import { ETH_P_IP, M_FLAGS, M_MARK, M_NH, M_PROTO, META_SHIFT, SKB_DOREDIRECT } from '../../packet/layout.ts'
-import { RT_SCOPE_HOST, type NetDevice } from '../device/device.ts'
+import { type NetDevice, RT_SCOPE_HOST } from '../device/device.ts'
 import { inetAddrOnlink } from '../device/inet.ts'
 import { EHOSTUNREACH } from '../errno.ts'
 import type { Netns } from '../netns.ts'

@@ -8,9 +8,9 @@
  */
 import { M_NH, META_SHIFT } from '../../packet/layout.ts'
 import type { World } from '../world.ts'
+import type { FibRoute } from './fib-route.ts'
 import type { FibResult } from './fib-table.ts'
 import { ignoresLinkdown } from './fib-table.ts'
-import type { FibRoute } from './fib-route.ts'
 import type { Flowi4 } from './flow.ts'
 import { RTNH_F_DEAD, RTNH_F_LINKDOWN } from './rtn.ts'
 

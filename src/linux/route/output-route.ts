@@ -5,7 +5,7 @@
  * net/ipv4/fib_semantics.c (fib_select_path, fib_result_prefsrc). Not modelled: multicast membership beyond 224.0.0.1,
  * fib_select_default, l3mdev, xfrm.
  */
-import { IFF_LOOPBACK, IFF_UP, RT_SCOPE_HOST, RT_SCOPE_LINK, type NetDevice } from '../device/device.ts'
+import { IFF_LOOPBACK, IFF_UP, type NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK } from '../device/device.ts'
 import { inetSelectAddr } from '../device/inet.ts'
 import { EINVAL, ENETUNREACH } from '../errno.ts'
 import type { Netns } from '../netns.ts'

@@ -15,13 +15,13 @@ import { ipRouteOutput, routeErrno, rtCacheValid } from './output-route.ts'
 import { Rtable } from './rtable.ts'
 import { FLOWI_FLAG_ANYSRC, RT_TABLE_LOCAL, RTN_LOCAL, RTN_UNICAST, RTN_UNSPEC } from './rtn.ts'
 
+export { ipv4LinkFailure } from '../ip/icmp.ts'
 export { ipRtUpdatePmtu, ipv4Redirect, ipv4UpdatePmtu } from './exception.ts'
 export { Flowi4 } from './flow.ts'
 export { fibValidateSource, ipRouteInput } from './input-route.ts'
 export { ipDevFind, ipRouteOutput, routeErrno } from './output-route.ts'
 export { Rtable } from './rtable.ts'
 export * from './rtn.ts'
-export { ipv4LinkFailure } from '../ip/icmp.ts'
 
 const flow = new Flowi4()
 

@@ -101,7 +101,7 @@ export class Rtable {
     if (this.mtuMetric !== 0) return Math.min(this.mtuMetric, IP_MAX_MTU)
     let mtu = this.dev.mtu
     if (this.locked && this.usesGateway && mtu > 576) mtu = 576
-    return mtu > IP_MAX_MTU ? IP_MAX_MTU : mtu
+    return Math.min(mtu, IP_MAX_MTU)
   }
 
   /** ipv4_default_advmss, or RTAX_ADVMSS when the route sets it. */

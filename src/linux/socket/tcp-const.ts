@@ -48,6 +48,8 @@ export const TCP_FASTRETRANS_THRESH = 3
 export const TCP_RTO_MIN_MS = 200
 export const TCP_RTO_MAX_MS = 120_000
 export const TCP_TIMEOUT_INIT_MS = 1000
+/** TCP_TIMEOUT_FALLBACK: when the handshake gave no round-trip time. */
+export const TCP_TIMEOUT_FALLBACK_MS = 3000
 export const TCP_ATO_MIN_MS = 40
 export const TCP_DELACK_MIN_MS = 40
 export const TCP_DELACK_MAX_MS = 200

@@ -23,6 +23,7 @@ import {
   TCP_LAST_ACK,
   TCP_SYN_RECV,
   TCP_SYN_SENT,
+  TCP_TIMEOUT_FALLBACK_MS,
   TCP_TIMEWAIT_LEN_MS,
   TCP_TIME_WAIT,
   after,
@@ -112,7 +113,14 @@ function dataSndCheck(sk: TcpSock): void {
 /** tcp_init_transfer */
 export function tcpInitTransfer(sk: TcpSock): void {
   if (sk.rt !== null) tcpSyncMss(sk, sk.pmtuCookie)
-  if (sk.retransmits > 1) sk.sndCwnd = 1
+  if (sk.totalRetrans > 1) sk.sndCwnd = 1
+  // RFC 6298 5.7 (tcp_init_metrics): the handshake gave no sample
+  if (sk.srttUs === 0) {
+    sk.rttvarUs = TCP_TIMEOUT_FALLBACK_MS * 1000
+    sk.mdevUs = sk.rttvarUs
+    sk.mdevMaxUs = sk.rttvarUs
+    sk.rtoMs = TCP_TIMEOUT_FALLBACK_MS
+  }
   tcpSndbufExpand(sk)
   initBufferSpace(sk)
 }

@@ -463,6 +463,7 @@ export function tcpRetransmit(sk: TcpSock, i: number): number {
   q.set(i, SEG_TX_US, sk.nowUs())
   if ((q.get(i, SEG_SACKED) & SACKED_RETRANS) === 0) sk.retransOut++
   q.set(i, SEG_SACKED, q.get(i, SEG_SACKED) | SACKED_RETRANS | EVER_RETRANS)
+  sk.totalRetrans++
   if (sk.retransStampMs === 0) sk.retransStampMs = Math.max(1, sk.nowMs())
   return tcpTransmit(sk, seq, len, f, false)
 }

@@ -144,6 +144,7 @@ export class TcpSock extends InetSock {
   rttSeq = 0
   rtoMs = TCP_TIMEOUT_INIT_MS
   retransmits = 0
+  totalRetrans = 0
   backoff = 0
   probesOut = 0
   sndCwnd = TCP_INIT_CWND

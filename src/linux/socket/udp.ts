@@ -180,6 +180,7 @@ export function udpSendmsg(sk: UdpSock, data: Uint8Array, ip: number | null, por
   message.connected = sk.connected
   message.options = null
   const r = ipMakeAndSend(ns.world, ns, message)
+  if (r === 0) ns.count('Udp.OutDatagrams')
   return r < 0 ? r : data.length
 }
 

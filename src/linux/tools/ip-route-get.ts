@@ -22,7 +22,7 @@ import {
   RT_TABLE_LOCAL,
   RT_TABLE_MAIN,
 } from '../route/rtn.ts'
-import { M_MARK, META_SHIFT } from '../../packet/layout.ts'
+import { ETH_P_IP, M_FLAGS, M_MARK, M_PROTO, META_SHIFT, SKB_DOREDIRECT } from '../../packet/layout.ts'
 import { matches, takeAddress, takeDevice, takeNumber, type Args, type IpOptions } from './ip-args.ts'
 import { formatJson, type JsonValue } from './ip-json.ts'
 import { dsfieldNumber, ipProtocolNumber, tableName } from './ip-names.ts'
@@ -50,6 +50,8 @@ interface Question {
   proto: number
   sport: number
   dport: number
+  /** IPSKB_DOREDIRECT of the lent packet: shown as a flag of the route. */
+  redirect: boolean
 }
 
 /** Runs `ip route get ...`. */
@@ -64,7 +66,7 @@ export function ipRouteGet(ns: Netns, args: Args, o: IpOptions): string {
 }
 
 function takeQuestion(ns: Netns, args: Args): Question {
-  const q: Question = { dst: null, from: null, iif: null, oif: null, mark: 0, tos: 0, proto: 0, sport: 0, dport: 0 }
+  const q: Question = { dst: null, from: null, iif: null, oif: null, mark: 0, tos: 0, proto: 0, sport: 0, dport: 0, redirect: false }
   while (!args.done) {
     const word = args.take()
     if (word === 'tos' || matches(word, 'dsfield')) q.tos = Math.max(0, dsfieldNumber(args.take()))
@@ -109,9 +111,12 @@ function input(ns: Netns, q: Question, dev: NetDevice): Rtable {
   const w = ns.world
   const slot = w.arena.fromFrame(new Uint8Array(FRAME_BYTES))
   if (slot < 0) throw new ToolExit(2, 'RTNETLINK answers: No buffer space available')
-  w.arena.meta[(slot << META_SHIFT) + M_MARK] = q.mark
+  const m = slot << META_SHIFT
+  w.arena.meta[m + M_MARK] = q.mark
+  w.arena.meta[m + M_PROTO] = ETH_P_IP
   const err = ipRouteInput(w, ns, slot, q.dst ?? 0, q.from ?? 0, q.tos, dev)
   const rt = w.arena.dst[slot] as Rtable | null
+  q.redirect = (w.arena.meta[m + M_FLAGS]! & SKB_DOREDIRECT) !== 0
   w.arena.free(slot)
   rtnetlink(err)
   if (rt === null) throw new Error('route lookup succeeded without a decision')
@@ -133,8 +138,9 @@ function expiresSeconds(ns: Netns, rt: Rtable): number {
   return rt.expiresNs === 0 ? 0 : Math.max(0, Math.floor((rt.expiresNs - ns.world.nowNs) / NS_PER_S))
 }
 
-function cacheFlags(rt: Rtable): string[] {
-  return CACHE_FLAGS.filter(([bit]) => (rt.flags & bit) !== 0).map(([, name]) => name)
+function cacheFlags(q: Question, rt: Rtable): string[] {
+  const all = q.redirect ? rt.flags | RTCF_DOREDIRECT : rt.flags
+  return CACHE_FLAGS.filter(([bit]) => (all & bit) !== 0).map(([, name]) => name)
 }
 
 function metrics(rt: Rtable): { mtu: number; locked: boolean } {
@@ -158,7 +164,7 @@ function text(ns: Netns, q: Question, rt: Rtable, fl: Flowi4, o: IpOptions): str
   if (q.mark !== 0) t += `mark ${q.mark >= 0x10 ? `0x${(q.mark >>> 0).toString(16)}` : q.mark >>> 0} `
   if (q.iif === null) t += 'uid 0 '
   t += `${o.oneline ? '\\' : '\n'}    cache `
-  const flags = cacheFlags(rt)
+  const flags = cacheFlags(q, rt)
   if (flags.length > 0) t += `<${flags.join(',')}> `
   const expires = expiresSeconds(ns, rt)
   if (expires > 0) t += `expires ${expires}sec `
@@ -181,7 +187,7 @@ function json(ns: Netns, q: Question, rt: Rtable, fl: Flowi4): JsonValue {
     ...(q.iif === null && q.from === null ? { prefsrc: formatIpv4(fl.saddr) } : {}),
     flags: [],
     ...(q.iif === null ? { uid: 0 } : {}),
-    cache: cacheFlags(rt),
+    cache: cacheFlags(q, rt),
     ...(expires > 0 ? { expires } : {}),
     ...(m === null ? {} : { metrics: [m] }),
     ...(q.iif === null ? {} : { iif: q.iif.name }),

@@ -11,7 +11,8 @@ import { formatIpv4, parseIpv4 } from '../../addr/ipv4.ts'
 import { internetChecksum } from '../../wire/checksum.ts'
 import { EMSGSIZE } from '../errno.ts'
 import type { Netns } from '../netns.ts'
-import { Flowi4, ipRouteOutput, routeErrno } from '../route/route.ts'
+import { Flowi4, inetAddrType, ipRouteOutput, routeErrno } from '../route/route.ts'
+import { RTN_LOCAL } from '../route/rtn.ts'
 import { rawBind, rawClose, rawRecvmsg, rawSendmsg, RawSock } from '../socket/raw.ts'
 import { IPPROTO_ICMP } from '../socket/sock.ts'
 import { runTool, strerror, ToolExit, unmodelled, type ToolResult } from './result.ts'
@@ -27,6 +28,7 @@ const FRAG_NEEDED = 4
 /** struct timeval at the start of the data, when it fits. */
 const TIMEVAL_BYTES = 16
 const DEFAULT_LINGER_S = 10
+const LONG_MAX = '9223372036854775807'
 const PMTUDISC: { readonly [word: string]: number } = { do: 2, want: 1, dont: 0, probe: 3 }
 
 const UNREACHABLE: { readonly [code: number]: string } = {
@@ -88,7 +90,7 @@ function readOptions(argv: readonly string[]): PingOptions {
     const number = (lo: number, hi: number): number => {
       const n = Number(value)
       if (value === '' || Number.isNaN(n)) throw new ToolExit(1, `ping: invalid argument: '${value}'`)
-      if (n < lo || n > hi) throw new ToolExit(1, `ping: invalid argument: '${value}': out of range: ${lo} <= value <= ${hi}`)
+      if (n < lo || n > hi) throw new ToolExit(1, `ping: invalid argument: '${value}': out of range: ${lo} <= value <= ${flag === '-c' ? LONG_MAX : hi}`)
       return n
     }
     if (flag === '-c') o.count = number(1, 1e9)
@@ -120,6 +122,8 @@ class Ping {
   private sent = 0
   private received = 0
   private errors = 0
+  /** `cur_time`: when something was last sent or received. */
+  private lastNs = 0
   private readonly rtts: number[] = []
   private readonly seen = new Set<number>()
   private readonly sentAt = new Map<number, number>()
@@ -148,6 +152,7 @@ class Ping {
 
   /** The connect() of a datagram socket by which ping learns its source address. */
   private probe(ns: Netns, dst: number, o: PingOptions): void {
+    if (o.source !== 0 && inetAddrType(ns, o.source) !== RTN_LOCAL) throw new ToolExit(2, 'ping: bind: Cannot assign requested address')
     const fl = new Flowi4()
     fl.daddr = dst
     fl.saddr = o.source
@@ -168,7 +173,7 @@ class Ping {
     }
     const linger = this.received > 0 ? Math.max(NS_PER_S, 2 * Math.max(0, ...this.rtts)) : o.lingerS * NS_PER_S
     this.waitUntil(sk, ident, Math.min(last + linger, end), o, true)
-    this.summary(o, w.nowNs - start)
+    this.summary(o, this.lastNs - start)
     const missed = o.deadlineS > 0 && this.received < o.count
     this.status = this.received === 0 || missed ? 1 : 0
   }
@@ -183,6 +188,7 @@ class Ping {
     view.setUint16(6, seq)
     for (let i = 0; i < o.size; i++) m[8 + i] = i & 255
     const now = ns.world.nowNs
+    this.lastNs = now
     if (o.size >= TIMEVAL_BYTES) {
       view.setBigInt64(8, BigInt(Math.floor(now / NS_PER_S)), true)
       view.setBigInt64(16, BigInt(Math.floor((now % NS_PER_S) / 1000)), true)
@@ -219,12 +225,13 @@ class Ping {
     if (type === ICMP_ECHOREPLY) {
       if (view.getUint16(at + 4) !== ident) return
       const seq = view.getUint16(at + 6)
+      this.lastNs = atNs
       const rtt = atNs - (this.sentAt.get(seq) ?? atNs)
       const dup = this.seen.has(seq) ? ' (DUP!)' : ''
       this.seen.add(seq)
       if (dup === '') {
         this.received++
-        this.rtts.push(rtt)
+        if (packet.length - at - 8 >= TIMEVAL_BYTES) this.rtts.push(rtt)
       }
       const time = packet.length - at - 8 >= TIMEVAL_BYTES ? ` time=${rttText(rtt)} ms` : ''
       if (!o.quiet) this.out += `${packet.length - at} bytes from ${formatIpv4(from)}: icmp_seq=${seq} ttl=${packet[8]}${time}${dup}\n`

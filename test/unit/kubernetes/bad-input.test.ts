@@ -354,11 +354,13 @@ const cases: [string, string, string][] = [
 describe('bad input is an error at its place', () => {
   it.each(cases)('%s', (_what, text, expected) => {
     const errors = errorsOf(build(text)).map((e) => e.replace(/^m\.yaml:/, ''))
-    expect(errors.find((e) => e.startsWith(expected)) ?? errors.join('\n')).toMatch(new RegExp(`^${escape(expected)}`))
+    expect(errors.find((e) => e.startsWith(expected)) ?? errors.join('\n')).toMatch(
+      new RegExp(`^${escapeText(expected)}`),
+    )
   })
 })
 
-function escape(text: string): string {
+function escapeText(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
 }
 
@@ -414,7 +416,7 @@ describe('warnings', () => {
     expect(errorsOf(built)).toEqual([])
     const findings = findingsOf(built).map((e) => e.replace(/^m\.yaml:/, ''))
     expect(findings.find((e) => e.startsWith(expected)) ?? findings.join('\n')).toMatch(
-      new RegExp(`^${escape(expected)}`),
+      new RegExp(`^${escapeText(expected)}`),
     )
   })
 })

@@ -79,8 +79,8 @@ describe('text report', () => {
         { n: 2, from: 'pod:shop/api-0', summary: 'SYN ACK', verdict: 'DROPPED', reason: 'NETFILTER_DROP', to: 'node:n1' },
       ],
     })
-    expect(text).toMatch(/1 {2}web-0 -> api-0 {2}✓ SYN {2}10\.244\.0\.2:40000 > 10\.96\.0\.10:80/)
-    expect(text).toMatch(/2 {2}api-0 -> n1 {5}✗ DROPPED SYN\+ACK/)
+    expect(text).toMatch(/1 {2}client -> server {2}✓ SYN {2}10\.244\.0\.2:40000 > 10\.96\.0\.10:80/)
+    expect(text).toMatch(/2 {2}server -> n1 {6}✗ DROPPED SYN\+ACK/)
     expect(text).toContain('✓ connection established, 77 bytes sent, 120 bytes received, closed')
   })
 
@@ -98,6 +98,28 @@ describe('text report', () => {
     })
     expect(text).toContain('? UNMODELLED')
     expect(text).toContain('CNI "flannel" is not modelled.')
+  })
+})
+
+describe('hops that say nothing', () => {
+  const rule = (chain: string, target: string, matched = true): [string, string, string, object] => [
+    ...(['cbr0', 'rule', `${chain} ${target}`] as const),
+    { table: 'filter', chain, rule: 1, target, text: '', matched },
+  ]
+  const policy: [string, string, string, object] = ['cbr0', 'policy', 'filter FORWARD policy: ACCEPT', { verdict: 'ACCEPT' }]
+  const lines = (doc: TraceDoc): string => traceText(doc.build())
+
+  it('are left out: accepting policies and jumps into chains in which nothing matched', () => {
+    const text = lines(new TraceDoc().at('n1', 'node:n1').hop(...rule('FORWARD', 'KUBE-PROXY-FIREWALL')).hop(...rule('FORWARD', 'KUBE-FORWARD')).hop(...rule('KUBE-FORWARD', 'ACCEPT')).hop(...policy))
+    expect(text).not.toContain('KUBE-PROXY-FIREWALL')
+    expect(text).not.toContain('policy')
+    expect(text).toMatch(/2 {2}cbr0 +rule +filter FORWARD 1 → KUBE-FORWARD\n.*3 {2}cbr0 +rule +filter KUBE-FORWARD 1 → ACCEPT/)
+  })
+
+  it('stay when a policy drops and when rules that did not match were asked for', () => {
+    const dropping: [string, string, string, object] = ['cbr0', 'policy', 'filter FORWARD policy: DROP', { verdict: 'DROP' }]
+    expect(lines(new TraceDoc().at('n1', 'node:n1').hop(...dropping))).toContain('policy: DROP')
+    expect(lines(new TraceDoc().at('n1', 'node:n1').hop(...rule('FORWARD', 'X', false)).hop(...policy))).toContain('policy: ACCEPT')
   })
 })
 

@@ -16,6 +16,7 @@ import {
   NFH_SECURITY,
 } from '../hooks.ts'
 import { IpSetRegistry } from '../ipset/registry.ts'
+import type { IpSet } from '../ipset/set.ts'
 import { checkRuleset } from './check.ts'
 import { compileTable, type IptProgram } from './program.ts'
 import { RecentTable, recentStampMask } from './recent.ts'
@@ -120,10 +121,11 @@ export class IptTable {
     this.compiled?.loadCounters()
   }
 
-  /** Forgets the compiled ruleset: a set that it refers to changed place. */
-  invalidate(): void {
-    this.syncCounters()
-    this.compiled = null
+  /** ipset swap: compiled rules follow the names, their counters and states stay. */
+  rebindSets(a: IpSet, b: IpSet): void {
+    const sets = this.compiled?.sets
+    if (sets === undefined) return
+    for (let i = 0; i < sets.length; i++) sets[i] = sets[i] === a ? b : sets[i] === b ? a : sets[i]!
   }
 }
 

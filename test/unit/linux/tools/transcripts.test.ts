@@ -1,5 +1,6 @@
 /**
- * The simulated tools answer as the real ones did: whole sessions recorded on Linux with iproute2 6.1 and procps 4.0,
+ * The simulated tools answer as the real ones did: whole sessions recorded on Linux with iproute2 6.1, procps 4.0,
+ * iputils 20221126 and conntrack-tools 1.4.7,
  * replayed command by command, each answer (status, stdout, stderr) compared.
  */
 import { describe, expect, it } from '@jest/globals'
@@ -8,7 +9,7 @@ import { loadTranscript, replayTranscript } from '../../../support/transcript.ts
 describe.each([
   ['ip', 200],
   ['sysctl', 20],
-  ['conntrack', 5],
+  ['node', 45],
 ])('%s session', (name, least) => {
   it('gives every answer of the real tools', () => {
     const entries = loadTranscript(name)
