@@ -244,8 +244,8 @@ function readConfigurationObject(loaded: LoadedObject, reader: Reader): void {
       const isIpip = spec.ipipMode !== undefined && spec.ipipMode !== 'Never'
       const options = { ipPools: [spec] }
       const detail = isVxlan ? 'vxlan' : isIpip ? 'ipip' : 'no encapsulation'
-      if (!reader.cni('calico', detail, options, loaded, ['spec']))
-        returnreader.set('clusterCidr', spec.cidr, 'pod network', () => loaded.positionOf(['spec', 'cidr']))
+      if (!reader.cni('calico', detail, options, loaded, ['spec'])) return
+      reader.set('clusterCidr', spec.cidr, 'pod network', () => loaded.positionOf(['spec', 'cidr']))
       return
     }
     case 'operator.tigera.io/Installation': {

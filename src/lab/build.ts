@@ -4,12 +4,13 @@
  * Everything goes through the text front ends that a user has (`ip`, `bridge`, `sysctl`, `ipset`, `iptables-restore`), so
  * a scenario means here what it means on the real kernel. What is not modelled ends the build with UnmodelledError.
  */
+
+import type { Netns } from '../linux/netns.ts'
 import { execTool } from '../linux/tools/exec.ts'
 import { UNMODELLED_STATUS } from '../linux/tools/result.ts'
 import { World } from '../linux/world.ts'
-import type { Netns } from '../linux/netns.ts'
 import { BASE_NEIGH, BASE_SYSCTL } from './base.ts'
-import { LabError, UnmodelledError, type LabDevice, type LabRoute, type LabScenario } from './scenario.ts'
+import { type LabDevice, LabError, type LabRoute, type LabScenario, UnmodelledError } from './scenario.ts'
 
 /** Device types of the format that the simulator has; the others are named when asked for. */
 const MODELLED_TYPES = ['bridge']
@@ -20,7 +21,10 @@ export function labTool(ns: Netns, argv: readonly string[], stdin?: string): str
   if (r.status === 0) return r.stdout
   const said = (r.stderr || r.stdout).trim()
   if (r.status === UNMODELLED_STATUS || r.status === 127) {
-    throw new UnmodelledError(said.replace(/^podwalk: (exec: )?(UNMODELLED: )?/, ''), `netns ${ns.name}: ${argv.join(' ')}`)
+    throw new UnmodelledError(
+      said.replace(/^podwalk: (exec: )?(UNMODELLED: )?/, ''),
+      `netns ${ns.name}: ${argv.join(' ')}`,
+    )
   }
   throw new LabError(`netns ${ns.name}: ${argv.join(' ')}: status ${r.status}: ${said}`)
 }
@@ -86,7 +90,18 @@ function deviceCommand(d: LabDevice): string[] {
   const c = ['ip', 'link', 'add', d.name]
   if (d.mac !== undefined) c.push('address', d.mac)
   if (d.mtu !== undefined && d.mtu !== 0) c.push('mtu', String(d.mtu))
-  c.push('type', d.type, 'stp_state', '0', 'forward_delay', '0', 'mcast_snooping', '0', 'ageing_time', String(d.ageing_cs ?? 30000))
+  c.push(
+    'type',
+    d.type,
+    'stp_state',
+    '0',
+    'forward_delay',
+    '0',
+    'mcast_snooping',
+    '0',
+    'ageing_time',
+    String(d.ageing_cs ?? 30000),
+  )
   if (d.opts !== undefined) c.push(...d.opts.split(/\s+/).filter((x) => x !== ''))
   return c
 }
@@ -99,9 +114,11 @@ function bringUp(w: World, ns: Netns, scenario: LabScenario): void {
   const lines: string[] = []
   for (const p of scenario.ports ?? []) if (p.ns === ns.name) lines.push(`link set ${p.dev} master ${p.bridge}`)
   for (const dev of ns.byIndex) {
-    if (dev !== undefined && !(scenario.down ?? []).includes(`${ns.name}/${dev.name}`)) lines.push(`link set ${dev.name} up`)
+    if (dev !== undefined && !(scenario.down ?? []).includes(`${ns.name}/${dev.name}`))
+      lines.push(`link set ${dev.name} up`)
   }
-  for (const a of scenario.addrs ?? []) if (a.ns === ns.name) lines.push(`addr add ${a.addr} dev ${a.dev} ${a.opts ?? ''}`)
+  for (const a of scenario.addrs ?? [])
+    if (a.ns === ns.name) lines.push(`addr add ${a.addr} dev ${a.dev} ${a.opts ?? ''}`)
   batch(ns, 'ip', lines)
   w.softirq()
 }
@@ -116,9 +133,11 @@ function configure(ns: Netns, scenario: LabScenario): void {
   batch(ns, 'ip', lines)
   const bridgeLines: string[] = []
   for (const p of scenario.ports ?? []) {
-    if (p.ns === ns.name && p.flags !== undefined && p.flags !== '') bridgeLines.push(`link set dev ${p.dev} ${p.flags}`)
+    if (p.ns === ns.name && p.flags !== undefined && p.flags !== '')
+      bridgeLines.push(`link set dev ${p.dev} ${p.flags}`)
   }
-  for (const f of scenario.fdb ?? []) if (f.ns === ns.name) bridgeLines.push(`fdb append ${f.mac} dev ${f.dev} ${f.opts ?? ''}`)
+  for (const f of scenario.fdb ?? [])
+    if (f.ns === ns.name) bridgeLines.push(`fdb append ${f.mac} dev ${f.dev} ${f.opts ?? ''}`)
   batch(ns, 'bridge', bridgeLines)
 }
 

@@ -3,10 +3,11 @@
  *
  * `lo` is left out unless the scenario asks for it (`capture_lo`), but its frames count as activity, as in the recorder.
  */
-import type { PacketTap } from '../linux/trace.ts'
+
 import type { NetDevice } from '../linux/device/device.ts'
-import type { PacketArena } from '../packet/arena.ts'
 import { DEV_LOOPBACK } from '../linux/device/device.ts'
+import type { PacketTap } from '../linux/trace.ts'
+import type { PacketArena } from '../packet/arena.ts'
 import type { LabDirection } from './scenario.ts'
 
 /** One frame as it was seen. */

@@ -114,7 +114,8 @@ function compareOps(expected: LabResult, got: LabResult, out: LabDifference[]): 
   for (const step of [...steps].sort((a, b) => a - b)) {
     const a = canonical(expected.ops.filter((o) => o.step === step))
     const b = canonical(got.ops.filter((o) => o.step === step))
-    if (a !== b) out.push({ kind: 'ops', place: `step ${step}`, message: 'the result of the step differs', expected: a, got: b })
+    if (a !== b)
+      out.push({ kind: 'ops', place: `step ${step}`, message: 'the result of the step differs', expected: a, got: b })
   }
 }
 

@@ -20,7 +20,9 @@ export class LinuxBackendError extends Error {
 }
 
 const ALWAYS = ['python3', 'ip', 'bridge', 'ethtool']
-const SEARCH_PATH = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin', '/bin'].filter((d) => d !== '')
+const SEARCH_PATH = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin', '/bin'].filter(
+  (d) => d !== '',
+)
 const TIMEOUT_MS = 600_000
 const MAX_OUTPUT_BYTES = 512 * 1024 * 1024
 /** Packages that hold the tools, as Debian names them. */
@@ -65,7 +67,9 @@ export function linuxBackendReason(scenario: LabScenario): string | null {
   const reasons: string[] = []
   if (process.getuid?.() !== 0) reasons.push('needs root (network namespaces)')
   if (missing.length > 0) {
-    reasons.push(`needs ${missing.map((t) => (PACKAGES[t] === undefined ? t : `${t} (package ${PACKAGES[t]})`)).join(', ')} on PATH`)
+    reasons.push(
+      `needs ${missing.map((t) => (PACKAGES[t] === undefined ? t : `${t} (package ${PACKAGES[t]})`)).join(', ')} on PATH`,
+    )
   }
   return reasons.length === 0 ? null : reasons.join('; ')
 }

@@ -175,7 +175,15 @@ export class Norm {
     }
   }
 
-  private tcp(b: Uint8Array, p: number, e: number, pseudo: Uint8Array, complete: boolean, sip: number, dip: number): void {
+  private tcp(
+    b: Uint8Array,
+    p: number,
+    e: number,
+    pseudo: Uint8Array,
+    complete: boolean,
+    sip: number,
+    dip: number,
+  ): void {
     const full = e - p >= 20
     const ok = complete && full && csum(b, p, e, pseudo) === 0
     if (this.spec.tcp === true) this.sequence(b, p, full, sip, dip)

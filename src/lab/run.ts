@@ -103,7 +103,10 @@ function result(w: World, scenario: LabScenario, capture: Capture, ops: LabOpRes
     scenario: scenario.name,
     title: scenario.title ?? '',
     kernel: 'podwalk',
-    iptables_backend: scenario.iptables === undefined || Object.keys(scenario.iptables).length === 0 ? null : (scenario.backend ?? 'legacy'),
+    iptables_backend:
+      scenario.iptables === undefined || Object.keys(scenario.iptables).length === 0
+        ? null
+        : (scenario.backend ?? 'legacy'),
     link_types: linkTypes,
     ifaces,
     events,

@@ -5,12 +5,11 @@
  * UDP and raw sockets, ICMP_FILTER that delivers nothing on ping sockets. A failed call gives `errno`, an id that no
  * socket has gives NOSOCK.
  */
-import { parseIpv4, formatIpv4 } from '../addr/ipv4.ts'
+import { formatIpv4, parseIpv4 } from '../addr/ipv4.ts'
 import { EINPROGRESS, errnoName } from '../linux/errno.ts'
 import type { Netns } from '../linux/netns.ts'
-import { rawBind, rawClose, RawSock, rawSendmsg } from '../linux/socket/raw.ts'
+import { RawSock, rawBind, rawClose, rawSendmsg } from '../linux/socket/raw.ts'
 import { IPPROTO_ICMP } from '../linux/socket/sock.ts'
-import { TcpSock } from '../linux/socket/tcp-sock.ts'
 import {
   tcpAccept,
   tcpBind,
@@ -22,13 +21,14 @@ import {
   tcpShutdown,
   tcpSoError,
 } from '../linux/socket/tcp.ts'
-import { UdpSock } from '../linux/socket/udp-sock.ts'
+import { TcpSock } from '../linux/socket/tcp-sock.ts'
 import { udpBind, udpClose, udpConnect, udpRecvmsg, udpSendmsg } from '../linux/socket/udp.ts'
+import { UdpSock } from '../linux/socket/udp-sock.ts'
 import type { World } from '../linux/world.ts'
 import { internetChecksum } from '../wire/checksum.ts'
 import { netnsOf } from './build.ts'
-import { LabError, type LabSockaddr, type LabStep } from './scenario.ts'
 import type { StepResult } from './ops.ts'
+import { LabError, type LabSockaddr, type LabStep } from './scenario.ts'
 
 type Sock = UdpSock | RawSock | TcpSock
 
@@ -229,7 +229,10 @@ function shown(data: Uint8Array): string {
 }
 
 function echoRequest(step: LabStep): Uint8Array {
-  const body = step.data !== undefined ? Buffer.from(step.data, 'hex') : Uint8Array.from({ length: step.len ?? DEFAULT_PING_BYTES }, (_, i) => i & 255)
+  const body =
+    step.data !== undefined
+      ? Buffer.from(step.data, 'hex')
+      : Uint8Array.from({ length: step.len ?? DEFAULT_PING_BYTES }, (_, i) => i & 255)
   const m = new Uint8Array(8 + body.length)
   const view = new DataView(m.buffer)
   m[0] = 8

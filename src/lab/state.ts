@@ -26,7 +26,9 @@ export function labState(w: World, scenario: LabScenario): LabState {
 function answer(ns: Netns, q: LabStateQuery, backend: string): readonly string[] | { readonly [name: string]: number } {
   switch (q.kind) {
     case 'conntrack':
-      return lines(execTool(ns, ['conntrack', '-L']).stdout).map(conntrackLine).sort(byCodePoint)
+      return lines(execTool(ns, ['conntrack', '-L']).stdout)
+        .map(conntrackLine)
+        .sort(byCodePoint)
     case 'iptables':
       return lines(labTool(ns, [`iptables-${backend}-save`, '-c'])).filter((l) => !l.startsWith('#'))
     case 'neigh':
@@ -76,7 +78,8 @@ function snmp(ns: Netns): { readonly [name: string]: number } {
   const out: { [name: string]: number } = {}
   for (const [name, n] of ns.snmp) {
     const [group, counter] = name.split('.')
-    if (n === 0 || group === undefined || !SNMP_GROUPS.includes(group) || SNMP_SETTINGS.includes(counter ?? '')) continue
+    if (n === 0 || group === undefined || !SNMP_GROUPS.includes(group) || SNMP_SETTINGS.includes(counter ?? ''))
+      continue
     out[name] = n
   }
   return out

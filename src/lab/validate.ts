@@ -5,8 +5,8 @@
  * is checked by that tool when the lab is built. Unknown fields are warnings, as in the rest of podwalk's input.
  */
 import { isIPv4 } from 'node:net'
-import { Diagnostics, type Diagnostic } from '../diagnostics/diagnostic.ts'
-import { joinPath, parseJson, type JsonPosition } from './json-positions.ts'
+import { type Diagnostic, Diagnostics } from '../diagnostics/diagnostic.ts'
+import { type JsonPosition, joinPath, parseJson } from './json-positions.ts'
 import type { LabResult, LabScenario } from './scenario.ts'
 
 /** A read scenario (null when there were errors) and what was found in the file. */
@@ -65,14 +65,15 @@ function integer(lo: number, hi: number): Check {
 function list(check: Check): Check {
   return (v, path, c) => {
     if (!Array.isArray(v)) c.error(path, `expected a list, got ${show(v)}`)
-    else v.forEach((x, i) => check(x, joinPath(path, i), c))
+    else for (const [i, x] of v.entries()) check(x, joinPath(path, i), c)
   }
 }
 
 function tuple(...checks: readonly Check[]): Check {
   return (v, path, c) => {
-    if (!Array.isArray(v) || v.length !== checks.length) c.error(path, `expected a list of ${checks.length}, got ${show(v)}`)
-    else checks.forEach((check, i) => check(v[i], joinPath(path, i), c))
+    if (!Array.isArray(v) || v.length !== checks.length)
+      c.error(path, `expected a list of ${checks.length}, got ${show(v)}`)
+    else for (const [i, check] of checks.entries()) check(v[i], joinPath(path, i), c)
   }
 }
 
@@ -107,22 +108,30 @@ const text = matching('text', (v) => typeof v === 'string')
 const word = matching('a word', (v) => typeof v === 'string' && /^\S+$/.test(v))
 const bool = matching('true or false', (v) => typeof v === 'boolean')
 const hex = matching('an even number of hex digits', (v) => typeof v === 'string' && /^(?:[0-9a-fA-F]{2})*$/.test(v))
-const frameHex = matching('14-65549 bytes as hex digits', (v) =>
-  typeof v === 'string' && /^(?:[0-9a-fA-F]{2})*$/.test(v) && v.length >= 28 && v.length <= 2 * 65549)
+const frameHex = matching(
+  '14-65549 bytes as hex digits',
+  (v) => typeof v === 'string' && /^(?:[0-9a-fA-F]{2})*$/.test(v) && v.length >= 28 && v.length <= 2 * 65549,
+)
 const ipv4 = matching('an IPv4 address', (v) => typeof v === 'string' && isIPv4(v))
 const mac = matching('a MAC address', (v) => typeof v === 'string' && /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(v))
-const device = matching('a device name (1-15 characters, no slash or space)', (v) =>
-  typeof v === 'string' && /^[^\s/]{1,15}$/.test(v) && v !== '.' && v !== '..')
+const device = matching(
+  'a device name (1-15 characters, no slash or space)',
+  (v) => typeof v === 'string' && /^[^\s/]{1,15}$/.test(v) && v !== '.' && v !== '..',
+)
 const scalar = matching('a number or a word', (v) => typeof v === 'number' || (typeof v === 'string' && v !== ''))
 const port = integer(0, 65535)
 const mtu = integer(68, 65535)
 const netns: Check = (v, path, c) => {
   if (typeof v !== 'string' || !c.netns.has(v)) c.error(path, `expected one of the scenario's netns, got ${show(v)}`)
 }
-const sockaddr = tuple(matching('an IPv4 address or an empty text', (v) => v === '' || (typeof v === 'string' && isIPv4(v))), port)
+const sockaddr = tuple(
+  matching('an IPv4 address or an empty text', (v) => v === '' || (typeof v === 'string' && isIPv4(v))),
+  port,
+)
 const linkEnd = tuple(netns, device, mac)
 const netnsDevice: Check = (v, path, c) => {
-  if (typeof v !== 'string' || !c.netns.has(v.split('/')[0] ?? '')) c.error(path, `expected NETNS/DEVICE, got ${show(v)}`)
+  if (typeof v !== 'string' || !c.netns.has(v.split('/')[0] ?? ''))
+    c.error(path, `expected NETNS/DEVICE, got ${show(v)}`)
 }
 
 const socketId = need(word)
@@ -132,14 +141,30 @@ const STEPS: { readonly [op: string]: Fields } = {
   cmd: { ns: need(netns), argv: need(list(text)), stdin: may(text), may_fail: may(bool) },
   iptables: { ns: need(netns), text: need(text), args: may(list(text)) },
   udp_open: {
-    id: socketId, ns: need(netns), bind: need(sockaddr), connect: may(sockaddr), pmtudisc: may(integer(0, 5)),
-    tos: may(integer(0, 255)), ttl: may(integer(1, 255)), mark: may(integer(0, 0xffffffff)), broadcast: may(bool),
+    id: socketId,
+    ns: need(netns),
+    bind: need(sockaddr),
+    connect: may(sockaddr),
+    pmtudisc: may(integer(0, 5)),
+    tos: may(integer(0, 255)),
+    ttl: may(integer(1, 255)),
+    mark: may(integer(0, 0xffffffff)),
+    broadcast: may(bool),
   },
   udp_send: { id: socketId, to: may(sockaddr), data: may(hex), len: may(integer(0, 65507)) },
   udp_recv: { id: socketId, reply: may(bool) },
   ping: {
-    ns: need(netns), dst: need(ipv4), icmp_id: need(port), seq: need(port), ttl: may(integer(1, 255)), tos: may(integer(0, 255)),
-    sock: may(word), src: may(ipv4), pmtudisc: may(integer(0, 5)), data: may(hex), len: may(integer(0, 65507)),
+    ns: need(netns),
+    dst: need(ipv4),
+    icmp_id: need(port),
+    seq: need(port),
+    ttl: may(integer(1, 255)),
+    tos: may(integer(0, 255)),
+    sock: may(word),
+    src: may(ipv4),
+    pmtudisc: may(integer(0, 5)),
+    data: may(hex),
+    len: may(integer(0, 65507)),
   },
   tcp_listen: { id: socketId, ns: need(netns), bind: need(sockaddr) },
   tcp_connect: { id: socketId, ns: need(netns), bind: need(sockaddr), to: need(sockaddr) },
@@ -152,14 +177,18 @@ const STEPS: { readonly [op: string]: Fields } = {
 }
 
 const step: Check = (v, path, c) => {
-  const op = isObject(v) ? v['op'] : undefined
+  const op = isObject(v) ? v.op : undefined
   const fields = typeof op === 'string' && Object.hasOwn(STEPS, op) ? STEPS[op] : undefined
   if (!isObject(v)) return c.error(path, `expected an object, got ${show(v)}`)
   if (fields === undefined) {
-    return c.error('op' in v ? joinPath(path, 'op') : path, `expected op to be one of ${Object.keys(STEPS).join(', ')}; got ${show(op)}`)
+    return c.error(
+      'op' in v ? joinPath(path, 'op') : path,
+      `expected op to be one of ${Object.keys(STEPS).join(', ')}; got ${show(op)}`,
+    )
   }
   object({ ...fields, op: need(text), note: may(text), quiet_ms: may(integer(0, 60_000)) })(v, path, c)
-  if ((op === 'udp_send' || op === 'tcp_send') && !('data' in v) && !('len' in v)) c.error(path, 'expected data or len, got neither')
+  if ((op === 'udp_send' || op === 'tcp_send') && !('data' in v) && !('len' in v))
+    c.error(path, 'expected data or len, got neither')
 }
 
 const STATE_KINDS = ['conntrack', 'iptables', 'neigh', 'fdb', 'snmp', 'routes', 'cmd']
@@ -170,7 +199,7 @@ const stateQuery: Check = (v, path, c) => {
     table: may(scalar),
     argv: may(list(text)),
   })(v, path, c)
-  if (isObject(v) && v['kind'] === 'cmd' && !('argv' in v)) c.error(path, 'field argv: expected a value, got nothing')
+  if (isObject(v) && v.kind === 'cmd' && !('argv' in v)) c.error(path, 'field argv: expected a value, got nothing')
 }
 
 const SCENARIO = object({
@@ -183,31 +212,81 @@ const SCENARIO = object({
   backend: may(matching('legacy or nft', (v) => v === 'legacy' || v === 'nft')),
   capture_lo: may(bool),
   quiet_ms: may(integer(0, 60_000)),
-  norm: may(object({ tcp: may(bool), vxsport: may(bool), ports: may(tuple(port, port)), known_ports: may(list(port)) })),
-  netns: need(list(matching('a namespace name (letters, digits, - and _)', (v) => typeof v === 'string' && /^[\w-]{1,32}$/.test(v)))),
+  norm: may(
+    object({ tcp: may(bool), vxsport: may(bool), ports: may(tuple(port, port)), known_ports: may(list(port)) }),
+  ),
+  netns: need(
+    list(
+      matching('a namespace name (letters, digits, - and _)', (v) => typeof v === 'string' && /^[\w-]{1,32}$/.test(v)),
+    ),
+  ),
   down: may(list(netnsDevice)),
   tunl0: may(list(netns)),
-  links: may(list(object({ type: need(matching('"veth"', (v) => v === 'veth')), a: need(linkEnd), b: need(linkEnd), mtu: may(mtu) }))),
-  devices: may(list(object({
-    ns: need(netns), name: need(device), type: need(word), mac: may(mac), mtu: may(mtu), ageing_cs: may(integer(0, 0x7fffffff)),
-    vni: may(integer(0, 0xffffff)), dstport: may(port), local: may(ipv4), remote: may(ipv4),
-    dev: may(matching('a device name or null', (v) => v === null || typeof v === 'string')), ttl: may(scalar), tos: may(scalar),
-    df: may(word), srcport: may(tuple(port, port)), learning: may(bool), udpcsum: may(bool), nopmtudisc: may(bool), opts: may(text),
-  }))),
+  links: may(
+    list(
+      object({
+        type: need(matching('"veth"', (v) => v === 'veth')),
+        a: need(linkEnd),
+        b: need(linkEnd),
+        mtu: may(mtu),
+      }),
+    ),
+  ),
+  devices: may(
+    list(
+      object({
+        ns: need(netns),
+        name: need(device),
+        type: need(word),
+        mac: may(mac),
+        mtu: may(mtu),
+        ageing_cs: may(integer(0, 0x7fffffff)),
+        vni: may(integer(0, 0xffffff)),
+        dstport: may(port),
+        local: may(ipv4),
+        remote: may(ipv4),
+        dev: may(matching('a device name or null', (v) => v === null || typeof v === 'string')),
+        ttl: may(scalar),
+        tos: may(scalar),
+        df: may(word),
+        srcport: may(tuple(port, port)),
+        learning: may(bool),
+        udpcsum: may(bool),
+        nopmtudisc: may(bool),
+        opts: may(text),
+      }),
+    ),
+  ),
   ports: may(list(object({ ns: need(netns), bridge: need(device), dev: need(device), flags: may(text) }))),
   addrs: may(list(object({ ns: need(netns), dev: need(device), addr: need(word), opts: may(text) }))),
-  routes: may(list(object({
-    ns: need(netns), dst: need(word), via: may(ipv4), dev: may(device), type: may(word), table: may(scalar),
-    metric: may(integer(0, 0xffffffff)), src: may(ipv4), scope: may(word), tos: may(scalar), onlink: may(bool), mtu: may(scalar),
-    nexthops: may(list(object({ via: may(ipv4), dev: need(device), weight: may(integer(1, 256)) }))),
-  }))),
+  routes: may(
+    list(
+      object({
+        ns: need(netns),
+        dst: need(word),
+        via: may(ipv4),
+        dev: may(device),
+        type: may(word),
+        table: may(scalar),
+        metric: may(integer(0, 0xffffffff)),
+        src: may(ipv4),
+        scope: may(word),
+        tos: may(scalar),
+        onlink: may(bool),
+        mtu: may(scalar),
+        nexthops: may(list(object({ via: may(ipv4), dev: need(device), weight: may(integer(1, 256)) }))),
+      }),
+    ),
+  ),
   rules: may(list(object({ ns: need(netns), rule: need(text) }))),
   neigh: may(list(object({ ns: need(netns), dev: need(device), ip: need(ipv4), mac: need(mac), nud: may(word) }))),
   fdb: may(list(object({ ns: need(netns), dev: need(device), mac: need(mac), opts: may(text) }))),
-  sysctl: may(byNetns((v, path, c) => {
-    if (!isObject(v)) return c.error(path, `expected an object by sysctl name, got ${show(v)}`)
-    for (const [k, x] of Object.entries(v)) scalar(x, joinPath(path, k), c)
-  })),
+  sysctl: may(
+    byNetns((v, path, c) => {
+      if (!isObject(v)) return c.error(path, `expected an object by sysctl name, got ${show(v)}`)
+      for (const [k, x] of Object.entries(v)) scalar(x, joinPath(path, k), c)
+    }),
+  ),
   ipset: may(byNetns(text)),
   iptables: may(byNetns(text)),
   nft: may(byNetns(text)),
@@ -219,7 +298,11 @@ const SCENARIO = object({
 export function parseScenario(source: string, file: string): ScenarioFile {
   if (source.length > MAX_SCENARIO_BYTES) {
     const d = new Diagnostics()
-    d.error('lab-scenario', { file, line: 0, col: 0 }, `expected at most ${MAX_SCENARIO_BYTES} bytes, got ${source.length}`)
+    d.error(
+      'lab-scenario',
+      { file, line: 0, col: 0 },
+      `expected at most ${MAX_SCENARIO_BYTES} bytes, got ${source.length}`,
+    )
     return { scenario: null, diagnostics: d.sorted() }
   }
   const doc = parseJson(source)
@@ -229,9 +312,10 @@ export function parseScenario(source: string, file: string): ScenarioFile {
     return { scenario: null, diagnostics: d.sorted() }
   }
   const c = new Context(file, doc.at)
-  if (isObject(doc.value) && Array.isArray(doc.value['netns'])) {
-    doc.value['netns'].forEach((n: unknown, i) => {
-      if (typeof n === 'string' && c.netns.has(n)) c.error(`netns[${i}]`, `expected different namespaces, got ${show(n)} twice`)
+  if (isObject(doc.value) && Array.isArray(doc.value.netns)) {
+    doc.value.netns.forEach((n: unknown, i) => {
+      if (typeof n === 'string' && c.netns.has(n))
+        c.error(`netns[${i}]`, `expected different namespaces, got ${show(n)} twice`)
       if (typeof n === 'string') c.netns.add(n)
     })
   }
@@ -256,15 +340,37 @@ const byName =
   }
 
 const RESULT = object({
+  apiVersion: may(text),
+  kind: may(matching('"LabResult"', (v) => v === 'LabResult')),
   scenario: need(text),
   title: need(text),
   kernel: may(text),
   iptables_backend: may(anyValue),
   link_types: need(byName(matching('"ether" or "ip"', (v) => v === 'ether' || v === 'ip'))),
   ifaces: need(byName(hexList)),
-  events: need(list(tuple(integer(-1, 1e9), text, matching('"tx" or "rx"', (v) => v === 'tx' || v === 'rx'), integer(0, 1e9)))),
-  ops: need(list(matching('an object with step and op', (v) => isObject(v) && Number.isInteger(v['step']) && typeof v['op'] === 'string'))),
-  state: need(byName(matching('lines or counters', (v) => isObject(v) || (Array.isArray(v) && v.every((x) => typeof x === 'string'))))),
+  events: need(
+    list(
+      tuple(
+        integer(-1, 1e9),
+        text,
+        matching('"tx" or "rx"', (v) => v === 'tx' || v === 'rx'),
+        integer(0, 1e9),
+      ),
+    ),
+  ),
+  ops: need(
+    list(
+      matching(
+        'an object with step and op',
+        (v) => isObject(v) && Number.isInteger(v.step) && typeof v.op === 'string',
+      ),
+    ),
+  ),
+  state: need(
+    byName(
+      matching('lines or counters', (v) => isObject(v) || (Array.isArray(v) && v.every((x) => typeof x === 'string'))),
+    ),
+  ),
   volatile: may(anyValue),
   raw: may(anyValue),
   csum_partial_seen: may(anyValue),
@@ -280,5 +386,8 @@ export function parseResult(source: string, file: string): ResultFile {
   }
   const c = new Context(file, doc.at)
   RESULT(doc.value, '', c)
-  return { result: c.diagnostics.hasErrors ? null : (doc.value as unknown as LabResult), diagnostics: c.diagnostics.sorted() }
+  return {
+    result: c.diagnostics.hasErrors ? null : (doc.value as unknown as LabResult),
+    diagnostics: c.diagnostics.sorted(),
+  }
 }

@@ -7,6 +7,7 @@
 import type { Cluster } from '../cluster/build.ts'
 import type { Netns } from '../linux/netns.ts'
 import { execTool } from '../linux/tools/exec.ts'
+import { KIND_NAMES } from '../linux/tools/ip-link-show.ts'
 import type { TableDocument } from './tables.ts'
 import { API_VERSION } from './trace-types.ts'
 
@@ -18,7 +19,6 @@ interface IpLink {
   readonly mtu: number
   readonly master?: string
   readonly operstate: string
-  readonly linkinfo?: { readonly info_kind?: string }
 }
 
 /** Devices of every namespace. */
@@ -30,11 +30,11 @@ export function linksTable(cluster: Cluster): TableDocument {
         (a.addr_info ?? []).map((i) => `${i.local}/${i.prefixlen}`),
       ]),
     )
-    return ask<IpLink>(ns, ['-d', 'link']).map((l) => ({
+    return ask<IpLink>(ns, ['link']).map((l) => ({
       node,
       netns,
       device: l.ifname,
-      type: l.linkinfo?.info_kind ?? (l.ifname === 'lo' ? 'loopback' : 'ether'),
+      type: KIND_NAMES[ns.devices.get(l.ifname)?.kind ?? 0] ?? (l.link_type === 'loopback' ? 'loopback' : 'ether'),
       mac: l.address ?? null,
       mtu: l.mtu,
       master: l.master ?? null,

@@ -95,7 +95,8 @@ function rank(p: LoggedPacket): number {
   if (end.point !== T_END) return p.steps.some((s) => s.point === T_NEIGH_QUEUE) ? 2 : 1
   if (end.a === R_OTHERHOST || end.a === R_BRIDGE_NO_PORT) return 0
   if (p.steps.some((s) => s.point === T_IP_LOCAL)) return 4
-  return 3
+  // Of the copies of a flooded ARP request the one that somebody took counts.
+  return reasonOf(end.a).verdict === 'DELIVERED' ? 3.5 : 3
 }
 
 /** How the packet that tells the story ended. */

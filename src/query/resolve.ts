@@ -4,6 +4,7 @@
 import { parseIpv4 } from '../addr/index.ts'
 import type { Cluster } from '../cluster/build.ts'
 import type { Diagnostics } from '../diagnostics/diagnostic.ts'
+import type { PodModel } from '../kubernetes/types.ts'
 import type { Netns } from '../linux/netns.ts'
 import { findTarget, resolveDestination, type FoundTarget } from './target.ts'
 import type { TraceQuestion } from './trace.ts'
@@ -53,6 +54,9 @@ export function resolveEnds(cluster: Cluster, question: TraceQuestion, diagnosti
   const notes = [...to.notes]
   const place = target.kind === 'service' ? null : findTarget(cluster, target.kind === 'host' ? `host:${target.ip}` : target.ip).target
   const dport = question.protocol === 'ICMP' ? 0 : portOf(target, notes)
+  if (place?.pod !== undefined && dport !== 0 && !isNamed(cluster, place.pod, dport)) {
+    notes.push(`no manifest says that something listens on port ${dport} of ${place.name}; assumed`)
+  }
   return {
     src: endpoint(question.src, source),
     dst: {
@@ -70,6 +74,15 @@ export function resolveEnds(cluster: Cluster, question: TraceQuestion, diagnosti
     dstNs: place?.ns ?? null,
     notes,
   }
+}
+
+/** Whether a container or an EndpointSlice names the port. */
+function isNamed(cluster: Cluster, pod: PodModel, port: number): boolean {
+  if (pod.ports.some((p) => p.port === port)) return true
+  return cluster.model.endpointSlices.some(
+    ({ object }) =>
+      (object.ports ?? []).some((p) => p.port === port) && object.endpoints.some((e) => e.addresses.includes(pod.ip)),
+  )
 }
 
 function portOf(target: NonNullable<ReturnType<typeof resolveDestination>['target']>, notes: string[]): number {

@@ -36,8 +36,13 @@ if (modelled.length > 0) {
       const got = runLab(labScenario(name))
       const differences = checkLab(got, labGolden(name))
       if (differences.length === 0) return
-      const whole = selection === null ? '' : `\n--- the simulator's run\n${showLab(got)}--- the kernel's run\n${showLab(labGolden(name))}`
-      throw new Error(`${name}: ${differences.length} differences (expected = kernel, got = simulator)\n${formatDifferences(differences)}${whole}`)
+      const whole =
+        selection === null
+          ? ''
+          : `\n--- the simulator's run\n${showLab(got)}--- the kernel's run\n${showLab(labGolden(name))}`
+      throw new Error(
+        `${name}: ${differences.length} differences (expected = kernel, got = simulator)\n${formatDifferences(differences)}${whole}`,
+      )
     })
   })
 }

@@ -7,10 +7,18 @@ import { expect, it } from '@jest/globals'
 import { checkLab, formatDifferences } from '../../src/lab/compare.ts'
 import { runLab } from '../../src/lab/run.ts'
 import type { LabScenario } from '../../src/lab/scenario.ts'
-import { labScenario } from '../support/lab.ts'
 import { describeKernel } from '../support/kernel.ts'
+import { labScenario } from '../support/lab.ts'
 
-const SCENARIOS = ['l2-learn-flood', 'arp-basic', 'fwd-ttl', 'mtu-df', 'nat-dnat-tcp', 'nat-local-out', 'kp-clusterip-tcp-first']
+const SCENARIOS = [
+  'l2-learn-flood',
+  'arp-basic',
+  'fwd-ttl',
+  'mtu-df',
+  'nat-dnat-tcp',
+  'nat-local-out',
+  'kp-clusterip-tcp-first',
+]
 const TOOLS = ['python3', 'bridge', 'ethtool', 'iptables-legacy-restore', 'conntrack']
 const TIMEOUT_MS = 60_000
 
@@ -30,7 +38,12 @@ describeKernel('kernel lab, live', TOOLS, () => {
   it(
     'reports the command of a scenario that the kernel refuses',
     () => {
-      const scenario: LabScenario = { name: 'bad', netns: ['a'], routes: [{ ns: 'a', dst: '10.0.0.0/8', via: '10.1.1.1' }], steps: [] }
+      const scenario: LabScenario = {
+        name: 'bad',
+        netns: ['a'],
+        routes: [{ ns: 'a', dst: '10.0.0.0/8', via: '10.1.1.1' }],
+        steps: [],
+      }
       expect(() => runLab(scenario, { backend: 'linux' })).toThrow(/Nexthop has invalid gateway/)
       expect(() => runLab(scenario)).toThrow(/Nexthop has invalid gateway/)
     },

@@ -33,6 +33,6 @@ export function labGolden(name: string): LabResult {
 
 /** Scenarios that the LAB variable asks for, null when it asks for none. */
 export function labSelection(): readonly string[] | null {
-  const names = process.env['LAB']
+  const names = process.env.LAB
   return names === undefined || names === '' ? null : names.split(',')
 }

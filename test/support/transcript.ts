@@ -41,15 +41,32 @@ const GROUP = /^(33:33|01:00:5e)/
 
 function evened(cmd: string, text: string): string {
   let lines = text.replace(/(_timer|gc_timer) +\d+\.\d\d/g, '$1 0').split('\n')
-  if (cmd.startsWith('ping ')) lines = lines.map((l) => l.replace(/time=[\d.]+ ms/, 'time=T ms').replace(/time \d+ms/, 'time Tms').replace(/= [\d./]+ ms$/, '= T ms'))
+  if (cmd.startsWith('ping '))
+    lines = lines.map((l) =>
+      l
+        .replace(/time=[\d.]+ ms/, 'time=T ms')
+        .replace(/time \d+ms/, 'time Tms')
+        .replace(/= [\d./]+ ms$/, '= T ms'),
+    )
   lines = lines.map((l) => l.replace(/link-netns \w+$/, 'link-netnsid 0'))
   if (/^bridge (-\S+ )*fdb/.test(cmd)) {
-    lines = lines.filter((l) => !GROUP.test(l)).map((l) => (l.startsWith('[') ? JSON.stringify((JSON.parse(l) as { mac: string }[]).filter((e) => !GROUP.test(e.mac))) : l))
+    lines = lines
+      .filter((l) => !GROUP.test(l))
+      .map((l) =>
+        l.startsWith('[') ? JSON.stringify((JSON.parse(l) as { mac: string }[]).filter((e) => !GROUP.test(e.mac))) : l,
+      )
   }
   // Linux has sent and received IGMP by then, which is not modelled
-  if (/^ip -s /.test(cmd)) lines = lines.map((l) => (/^ +\d+( +\d+){5} $/.test(l) ? l.replace(/ +\d+ +\d+/, ' N N') : l))
+  if (/^ip -s /.test(cmd))
+    lines = lines.map((l) => (/^ +\d+( +\d+){5} $/.test(l) ? l.replace(/ +\d+ +\d+/, ' N N') : l))
   if (/^ip (-\S+ )*neigh/.test(cmd)) {
-    lines = lines.map((l) => (l.startsWith('[') ? JSON.stringify((JSON.parse(l) as { dst: string }[]).sort((a, b) => (a.dst < b.dst ? -1 : 1))) : l)).sort()
+    lines = lines
+      .map((l) =>
+        l.startsWith('[')
+          ? JSON.stringify((JSON.parse(l) as { dst: string }[]).sort((a, b) => (a.dst < b.dst ? -1 : 1)))
+          : l,
+      )
+      .sort()
   }
   return lines.join('\n')
 }
@@ -68,8 +85,12 @@ export function replayTranscript(entries: readonly TranscriptEntry[]): Transcrip
       return
     }
     const cmd = words.join(' ')
-    const r = execTool(home, words.map((x) => x.replace(/^@/, '')))
-    const text = (x: { status: number; stdout: string; stderr: string }): string => `status ${x.status}\n${evened(cmd, x.stdout)}${x.stderr}`
+    const r = execTool(
+      home,
+      words.map((x) => x.replace(/^@/, '')),
+    )
+    const text = (x: { status: number; stdout: string; stderr: string }): string =>
+      `status ${x.status}\n${evened(cmd, x.stdout)}${x.stderr}`
     if (text(r) !== text(e)) out.push({ index, cmd: e.cmd, expected: text(e), got: text(r) })
   })
   return out

@@ -13,17 +13,25 @@ import type { FdbEntry } from '../bridge/fdb.ts'
 import type { NetDevice } from '../device/device.ts'
 import { EEXIST, ENOENT, EOPNOTSUPP } from '../errno.ts'
 import type { Netns } from '../netns.ts'
-import { Args, batchCommands, matches, takeDevice, takeMac, takeOnOff, type IpOptions } from './ip-args.ts'
+import { Args, batchCommands, type IpOptions, matches, takeDevice, takeMac, takeOnOff } from './ip-args.ts'
 import { formatJson, type JsonValue } from './ip-json.ts'
 import { flagNames, linkName, portStateName } from './ip-link-show.ts'
-import { rtnetlink, runTool, ToolExit, unmodelled, type ToolResult } from './result.ts'
+import { rtnetlink, runTool, ToolExit, type ToolResult, unmodelled } from './result.ts'
 
 const FAILED = 255
 const NS_PER_S = 1_000_000_000
 
 /** Runs `bridge ARGV`; `stdin` is what `-batch -` reads. */
 export function bridge(ns: Netns, argv: readonly string[], stdin = ''): ToolResult {
-  const o: IpOptions = { details: false, json: false, pretty: false, oneline: false, brief: false, stats: 0, family: '' }
+  const o: IpOptions = {
+    details: false,
+    json: false,
+    pretty: false,
+    oneline: false,
+    brief: false,
+    stats: 0,
+    family: '',
+  }
   const args = new Args(argv)
   let batch = false
   return runTool(() => {
@@ -39,7 +47,8 @@ export function bridge(ns: Netns, argv: readonly string[], stdin = ''): ToolResu
       else if (opt === '-n' || opt === '-netns') args.take()
       else if (matches(opt, '-details')) o.details = true
       else if (matches(opt, '-stats') || matches(opt, '-statistics')) o.stats++
-      else if (!/^-(c|color)(=.*)?$/.test(opt)) throw new ToolExit(FAILED, `Option "${opt}" is unknown, try "bridge help".`)
+      else if (!/^-(c|color)(=.*)?$/.test(opt))
+        throw new ToolExit(FAILED, `Option "${opt}" is unknown, try "bridge help".`)
     }
     if (!batch) return dispatch(ns, args, o)
     let out = ''
@@ -95,7 +104,10 @@ function fdbModify(ns: Netns, args: Args, verb: 'add' | 'append' | 'replace' | '
     else if (matches(word, 'local') || matches(word, 'permanent')) kind = 'local'
     else if (matches(word, 'temp') || matches(word, 'static')) kind = 'static'
     else if (matches(word, 'dynamic')) kind = 'dynamic'
-    else if (['dst', 'vni', 'port', 'via', 'src_vni', 'nhid', 'router', 'use', 'extern_learn', 'sticky', 'vlan'].includes(word)) unmodelled(`bridge fdb ... ${word}`)
+    else if (
+      ['dst', 'vni', 'port', 'via', 'src_vni', 'nhid', 'router', 'use', 'extern_learn', 'sticky', 'vlan'].includes(word)
+    )
+      unmodelled(`bridge fdb ... ${word}`)
     else macText = word === 'to' ? args.take() : word
   }
   if (devName === null || macText === null) throw new ToolExit(FAILED, 'Device and address are required arguments.')
@@ -191,13 +203,25 @@ function fdbShow(ns: Netns, args: Args, o: IpOptions): string {
   const rows = ns.byIndex
     .filter((d): d is NetDevice => d !== undefined && (f.dev === null || d === f.dev))
     .flatMap((dev) => entriesOf(dev).map((x) => ({ dev, ...x })))
-    .filter(({ br, entry }) => (f.br === null || br === f.br) && (f.state === null || f.state === 'all' || stateFits(entryState(br, entry), f.state)))
-  if (o.json) return formatJson(rows.map(({ dev, br, entry }) => fdbJson(dev, br, entry, f, o)), o.pretty)
+    .filter(
+      ({ br, entry }) =>
+        (f.br === null || br === f.br) &&
+        (f.state === null || f.state === 'all' || stateFits(entryState(br, entry), f.state)),
+    )
+  if (o.json)
+    return formatJson(
+      rows.map(({ dev, br, entry }) => fdbJson(dev, br, entry, f, o)),
+      o.pretty,
+    )
   return rows.map(({ dev, br, entry }) => fdbText(dev, br, entry, f, o)).join('')
 }
 
 function stateFits(state: string, wanted: string): boolean {
-  return state === wanted || (wanted === 'dynamic' && (state === '' || state === 'stale')) || (wanted === 'reachable' && state === '')
+  return (
+    state === wanted ||
+    (wanted === 'dynamic' && (state === '' || state === 'stale')) ||
+    (wanted === 'reachable' && state === '')
+  )
 }
 
 function used(br: Bridge, e: FdbEntry): readonly [number, number] {
@@ -250,7 +274,19 @@ function bridgeLink(ns: Netns, args: Args, o: IpOptions): string {
 }
 
 /** Words of `bridge link set` with the port's field that each one sets. */
-const FLAGS: { readonly [word: string]: 'hairpin' | 'learning' | 'flood' | 'mcastFlood' | 'bcastFlood' | 'isolated' | 'guard' | 'rootBlock' | 'fastleave' | 'mcastToUnicast' } = {
+const FLAGS: {
+  readonly [word: string]:
+    | 'hairpin'
+    | 'learning'
+    | 'flood'
+    | 'mcastFlood'
+    | 'bcastFlood'
+    | 'isolated'
+    | 'guard'
+    | 'rootBlock'
+    | 'fastleave'
+    | 'mcastToUnicast'
+} = {
   hairpin: 'hairpin',
   learning: 'learning',
   flood: 'flood',
@@ -297,8 +333,14 @@ function linkShow(ns: Netns, args: Args, o: IpOptions): string {
     if (dev === undefined) throw new ToolExit(FAILED, `Cannot find device "${name}"`)
     only = dev
   }
-  const ports = ns.byIndex.filter((d): d is NetDevice => d !== undefined && d.port !== null && (only === null || d === only))
-  if (o.json) return formatJson(ports.map((d) => linkJson(d, o)), o.pretty)
+  const ports = ns.byIndex.filter(
+    (d): d is NetDevice => d !== undefined && d.port !== null && (only === null || d === only),
+  )
+  if (o.json)
+    return formatJson(
+      ports.map((d) => linkJson(d, o)),
+      o.pretty,
+    )
   return ports.map((d) => linkText(d, o)).join('')
 }
 

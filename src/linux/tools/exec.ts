@@ -12,7 +12,7 @@ import { ip } from './ip.ts'
 import { ipset } from './ipset.ts'
 import { iptablesCommand, iptablesRestoreCommand, iptablesSaveCommand } from './iptables-commands.ts'
 import { ping } from './ping.ts'
-import { UNMODELLED_STATUS, type ToolResult } from './result.ts'
+import { type ToolResult, UNMODELLED_STATUS } from './result.ts'
 import { sysctl } from './sysctl.ts'
 
 type Tool = (ns: Netns, argv: readonly string[], stdin: string) => ToolResult
@@ -35,8 +35,21 @@ const TOOLS: { readonly [name: string]: Tool } = {
 
 /** Exists in Linux, not here: named as UNMODELLED rather than as not found. */
 const UNMODELLED_TOOLS = [
-  'ip6tables', 'ip6tables-save', 'ip6tables-restore', 'ip6tables-legacy', 'ip6tables-legacy-save', 'ip6tables-legacy-restore',
-  'iptables-nft', 'iptables-nft-save', 'iptables-nft-restore', 'nft', 'ipvsadm', 'tc', 'ping6', 'ebtables', 'arptables',
+  'ip6tables',
+  'ip6tables-save',
+  'ip6tables-restore',
+  'ip6tables-legacy',
+  'ip6tables-legacy-save',
+  'ip6tables-legacy-restore',
+  'iptables-nft',
+  'iptables-nft-save',
+  'iptables-nft-restore',
+  'nft',
+  'ipvsadm',
+  'tc',
+  'ping6',
+  'ebtables',
+  'arptables',
 ]
 
 /** Names of the tools that can be run. */
@@ -47,6 +60,11 @@ export function execTool(ns: Netns, argv: readonly string[], stdin = ''): ToolRe
   const name = (argv[0] ?? '').replace(/^.*\//, '')
   const tool = Object.hasOwn(TOOLS, name) ? TOOLS[name] : undefined
   if (tool !== undefined) return tool(ns, argv.slice(1), stdin)
-  if (UNMODELLED_TOOLS.includes(name)) return { status: UNMODELLED_STATUS, stdout: '', stderr: `podwalk: UNMODELLED: ${name}\n` }
-  return { status: 127, stdout: '', stderr: `podwalk: exec: ${name} is not modelled; modelled: ${TOOL_NAMES.join(', ')}\n` }
+  if (UNMODELLED_TOOLS.includes(name))
+    return { status: UNMODELLED_STATUS, stdout: '', stderr: `podwalk: UNMODELLED: ${name}\n` }
+  return {
+    status: 127,
+    stdout: '',
+    stderr: `podwalk: exec: ${name} is not modelled; modelled: ${TOOL_NAMES.join(', ')}\n`,
+  }
 }

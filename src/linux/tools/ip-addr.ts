@@ -9,16 +9,25 @@
 import { formatIpv4, ipv4Mask } from '../../addr/ipv4.ts'
 import {
   IFF_BROADCAST,
+  type Ifaddr,
+  type NetDevice,
   RT_SCOPE_HOST,
   RT_SCOPE_LINK,
   RT_SCOPE_UNIVERSE,
-  type Ifaddr,
-  type NetDevice,
 } from '../device/device.ts'
-import { inetAddrAdd, inetAddrDel, type AddrSpec } from '../device/inet.ts'
+import { type AddrSpec, inetAddrAdd, inetAddrDel } from '../device/inet.ts'
 import { EADDRNOTAVAIL, EEXIST } from '../errno.ts'
 import type { Netns } from '../netns.ts'
-import { invarg, matches, parseNumber, takeAddress, takeDevice, takePrefix, type Args, type IpOptions } from './ip-args.ts'
+import {
+  type Args,
+  type IpOptions,
+  invarg,
+  matches,
+  parseNumber,
+  takeAddress,
+  takeDevice,
+  takePrefix,
+} from './ip-args.ts'
 import { formatJson, type JsonValue } from './ip-json.ts'
 import { addressLine, headLine, KIND_NAMES, linkJson, linkName, operstate, statLines } from './ip-link-show.ts'
 import { rtnetlink, ToolExit, unmodelled } from './result.ts'
@@ -74,7 +83,8 @@ function modify(ns: Netns, args: Args, verb: 'add' | 'replace' | 'del'): string 
     else if (word === 'noprefixroute') noprefixroute = true
     else if (word === 'valid_lft' || word === 'preferred_lft') {
       if (args.take() !== 'forever') unmodelled('address lifetimes')
-    } else if (['anycast', 'metric', 'home', 'nodad', 'mngtmpaddr', 'autojoin', 'proto'].includes(word)) unmodelled(`ip addr ... ${word}`)
+    } else if (['anycast', 'metric', 'home', 'nodad', 'mngtmpaddr', 'autojoin', 'proto'].includes(word))
+      unmodelled(`ip addr ... ${word}`)
     else {
       const text = word === 'local' ? args.take() : word
       if (text.includes(':')) unmodelled('IPv6 addresses')
@@ -108,7 +118,8 @@ function modify(ns: Netns, args: Args, verb: 'add' | 'replace' | 'del'): string 
 }
 
 function broadcastOf(dev: NetDevice, ip: number, length: number, word: string): number {
-  if ((word === '+' || word === '-') && (dev.flags & IFF_BROADCAST) === 0) throw new ToolExit(1, 'Broadcast can be set only for broadcast packets.')
+  if ((word === '+' || word === '-') && (dev.flags & IFF_BROADCAST) === 0)
+    throw new ToolExit(1, 'Broadcast can be set only for broadcast packets.')
   if (word === '+') return length > 30 ? 0 : ip | ~ipv4Mask(length)
   if (word === '-') return length > 30 ? 0 : ip & ipv4Mask(length)
   return takeAddress(word)
@@ -127,7 +138,16 @@ interface Filter {
 }
 
 function takeFilter(ns: Netns, args: Args): Filter {
-  const f: Filter = { dev: null, scope: null, up: false, to: null, label: null, master: null, type: null, primary: null }
+  const f: Filter = {
+    dev: null,
+    scope: null,
+    up: false,
+    to: null,
+    label: null,
+    master: null,
+    type: null,
+    primary: null,
+  }
   while (!args.done) {
     const word = args.take()
     if (word === 'to') f.to = takePrefix(args.take())
@@ -140,7 +160,11 @@ function takeFilter(ns: Netns, args: Args): Filter {
     else if (word === 'type') f.type = args.take()
     else if (word === 'primary') f.primary = true
     else if (word === 'secondary' || word === 'temporary') f.primary = false
-    else if (['permanent', 'dynamic', 'tentative', 'deprecated', 'dadfailed', 'nomaster', 'group', 'vrf', 'proto'].includes(word)) {
+    else if (
+      ['permanent', 'dynamic', 'tentative', 'deprecated', 'dadfailed', 'nomaster', 'group', 'vrf', 'proto'].includes(
+        word,
+      )
+    ) {
       if (word !== 'permanent') unmodelled(`ip addr show ${word}`)
     } else {
       const name = word === 'dev' ? args.take() : word
@@ -169,7 +193,8 @@ function devices(ns: Netns, f: Filter): NetDevice[] {
 
 function flush(ns: Netns, args: Args): string {
   const f = takeFilter(ns, args)
-  if (f.dev === null && f.to === null && f.label === null && f.scope === null) throw new ToolExit(255, 'Flush requires arguments.')
+  if (f.dev === null && f.to === null && f.label === null && f.scope === null)
+    throw new ToolExit(255, 'Flush requires arguments.')
   for (const dev of devices(ns, f)) {
     for (;;) {
       const a = dev.addrs.find((x) => fits(f, x))
@@ -183,15 +208,24 @@ function show(ns: Netns, args: Args, o: IpOptions): string {
   const f = takeFilter(ns, args)
   const filtered = f.scope !== null || f.to !== null || f.label !== null || f.primary !== null
   const onlyInet = o.family === 'inet' || filtered
-  const list = devices(ns, f).map((dev) => ({ dev, addrs: o.family === 'inet6' ? [] : dev.addrs.filter((a) => fits(f, a)) }))
+  const list = devices(ns, f).map((dev) => ({
+    dev,
+    addrs: o.family === 'inet6' ? [] : dev.addrs.filter((a) => fits(f, a)),
+  }))
   const shown = list.filter(({ addrs }) => addrs.length > 0 || (!onlyInet && o.family !== 'inet6'))
-  if (o.json) return formatJson(shown.map(({ dev, addrs }) => addrJson(dev, addrs, o)), o.pretty)
+  if (o.json)
+    return formatJson(
+      shown.map(({ dev, addrs }) => addrJson(dev, addrs, o)),
+      o.pretty,
+    )
   return shown.map(({ dev, addrs }) => addrText(dev, addrs, o, onlyInet)).join('')
 }
 
 /** `10.1.0.1/24`, or `10.4.0.1 peer 10.4.0.2/32`. */
 function localText(a: Ifaddr): string {
-  return a.peer === a.ip ? `${formatIpv4(a.ip)}/${a.prefixLength}` : `${formatIpv4(a.ip)} peer ${formatIpv4(a.peer)}/${a.prefixLength}`
+  return a.peer === a.ip
+    ? `${formatIpv4(a.ip)}/${a.prefixLength}`
+    : `${formatIpv4(a.ip)} peer ${formatIpv4(a.peer)}/${a.prefixLength}`
 }
 
 function inetText(a: Ifaddr): string {
@@ -227,5 +261,9 @@ function addrJson(dev: NetDevice, addrs: readonly Ifaddr[], o: IpOptions): JsonV
     preferred_life_time: 4294967295,
   }))
   if (!o.brief) return { ...linkJson(dev, false), addr_info: info }
-  return { ifname: dev.name, operstate: operstate(dev), addr_info: info.map((a) => ({ local: a.local, prefixlen: a.prefixlen })) }
+  return {
+    ifname: dev.name,
+    operstate: operstate(dev),
+    addr_info: info.map((a) => ({ local: a.local, prefixlen: a.prefixlen })),
+  }
 }

@@ -5,7 +5,7 @@
  * prefix of a keyword, in the order in which its code compares them: callers list keywords in that order.
  */
 import { parseIpv4 } from '../../addr/ipv4.ts'
-import { parseMac, type Mac } from '../../addr/mac.ts'
+import { type Mac, parseMac } from '../../addr/mac.ts'
 import type { NetDevice } from '../device/device.ts'
 import type { Netns } from '../netns.ts'
 import { ToolExit } from './result.ts'
@@ -130,7 +130,8 @@ export function takeNumber(word: string, max: number, what: string): number {
 
 /** `on`/`off`. */
 export function takeOnOff(keyword: string, word: string): boolean {
-  if (word !== 'on' && word !== 'off') throw new ToolExit(255, `Error: argument of "${keyword}" must be one of "on" "off", not "${word}"`)
+  if (word !== 'on' && word !== 'off')
+    throw new ToolExit(255, `Error: argument of "${keyword}" must be one of "on" "off", not "${word}"`)
   return word === 'on'
 }
 
@@ -138,7 +139,9 @@ export function takeOnOff(keyword: string, word: string): boolean {
 export function batchCommands(text: string): string[][] {
   const out: string[][] = []
   for (const line of text.replace(/\\\n/g, ' ').split('\n')) {
-    const words = (line.replace(/(^|\s)#.*$/, '').match(/"[^"]*"|'[^']*'|\S+/g) ?? []).map((w) => w.replace(/^["'](.*)["']$/, '$1'))
+    const words = (line.replace(/(^|\s)#.*$/, '').match(/"[^"]*"|'[^']*'|\S+/g) ?? []).map((w) =>
+      w.replace(/^["'](.*)["']$/, '$1'),
+    )
     if (words.length > 0) out.push(words)
   }
   return out

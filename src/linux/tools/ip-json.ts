@@ -18,7 +18,9 @@ function prettyValue(v: JsonValue, depth: number): string {
     return items.length === 0 ? '[ ]' : `[ ${items.join(',')} ]`
   }
   if (typeof v === 'object' && v !== null) {
-    const fields = Object.entries(v).map(([k, x]) => `\n${'    '.repeat(depth + 1)}${JSON.stringify(k)}: ${prettyValue(x, depth + 1)}`)
+    const fields = Object.entries(v).map(
+      ([k, x]) => `\n${'    '.repeat(depth + 1)}${JSON.stringify(k)}: ${prettyValue(x, depth + 1)}`,
+    )
     return fields.length === 0 ? '{}' : `{${fields.join(',')}\n${'    '.repeat(depth)}}`
   }
   return JSON.stringify(v)

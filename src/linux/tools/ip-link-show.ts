@@ -89,11 +89,12 @@ function lowerUp(dev: NetDevice): boolean {
 /** rtnl_fill_ifinfo and default_operstate. */
 export function operstate(dev: NetDevice): string {
   if (!dev.up) return 'DOWN'
-  if (dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY || dev.kind === DEV_IPIP || dev.kind === DEV_VXLAN) return 'UNKNOWN'
+  if (dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY || dev.kind === DEV_IPIP || dev.kind === DEV_VXLAN)
+    return 'UNKNOWN'
   if (dev.carrier) return 'UP'
   const link = linkOf(dev)
   const seen = link === null ? undefined : dev.ns.byIndex[link.ifindex]
-  return seen === undefined || seen.carrier && seen.up ? 'DOWN' : 'LOWERLAYERDOWN'
+  return seen === undefined || (seen.carrier && seen.up) ? 'DOWN' : 'LOWERLAYERDOWN'
 }
 
 /** Flag words in iproute2's order. */
@@ -224,7 +225,14 @@ const USER_HZ_NS = 10_000_000
 
 /** `8000.2:0:0:0:99:1`, without leading zeros as iproute2 prints it. */
 function bridgeId(dev: NetDevice): string {
-  const octets = [dev.macHi >> 8, dev.macHi & 255, dev.macLo >>> 24, (dev.macLo >>> 16) & 255, (dev.macLo >>> 8) & 255, dev.macLo & 255]
+  const octets = [
+    dev.macHi >> 8,
+    dev.macHi & 255,
+    dev.macLo >>> 24,
+    (dev.macLo >>> 16) & 255,
+    (dev.macLo >>> 8) & 255,
+    dev.macLo & 255,
+  ]
   return `8000.${octets.map((n) => n.toString(16)).join(':')}`
 }
 

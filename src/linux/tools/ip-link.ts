@@ -23,7 +23,7 @@ import {
 } from '../device/ops.ts'
 import { EEXIST, EINVAL, EOPNOTSUPP } from '../errno.ts'
 import type { Netns } from '../netns.ts'
-import { invarg, matches, takeDevice, takeMac, takeNumber, takeOnOff, type Args, type IpOptions } from './ip-args.ts'
+import { type Args, type IpOptions, invarg, matches, takeDevice, takeMac, takeNumber, takeOnOff } from './ip-args.ts'
 import { formatJson } from './ip-json.ts'
 import { KIND_NAMES, linkJson, linkText, noteUp } from './ip-link-show.ts'
 import { rtnetlink, ToolExit, unmodelled } from './result.ts'
@@ -33,8 +33,35 @@ const MTU_MAX = 65535
 const USER_HZ_NS = 10_000_000
 /** Types that Linux has and podwalk does not: refused by name rather than called unknown. */
 const OTHER_TYPES = [
-  'vxlan', 'ipip', 'vlan', 'bond', 'macvlan', 'ipvlan', 'gre', 'gretap', 'geneve', 'sit', 'vti', 'xfrm', 'wireguard', 'tun', 'ifb',
-  'vrf', 'macvtap', 'ipvtap', 'ip6tnl', 'ip6gre', 'can', 'vcan', 'nlmon', 'team', 'macsec', 'netkit', 'bareudp', 'batadv', 'hsr',
+  'vxlan',
+  'ipip',
+  'vlan',
+  'bond',
+  'macvlan',
+  'ipvlan',
+  'gre',
+  'gretap',
+  'geneve',
+  'sit',
+  'vti',
+  'xfrm',
+  'wireguard',
+  'tun',
+  'ifb',
+  'vrf',
+  'macvtap',
+  'ipvtap',
+  'ip6tnl',
+  'ip6gre',
+  'can',
+  'vcan',
+  'nlmon',
+  'team',
+  'macsec',
+  'netkit',
+  'bareudp',
+  'batadv',
+  'hsr',
 ]
 
 /** Runs `ip link ...`. */
@@ -69,11 +96,13 @@ function takeLinkWords(args: Args, spec: LinkSpec, words: 'add' | 'peer'): strin
     if (word === 'name') spec.name = takeName(args.take())
     else if (matches(word, 'address')) spec.mac = takeMac(args.take())
     else if (word === 'mtu') spec.mtu = takeNumber(args.take(), 0xffffffff, 'Invalid "mtu" value')
-    else if (matches(word, 'txqueuelen') || word === 'qlen') spec.txqueuelen = takeNumber(args.take(), 0xffffffff, 'Invalid "txqueuelen" value')
+    else if (matches(word, 'txqueuelen') || word === 'qlen')
+      spec.txqueuelen = takeNumber(args.take(), 0xffffffff, 'Invalid "txqueuelen" value')
     else if (word === 'netns') spec.netns = args.take()
     else if (matches(word, 'type') && words === 'add') return args.take()
     else if (word === 'dev' || spec.name === null) spec.name = takeName(word === 'dev' ? args.take() : word)
-    else if (matches(word, 'group') || matches(word, 'link') || word === 'numtxqueues' || word === 'index') unmodelled(`ip link add ... ${word}`)
+    else if (matches(word, 'group') || matches(word, 'link') || word === 'numtxqueues' || word === 'index')
+      unmodelled(`ip link add ... ${word}`)
     else throw new ToolExit(255, `Error: either "dev" is duplicate, or "${word}" is a garbage.`)
   }
   return null
@@ -122,7 +151,8 @@ function addVeth(ns: Netns, home: Netns, name: string, spec: LinkSpec, mtu: numb
   }
   const peerNs = targetNetns(ns, peer.netns ?? spec.netns)
   const peerName = peer.name ?? freeName(peerNs, 'veth', name)
-  if (home.devices.has(name) || peerNs.devices.has(peerName) || (home === peerNs && name === peerName)) rtnetlink(EEXIST)
+  if (home.devices.has(name) || peerNs.devices.has(peerName) || (home === peerNs && name === peerName))
+    rtnetlink(EEXIST)
   const peerMtu = peer.mtu === null ? 1500 : checkMtu(peer.mtu)
   const [dev] = createVeth({ ns: home, name, mac: spec.mac }, { ns: peerNs, name: peerName, mac: peer.mac }, peerMtu)
   if (dev.mtu !== mtu) setMtu(dev, mtu)
@@ -170,7 +200,8 @@ function set(ns: Netns, args: Args): string {
     else if (word === 'name') c.name = takeName(args.take())
     else if (word === 'mtu') c.mtu = takeNumber(args.take(), 0xffffffff, 'Invalid "mtu" value')
     else if (matches(word, 'address')) c.mac = takeMac(args.take())
-    else if (matches(word, 'txqueuelen') || word === 'qlen') c.txqueuelen = takeNumber(args.take(), 0xffffffff, 'Invalid "txqueuelen" value')
+    else if (matches(word, 'txqueuelen') || word === 'qlen')
+      c.txqueuelen = takeNumber(args.take(), 0xffffffff, 'Invalid "txqueuelen" value')
     else if (word === 'master') {
       const name = args.take()
       const master = ns.devices.get(name)
@@ -184,7 +215,20 @@ function set(ns: Netns, args: Args): string {
     } else if (word === 'dev' || dev === null) {
       const name = word === 'dev' ? args.take() : word
       dev = takeDevice(ns, name)
-    } else if (['promisc', 'allmulticast', 'multicast', 'arp', 'alias', 'group', 'vf', 'addrgenmode', 'link-netnsid', 'carrier'].includes(word)) {
+    } else if (
+      [
+        'promisc',
+        'allmulticast',
+        'multicast',
+        'arp',
+        'alias',
+        'group',
+        'vf',
+        'addrgenmode',
+        'link-netnsid',
+        'carrier',
+      ].includes(word)
+    ) {
       unmodelled(`ip link set ... ${word}`)
     } else throw new ToolExit(255, `Error: either "dev" is duplicate, or "${word}" is a garbage.`)
   }
@@ -202,7 +246,8 @@ function apply(ns: Netns, dev: NetDevice, c: Change): void {
   }
   if (c.mac !== null) {
     if (dev.kind === DEV_LOOPBACK) rtnetlink(EOPNOTSUPP)
-    if ((c.mac.hi & 0x100) !== 0 || (c.mac.hi === 0 && c.mac.lo === 0)) throw new ToolExit(2, 'RTNETLINK answers: Cannot assign requested address')
+    if ((c.mac.hi & 0x100) !== 0 || (c.mac.hi === 0 && c.mac.lo === 0))
+      throw new ToolExit(2, 'RTNETLINK answers: Cannot assign requested address')
     setMac(dev, c.mac)
   }
   if (c.mtu !== null && dev.kind !== DEV_LOOPBACK) checkMtu(c.mtu)
@@ -304,8 +349,15 @@ function show(ns: Netns, args: Args, o: IpOptions): string {
     if (master !== null && d.port?.bridge.dev !== master) return false
     return type === null || KIND_NAMES[d.kind] === type
   })
-  if (o.json && !o.brief) return formatJson(list.map((d) => linkJson(d, true)), o.pretty)
-  if (o.json) return formatJson(list.map((d) => ({ ifname: d.name, address: formatMac({ hi: d.macHi, lo: d.macLo }) })), o.pretty)
+  if (o.json && !o.brief)
+    return formatJson(
+      list.map((d) => linkJson(d, true)),
+      o.pretty,
+    )
+  if (o.json)
+    return formatJson(
+      list.map((d) => ({ ifname: d.name, address: formatMac({ hi: d.macHi, lo: d.macLo }) })),
+      o.pretty,
+    )
   return list.map((d) => linkText(d, o)).join('')
 }
-

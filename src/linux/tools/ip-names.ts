@@ -6,19 +6,70 @@
  */
 import { parseNumber } from './ip-args.ts'
 
-const TABLES = new Map([['unspec', 0], ['default', 253], ['main', 254], ['local', 255]])
+const TABLES = new Map([
+  ['unspec', 0],
+  ['default', 253],
+  ['main', 254],
+  ['local', 255],
+])
 const PROTOCOLS = new Map([
-  ['unspec', 0], ['redirect', 1], ['kernel', 2], ['boot', 3], ['static', 4], ['gated', 8], ['ra', 9], ['mrt', 10], ['zebra', 11],
-  ['bird', 12], ['dnrouted', 13], ['xorp', 14], ['ntk', 15], ['dhcp', 16], ['keepalived', 18], ['babel', 42], ['openr', 99],
-  ['bgp', 186], ['isis', 187], ['ospf', 188], ['rip', 189], ['eigrp', 192],
+  ['unspec', 0],
+  ['redirect', 1],
+  ['kernel', 2],
+  ['boot', 3],
+  ['static', 4],
+  ['gated', 8],
+  ['ra', 9],
+  ['mrt', 10],
+  ['zebra', 11],
+  ['bird', 12],
+  ['dnrouted', 13],
+  ['xorp', 14],
+  ['ntk', 15],
+  ['dhcp', 16],
+  ['keepalived', 18],
+  ['babel', 42],
+  ['openr', 99],
+  ['bgp', 186],
+  ['isis', 187],
+  ['ospf', 188],
+  ['rip', 189],
+  ['eigrp', 192],
 ])
 const DSFIELDS = new Map([
-  ['default', 0x00], ['CS1', 0x20], ['CS2', 0x40], ['CS3', 0x60], ['CS4', 0x80], ['CS5', 0xa0], ['CS6', 0xc0], ['CS7', 0xe0],
-  ['AF11', 0x28], ['AF12', 0x30], ['AF13', 0x38], ['AF21', 0x48], ['AF22', 0x50], ['AF23', 0x58], ['AF31', 0x68], ['AF32', 0x70],
-  ['AF33', 0x78], ['AF41', 0x88], ['AF42', 0x90], ['AF43', 0x98], ['EF', 0xb8],
+  ['default', 0x00],
+  ['CS1', 0x20],
+  ['CS2', 0x40],
+  ['CS3', 0x60],
+  ['CS4', 0x80],
+  ['CS5', 0xa0],
+  ['CS6', 0xc0],
+  ['CS7', 0xe0],
+  ['AF11', 0x28],
+  ['AF12', 0x30],
+  ['AF13', 0x38],
+  ['AF21', 0x48],
+  ['AF22', 0x50],
+  ['AF23', 0x58],
+  ['AF31', 0x68],
+  ['AF32', 0x70],
+  ['AF33', 0x78],
+  ['AF41', 0x88],
+  ['AF42', 0x90],
+  ['AF43', 0x98],
+  ['EF', 0xb8],
 ])
 const IP_PROTOCOLS = new Map([
-  ['icmp', 1], ['igmp', 2], ['ipip', 4], ['tcp', 6], ['udp', 17], ['gre', 47], ['esp', 50], ['ah', 51], ['sctp', 132], ['udplite', 136],
+  ['icmp', 1],
+  ['igmp', 2],
+  ['ipip', 4],
+  ['tcp', 6],
+  ['udp', 17],
+  ['gre', 47],
+  ['esp', 50],
+  ['ah', 51],
+  ['sctp', 132],
+  ['udplite', 136],
 ])
 
 function nameOf(names: ReadonlyMap<string, number>, n: number): string | null {

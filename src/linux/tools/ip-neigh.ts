@@ -14,7 +14,7 @@ import { EEXIST, ENOENT } from '../errno.ts'
 import {
   NEIGH_UPDATE_F_ADMIN,
   NEIGH_UPDATE_F_OVERRIDE,
-  neighUpdate,
+  type Neighbour,
   NUD_DELAY,
   NUD_FAILED,
   NUD_INCOMPLETE,
@@ -25,10 +25,10 @@ import {
   NUD_REACHABLE,
   NUD_STALE,
   NUD_VALID,
-  type Neighbour,
+  neighUpdate,
 } from '../neighbour/neighbour.ts'
 import type { Netns } from '../netns.ts'
-import { invarg, matches, takeAddress, takeDevice, takeMac, takePrefix, type Args, type IpOptions } from './ip-args.ts'
+import { type Args, type IpOptions, invarg, matches, takeAddress, takeDevice, takeMac, takePrefix } from './ip-args.ts'
 import { formatJson, type JsonValue } from './ip-json.ts'
 import { rtnetlink, ToolExit, unmodelled } from './result.ts'
 
@@ -169,7 +169,9 @@ function fits(f: Filter, n: Neighbour, hidden: number): boolean {
   if (f.dev !== null && n.dev !== f.dev) return false
   if (f.master !== null && n.dev.port?.bridge.dev.name !== f.master) return false
   if (f.to !== null && ((n.ip ^ f.to.ip) & ipv4Mask(f.to.length)) !== 0) return false
-  return f.state === null ? n.state !== NUD_NONE && (n.state & hidden) === 0 : (n.state & f.state) !== 0 || f.state === ALL
+  return f.state === null
+    ? n.state !== NUD_NONE && (n.state & hidden) === 0
+    : (n.state & f.state) !== 0 || f.state === ALL
 }
 
 function flush(ns: Netns, args: Args): string {
@@ -184,11 +186,19 @@ function show(ns: Netns, args: Args, o: IpOptions): string {
   if (o.family === 'inet6') return o.json ? formatJson([], o.pretty) : ''
   if (f.proxy) {
     const list = ns.neigh.proxies.filter((p) => f.dev === null || p.dev === f.dev)
-    if (o.json) return formatJson(list.map((p) => ({ dst: formatIpv4(p.ip), dev: p.dev.name, proxy: null })), o.pretty)
+    if (o.json)
+      return formatJson(
+        list.map((p) => ({ dst: formatIpv4(p.ip), dev: p.dev.name, proxy: null })),
+        o.pretty,
+      )
     return list.map((p) => `${formatIpv4(p.ip)} ${f.dev === null ? `dev ${p.dev.name} ` : ''}proxy \n`).join('')
   }
   const list = ns.neigh.list().filter((n) => fits(f, n, NUD_NOARP))
-  if (o.json) return formatJson(list.map((n) => entryJson(n, f.dev !== null)), o.pretty)
+  if (o.json)
+    return formatJson(
+      list.map((n) => entryJson(n, f.dev !== null)),
+      o.pretty,
+    )
   return list.map((n) => entryText(n, o, f.dev !== null)).join('')
 }
 

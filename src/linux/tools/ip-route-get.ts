@@ -7,11 +7,14 @@
  * Source: iproute2 ip/iproute.c (iproute_get, print_route), net/ipv4/route.c (inet_rtm_getroute, rt_fill_info).
  */
 import { formatIpv4 } from '../../addr/ipv4.ts'
-import { ENETUNREACH } from '../errno.ts'
+import { ETH_P_IP, M_FLAGS, M_MARK, M_PROTO, META_SHIFT, SKB_DOREDIRECT } from '../../packet/layout.ts'
 import type { NetDevice } from '../device/device.ts'
+import { ENETUNREACH } from '../errno.ts'
 import type { Netns } from '../netns.ts'
-import { Flowi4, ipRouteInput, ipRouteOutput, routeErrno, type Rtable } from '../route/route.ts'
+import { Flowi4, ipRouteInput, ipRouteOutput, type Rtable, routeErrno } from '../route/route.ts'
 import {
+  RT_TABLE_LOCAL,
+  RT_TABLE_MAIN,
   RTCF_BROADCAST,
   RTCF_DOREDIRECT,
   RTCF_LOCAL,
@@ -19,11 +22,8 @@ import {
   RTCF_NOTIFY,
   RTN_NAMES,
   RTN_UNICAST,
-  RT_TABLE_LOCAL,
-  RT_TABLE_MAIN,
 } from '../route/rtn.ts'
-import { ETH_P_IP, M_FLAGS, M_MARK, M_PROTO, META_SHIFT, SKB_DOREDIRECT } from '../../packet/layout.ts'
-import { matches, takeAddress, takeDevice, takeNumber, type Args, type IpOptions } from './ip-args.ts'
+import { type Args, type IpOptions, matches, takeAddress, takeDevice, takeNumber } from './ip-args.ts'
 import { formatJson, type JsonValue } from './ip-json.ts'
 import { dsfieldNumber, ipProtocolNumber, tableName } from './ip-names.ts'
 import { metricsJson, metricsText } from './ip-route-show.ts'
@@ -66,7 +66,18 @@ export function ipRouteGet(ns: Netns, args: Args, o: IpOptions): string {
 }
 
 function takeQuestion(ns: Netns, args: Args): Question {
-  const q: Question = { dst: null, from: null, iif: null, oif: null, mark: 0, tos: 0, proto: 0, sport: 0, dport: 0, redirect: false }
+  const q: Question = {
+    dst: null,
+    from: null,
+    iif: null,
+    oif: null,
+    mark: 0,
+    tos: 0,
+    proto: 0,
+    sport: 0,
+    dport: 0,
+    redirect: false,
+  }
   while (!args.done) {
     const word = args.take()
     if (word === 'tos' || matches(word, 'dsfield')) q.tos = Math.max(0, dsfieldNumber(args.take()))
@@ -77,7 +88,8 @@ function takeQuestion(ns: Netns, args: Args): Question {
     else if (word === 'ipproto') q.proto = Math.max(0, ipProtocolNumber(args.take()))
     else if (word === 'sport') q.sport = takeNumber(args.take(), 65535, 'invalid "sport"')
     else if (word === 'dport') q.dport = takeNumber(args.take(), 65535, 'invalid "dport"')
-    else if (word === 'notify' || word === 'connected' || word === 'vrf' || word === 'uid' || word === 'fibmatch') unmodelled(`ip route get ${word}`)
+    else if (word === 'notify' || word === 'connected' || word === 'vrf' || word === 'uid' || word === 'fibmatch')
+      unmodelled(`ip route get ${word}`)
     else {
       const address = word === 'to' ? args.take() : word
       if (address.includes(':')) unmodelled('IPv6 routes')

@@ -9,16 +9,16 @@ import { RT_SCOPE_UNIVERSE } from '../device/device.ts'
 import type { FibNh } from '../route/fib-nh.ts'
 import type { FibRoute } from '../route/fib-route.ts'
 import {
+  RT_TABLE_MAIN,
   RTN_NAMES,
   RTN_UNICAST,
   RTNH_F_DEAD,
   RTNH_F_LINKDOWN,
   RTNH_F_ONLINK,
   RTPROT_BOOT,
-  RT_TABLE_MAIN,
 } from '../route/rtn.ts'
-import type { IpOptions } from './ip-args.ts'
 import { scopeName } from './ip-addr.ts'
+import type { IpOptions } from './ip-args.ts'
 import type { JsonValue } from './ip-json.ts'
 import { dsfieldName, protocolName, tableName } from './ip-names.ts'
 
@@ -73,12 +73,17 @@ export function routeText(r: FibRoute, o: IpOptions, hide: Hidden): string {
   if ((r.scope !== RT_SCOPE_UNIVERSE || o.details) && !hide.scope) t += `scope ${scopeName(r.scope)} `
   if (r.prefsrc !== 0) t += `src ${formatIpv4(r.prefsrc)} `
   if (r.metric !== 0) t += `metric ${r.metric} `
-  if (single !== null) t += flagWords(single.flags).map((w) => `${w} `).join('')
+  if (single !== null)
+    t += flagWords(single.flags)
+      .map((w) => `${w} `)
+      .join('')
   t += metricsText(r.mtu, r.mtuLocked, r.advmss)
   if (r.nexthops.length > 1) {
     for (const nh of r.nexthops) {
       t += `${o.oneline ? '\\' : '\n'}\tnexthop ${nexthopText(nh, HIDE_TABLE)}weight ${nh.weight} `
-      t += flagWords(nh.flags).map((w) => `${w} `).join('')
+      t += flagWords(nh.flags)
+        .map((w) => `${w} `)
+        .join('')
     }
   }
   return `${t}\n`
@@ -101,7 +106,13 @@ export function routeJson(r: FibRoute, o: IpOptions, hide: Hidden): JsonValue {
     flags: single === null ? [] : flagWords(single.flags),
     ...(metrics === null ? {} : { metrics: [metrics] }),
     ...(r.nexthops.length > 1
-      ? { nexthops: r.nexthops.map((nh) => ({ ...nexthopJson(nh, HIDE_TABLE), weight: nh.weight, flags: flagWords(nh.flags) })) }
+      ? {
+          nexthops: r.nexthops.map((nh) => ({
+            ...nexthopJson(nh, HIDE_TABLE),
+            weight: nh.weight,
+            flags: flagWords(nh.flags),
+          })),
+        }
       : {}),
   }
 }

@@ -7,27 +7,36 @@
  * the kernel's messages.
  */
 import { ipv4Mask } from '../../addr/ipv4.ts'
-import { ENETDOWN, ENETUNREACH } from '../errno.ts'
 import type { NetDevice } from '../device/device.ts'
+import { ENETDOWN, ENETUNREACH } from '../errno.ts'
 import type { Netns } from '../netns.ts'
 import type { RouteMode } from '../route/fib.ts'
 import type { FibRoute, NexthopSpec, RouteSpec } from '../route/fib-route.ts'
 import { inetAddrType } from '../route/route.ts'
 import {
+  RT_TABLE_LOCAL,
+  RT_TABLE_MAIN,
   RTN_ANYCAST,
   RTN_BROADCAST,
   RTN_LOCAL,
   RTN_NAMES,
   RTNH_F_DEAD,
-  RT_TABLE_LOCAL,
-  RT_TABLE_MAIN,
 } from '../route/rtn.ts'
 import { takeScope } from './ip-addr.ts'
-import { invarg, matches, takeAddress, takeDevice, takeNumber, takePrefix, type Args, type IpOptions } from './ip-args.ts'
+import {
+  type Args,
+  type IpOptions,
+  invarg,
+  matches,
+  takeAddress,
+  takeDevice,
+  takeNumber,
+  takePrefix,
+} from './ip-args.ts'
 import { formatJson } from './ip-json.ts'
 import { dsfieldNumber, protocolNumber, tableNumber } from './ip-names.ts'
 import { ipRouteGet } from './ip-route-get.ts'
-import { routeJson, routeText, type Hidden } from './ip-route-show.ts'
+import { type Hidden, routeJson, routeText } from './ip-route-show.ts'
 import { rtnetlink, ToolExit, unmodelled } from './result.ts'
 
 const MODES: readonly (readonly [string, RouteMode])[] = [
@@ -40,7 +49,21 @@ const MODES: readonly (readonly [string, RouteMode])[] = [
 ]
 const REFUSED = ['encap', 'nhid', 'realms', 'as', 'pref', 'expires', 'ttl-propagate', 'fastopen_no_cookie']
 /** Metrics that Linux keeps and nothing here uses yet. */
-const OTHER_METRICS = ['hoplimit', 'rtt', 'rttvar', 'window', 'cwnd', 'initcwnd', 'initrwnd', 'ssthresh', 'reordering', 'rto_min', 'quickack', 'features', 'congctl']
+const OTHER_METRICS = [
+  'hoplimit',
+  'rtt',
+  'rttvar',
+  'window',
+  'cwnd',
+  'initcwnd',
+  'initrwnd',
+  'ssthresh',
+  'reordering',
+  'rto_min',
+  'quickack',
+  'features',
+  'congctl',
+]
 
 /** Runs `ip route ...`. */
 export function ipRoute(ns: Netns, args: Args, o: IpOptions): string {
@@ -52,7 +75,8 @@ export function ipRoute(ns: Netns, args: Args, o: IpOptions): string {
   if (mode !== undefined) return modify(ns, args, mode[1])
   if (matches(word, 'delete')) return modify(ns, args, null)
   if (matches(word, 'flush')) return flush(ns, args)
-  if (matches(word, 'save') || matches(word, 'restore') || matches(word, 'showdump') || matches(word, 'test')) unmodelled(`ip route ${word}`)
+  if (matches(word, 'save') || matches(word, 'restore') || matches(word, 'showdump') || matches(word, 'test'))
+    unmodelled(`ip route ${word}`)
   throw new ToolExit(255, `Command "${word}" is unknown, try "ip route help".`)
 }
 
@@ -108,8 +132,22 @@ function takeVia(args: Args): number {
 
 function takeRoute(ns: Netns, args: Args): Draft {
   const d: Draft = {
-    dst: null, type: null, tos: null, table: null, metric: null, scope: null, protocol: null, prefsrc: null, mtu: null,
-    mtuLocked: false, advmss: null, via: null, dev: null, devName: null, onlink: false, nexthops: [],
+    dst: null,
+    type: null,
+    tos: null,
+    table: null,
+    metric: null,
+    scope: null,
+    protocol: null,
+    prefsrc: null,
+    mtu: null,
+    mtuLocked: false,
+    advmss: null,
+    via: null,
+    dev: null,
+    devName: null,
+    onlink: false,
+    nexthops: [],
   }
   while (!args.done) {
     const word = args.take()
@@ -117,7 +155,8 @@ function takeRoute(ns: Netns, args: Args): Draft {
     else if (word === 'via') d.via = takeVia(args)
     else if (word === 'from') unmodelled('ip route ... from')
     else if (word === 'tos' || matches(word, 'dsfield')) d.tos = takeTos(args.take())
-    else if (word === 'metric' || matches(word, 'priority') || word === 'preference') d.metric = takeNumber(args.take(), 0xffffffff, '"metric" value is invalid\n')
+    else if (word === 'metric' || matches(word, 'priority') || word === 'preference')
+      d.metric = takeNumber(args.take(), 0xffffffff, '"metric" value is invalid\n')
     else if (word === 'scope') d.scope = takeScope(args.take())
     else if (word === 'mtu') {
       d.mtuLocked = args.accept('lock')
@@ -173,7 +212,13 @@ function modify(ns: Netns, args: Args, mode: RouteMode | null): string {
   const single: NexthopSpec[] =
     d.via === null && d.dev === null
       ? []
-      : [{ ...(d.via === null ? {} : { via: d.via }), ...(d.dev === null ? {} : { dev: d.dev }), ...(d.onlink ? { onlink: true } : {}) }]
+      : [
+          {
+            ...(d.via === null ? {} : { via: d.via }),
+            ...(d.dev === null ? {} : { dev: d.dev }),
+            ...(d.onlink ? { onlink: true } : {}),
+          },
+        ]
   const spec: RouteSpec = {
     dst: dst.ip,
     prefixLength: dst.length,
@@ -193,7 +238,8 @@ function modify(ns: Netns, args: Args, mode: RouteMode | null): string {
     rtnetlink(ns.fib.delRoute(spec))
     return ''
   }
-  if (d.prefsrc !== null && inetAddrType(ns, d.prefsrc) !== RTN_LOCAL) throw new ToolExit(2, 'Error: Invalid prefsrc address.')
+  if (d.prefsrc !== null && inetAddrType(ns, d.prefsrc) !== RTN_LOCAL)
+    throw new ToolExit(2, 'Error: Invalid prefsrc address.')
   const err = ns.fib.addRoute(spec, mode)
   if (err === ENETUNREACH) throw new ToolExit(2, 'Error: Nexthop has invalid gateway.')
   if (err === ENETDOWN) throw new ToolExit(2, 'Error: Device for nexthop is not up.')
@@ -219,8 +265,17 @@ interface Filter {
 
 function takeFilter(ns: Netns, args: Args): Filter {
   const f: Filter = {
-    table: RT_TABLE_MAIN, cache: false, dev: null, via: null, protocol: null, scope: null, type: null, tos: null, src: null,
-    root: null, match: null,
+    table: RT_TABLE_MAIN,
+    cache: false,
+    dev: null,
+    via: null,
+    protocol: null,
+    scope: null,
+    type: null,
+    tos: null,
+    src: null,
+    root: null,
+    match: null,
   }
   while (!args.done) {
     const word = args.take()
@@ -244,7 +299,8 @@ function takeFilter(ns: Netns, args: Args): Filter {
     } else if (word === 'dev' || word === 'oif') f.dev = takeDevice(ns, args.take())
     else if (word === 'via') f.via = takeVia(args)
     else if (word === 'src') f.src = takeAddress(args.take())
-    else if (word === 'iif' || word === 'mark' || matches(word, 'realms') || matches(word, 'from') || word === 'nhid') unmodelled(`ip route show ${word}`)
+    else if (word === 'iif' || word === 'mark' || matches(word, 'realms') || matches(word, 'from') || word === 'nhid')
+      unmodelled(`ip route show ${word}`)
     else takeSelector(f, word === 'to' ? args.take() : word, args)
   }
   return f
@@ -263,14 +319,18 @@ function takeSelector(f: Filter, word: string, args: Args): void {
 
 function fits(f: Filter, r: FibRoute): boolean {
   if (f.dev !== null && (r.nexthops.length !== 1 || r.nexthops[0]!.dev !== f.dev)) return false
-  if (f.via !== null && (r.nexthops.length !== 1 || !r.nexthops[0]!.hasGateway || r.nexthops[0]!.gateway !== f.via)) return false
+  if (f.via !== null && (r.nexthops.length !== 1 || !r.nexthops[0]!.hasGateway || r.nexthops[0]!.gateway !== f.via))
+    return false
   if (f.protocol !== null && r.protocol !== f.protocol) return false
   if (f.scope !== null && r.scope !== f.scope) return false
   if (f.type !== null && r.type !== f.type) return false
   if (f.tos !== null && r.tos !== f.tos) return false
   if (f.src !== null && r.prefsrc !== f.src) return false
-  if (f.root !== null && (r.prefixLength < f.root.length || ((r.dst ^ f.root.ip) & ipv4Mask(f.root.length)) !== 0)) return false
-  return f.match === null || (r.prefixLength <= f.match.length && ((r.dst ^ f.match.ip) & ipv4Mask(r.prefixLength)) === 0)
+  if (f.root !== null && (r.prefixLength < f.root.length || ((r.dst ^ f.root.ip) & ipv4Mask(f.root.length)) !== 0))
+    return false
+  return (
+    f.match === null || (r.prefixLength <= f.match.length && ((r.dst ^ f.match.ip) & ipv4Mask(r.prefixLength)) === 0)
+  )
 }
 
 /** Routes of the wanted tables in the order in which the kernel dumps them (fib tables by hash bucket). */
@@ -283,7 +343,12 @@ function routesOf(ns: Netns, f: Filter): FibRoute[] {
 function show(ns: Netns, args: Args, o: IpOptions): string {
   const f = takeFilter(ns, args)
   if (o.family === 'inet6') return o.json ? formatJson([], o.pretty) : ''
-  if (f.table !== null && f.table !== RT_TABLE_MAIN && f.table !== RT_TABLE_LOCAL && !ns.fib.tableIds().includes(f.table)) {
+  if (
+    f.table !== null &&
+    f.table !== RT_TABLE_MAIN &&
+    f.table !== RT_TABLE_LOCAL &&
+    !ns.fib.tableIds().includes(f.table)
+  ) {
     throw new ToolExit(2, 'Error: ipv4: FIB table does not exist.\nDump terminated')
   }
   const hide: Hidden = {
@@ -295,7 +360,11 @@ function show(ns: Netns, args: Args, o: IpOptions): string {
     tos: f.tos !== null,
   }
   const routes = routesOf(ns, f)
-  if (o.json) return formatJson(routes.map((r) => routeJson(r, o, hide)), o.pretty)
+  if (o.json)
+    return formatJson(
+      routes.map((r) => routeJson(r, o, hide)),
+      o.pretty,
+    )
   return routes.map((r) => routeText(r, o, hide)).join('')
 }
 
@@ -317,7 +386,10 @@ function flush(ns: Netns, args: Args): string {
       scope: r.scope,
       protocol: r.protocol,
       ...(r.prefsrc === 0 ? {} : { prefsrc: r.prefsrc }),
-      nexthops: r.nexthops.map((nh) => ({ ...(nh.dev === null ? {} : { dev: nh.dev }), ...(nh.hasGateway ? { via: nh.gateway } : {}) })),
+      nexthops: r.nexthops.map((nh) => ({
+        ...(nh.dev === null ? {} : { dev: nh.dev }),
+        ...(nh.hasGateway ? { via: nh.gateway } : {}),
+      })),
     })
   }
   return ''

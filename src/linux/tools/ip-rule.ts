@@ -6,6 +6,7 @@
  * Source: iproute2 ip/iprule.c (iprule_modify, print_rule); net/core/fib_rules.c.
  */
 import { formatIpv4 } from '../../addr/ipv4.ts'
+import type { Netns } from '../netns.ts'
 import { RTN_NAMES } from '../route/rtn.ts'
 import {
   FR_ACT_BLACKHOLE,
@@ -16,15 +17,33 @@ import {
   FR_ACT_UNREACHABLE,
   type RuleSpec,
 } from '../route/rule.ts'
-import type { Netns } from '../netns.ts'
-import { invarg, matches, parseNumber, takeNumber, takePrefix, type Args, type IpOptions } from './ip-args.ts'
+import { type Args, type IpOptions, invarg, matches, parseNumber, takeNumber, takePrefix } from './ip-args.ts'
 import { formatJson, type JsonValue } from './ip-json.ts'
-import { dsfieldName, dsfieldNumber, ipProtocolName, ipProtocolNumber, protocolName, protocolNumber, tableName, tableNumber } from './ip-names.ts'
+import {
+  dsfieldName,
+  dsfieldNumber,
+  ipProtocolName,
+  ipProtocolNumber,
+  protocolName,
+  protocolNumber,
+  tableName,
+  tableNumber,
+} from './ip-names.ts'
 import { rtnetlink, ToolExit, unmodelled } from './result.ts'
 
 type Rule = RuleSpec & { readonly pref: number }
 
-const REFUSED = ['realms', 'uidrange', 'l3mdev', 'tun_id', 'nat', 'map-to', 'sup_group', 'suppress_ifgroup', 'sup_ifgroup']
+const REFUSED = [
+  'realms',
+  'uidrange',
+  'l3mdev',
+  'tun_id',
+  'nat',
+  'map-to',
+  'sup_group',
+  'suppress_ifgroup',
+  'sup_ifgroup',
+]
 const ACTIONS: { readonly [name: string]: number } = {
   blackhole: FR_ACT_BLACKHOLE,
   unreachable: FR_ACT_UNREACHABLE,
@@ -68,7 +87,8 @@ function takeRule(args: Args): RuleSpec {
     const word = args.take()
     if (word === 'not') r.not = true
     else if (word === 'from' || word === 'to') takeSide(r, word, args.take())
-    else if (matches(word, 'preference') || matches(word, 'order') || matches(word, 'priority')) r.pref = takeNumber(args.take(), 0xffffffff, 'preference value is invalid\n')
+    else if (matches(word, 'preference') || matches(word, 'order') || matches(word, 'priority'))
+      r.pref = takeNumber(args.take(), 0xffffffff, 'preference value is invalid\n')
     else if (word === 'tos' || matches(word, 'dsfield')) {
       const text = args.take()
       const tos = dsfieldNumber(text)
@@ -77,7 +97,13 @@ function takeRule(args: Args): RuleSpec {
     } else if (word === 'fwmark') {
       const text = args.take()
       const [mark, mask] = text.split('/').map(parseNumber)
-      if (mark === undefined || mark < 0 || mark > 0xffffffff || (mask !== undefined && (mask < 0 || mask > 0xffffffff))) invarg('fwmark value is invalid\n', text)
+      if (
+        mark === undefined ||
+        mark < 0 ||
+        mark > 0xffffffff ||
+        (mask !== undefined && (mask < 0 || mask > 0xffffffff))
+      )
+        invarg('fwmark value is invalid\n', text)
       r.fwmark = mark | 0
       if (mask !== undefined) r.fwmask = mask | 0
     } else if (matches(word, 'table') || matches(word, 'lookup')) {
@@ -85,7 +111,8 @@ function takeRule(args: Args): RuleSpec {
       const table = tableNumber(text)
       if (table < 0) invarg('invalid table ID\n', text)
       r.table = table
-    } else if (matches(word, 'suppress_prefixlength') || matches(word, 'sup_pl')) r.suppressPrefixlength = takeNumber(args.take(), 0x7fffffff, 'suppress_prefixlength value is invalid\n')
+    } else if (matches(word, 'suppress_prefixlength') || matches(word, 'sup_pl'))
+      r.suppressPrefixlength = takeNumber(args.take(), 0x7fffffff, 'suppress_prefixlength value is invalid\n')
     else if (word === 'dev' || word === 'iif') r.iif = args.take()
     else if (word === 'oif') r.oif = args.take()
     else if (word === 'ipproto') {
@@ -141,7 +168,11 @@ function show(ns: Netns, args: Args, o: IpOptions): string {
       (f.from === undefined || (r.from === f.from && r.fromLength === f.fromLength)) &&
       (f.to === undefined || (r.to === f.to && r.toLength === f.toLength)),
   )
-  if (o.json) return formatJson(rules.map((r) => ruleJson(ns, r, o)), o.pretty)
+  if (o.json)
+    return formatJson(
+      rules.map((r) => ruleJson(ns, r, o)),
+      o.pretty,
+    )
   return rules.map((r) => ruleText(ns, r, o)).join('')
 }
 
@@ -179,7 +210,10 @@ function ruleText(ns: Netns, r: Rule, o: IpOptions): string {
   if (r.tos !== undefined && r.tos !== 0) t += `tos ${dsfieldName(r.tos)} `
   const mark = markText(r)
   if (mark !== null) t += `fwmark ${mark} `
-  for (const [name, dev] of [['iif', r.iif], ['oif', r.oif]] as const) {
+  for (const [name, dev] of [
+    ['iif', r.iif],
+    ['oif', r.oif],
+  ] as const) {
     if (dev !== undefined) t += `${name} ${dev} ${ns.devices.has(dev) ? '' : '[detached] '}`
   }
   if (r.ipproto !== undefined && r.ipproto !== 0) t += `ipproto ${ipProtocolName(r.ipproto)} `
@@ -188,7 +222,8 @@ function ruleText(ns: Netns, r: Rule, o: IpOptions): string {
   const action = actionOf(r)
   if (action === FR_ACT_TO_TBL) {
     t += `lookup ${tableName(r.table ?? 254)} `
-    if (r.suppressPrefixlength !== undefined && r.suppressPrefixlength >= 0) t += `suppress_prefixlength ${r.suppressPrefixlength} `
+    if (r.suppressPrefixlength !== undefined && r.suppressPrefixlength >= 0)
+      t += `suppress_prefixlength ${r.suppressPrefixlength} `
   } else if (action === FR_ACT_GOTO) {
     t += `goto ${r.target ?? 'none'} ${ns.fib.rules.some((x) => x.pref === r.target) ? '' : '[unresolved] '}`
   } else t += `${actionName(action)} `
@@ -225,7 +260,12 @@ function ruleJson(ns: Netns, r: Rule, o: IpOptions): JsonValue {
     ...(r.sport === undefined ? {} : portJson('sport', r.sport)),
     ...(r.dport === undefined ? {} : portJson('dport', r.dport)),
     ...(action === FR_ACT_TO_TBL
-      ? { table: tableName(r.table ?? 254), ...(r.suppressPrefixlength === undefined || r.suppressPrefixlength < 0 ? {} : { suppress_prefixlen: r.suppressPrefixlength }) }
+      ? {
+          table: tableName(r.table ?? 254),
+          ...(r.suppressPrefixlength === undefined || r.suppressPrefixlength < 0
+            ? {}
+            : { suppress_prefixlen: r.suppressPrefixlength }),
+        }
       : action === FR_ACT_GOTO
         ? { goto: r.target ?? 0 }
         : { action: actionName(action) }),

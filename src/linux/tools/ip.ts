@@ -8,12 +8,12 @@
  */
 import type { Netns } from '../netns.ts'
 import { ipAddr } from './ip-addr.ts'
-import { Args, batchCommands, matches, type IpOptions } from './ip-args.ts'
+import { Args, batchCommands, type IpOptions, matches } from './ip-args.ts'
 import { ipLink } from './ip-link.ts'
 import { ipNeigh } from './ip-neigh.ts'
 import { ipRoute } from './ip-route.ts'
 import { ipRule } from './ip-rule.ts'
-import { runTool, ToolExit, unmodelled, type ToolResult } from './result.ts'
+import { runTool, ToolExit, type ToolResult, unmodelled } from './result.ts'
 
 type IpObject = (ns: Netns, args: Args, o: IpOptions) => string
 
@@ -56,7 +56,15 @@ const OBJECTS: readonly (readonly [string, IpObject | null])[] = [
 
 /** Runs `ip ARGV`; `stdin` is what `-batch -` reads. */
 export function ip(ns: Netns, argv: readonly string[], stdin = ''): ToolResult {
-  const o: IpOptions = { details: false, json: false, pretty: false, oneline: false, brief: false, stats: 0, family: '' }
+  const o: IpOptions = {
+    details: false,
+    json: false,
+    pretty: false,
+    oneline: false,
+    brief: false,
+    stats: 0,
+    family: '',
+  }
   let batch: string | null = null
   let force = false
   const args = new Args(argv)
@@ -88,7 +96,8 @@ function readOption(opt: string, o: IpOptions, args: Args): void {
   else if (opt === '-n' || opt === '-netns') args.take()
   else if (matches(opt, '-details') && opt.length > 1) o.details = true
   else if (matches(opt, '-stats') || matches(opt, '-statistics')) o.stats++
-  else if (/^-(c|color)(=.*)?$/.test(opt) || opt === '-N' || opt === '-Numeric' || opt === '-r' || opt === '-resolve') return
+  else if (/^-(c|color)(=.*)?$/.test(opt) || opt === '-N' || opt === '-Numeric' || opt === '-r' || opt === '-resolve')
+    return
   else throw new ToolExit(255, `Option "${opt}" is unknown, try "ip -help".`)
 }
 

@@ -4,7 +4,7 @@
  * ipset 7.17 (protocol 7). `Size in memory` is not printed, elements come in order of insertion, initval is a hash of the
  * name instead of a random number. An error of restore stops at its line, as in the real tool; lines before it stay.
  */
-import { parseIpv4, formatIpv4 } from '../../addr/ipv4.ts'
+import { formatIpv4, parseIpv4 } from '../../addr/ipv4.ts'
 import { formatElement, IpSetError, parseElement } from '../netfilter/ipset/element.ts'
 import { cidrMask, ELEM_NOMATCH, IpSet, type SetOptions } from '../netfilter/ipset/set.ts'
 import { SET_TYPES, SET_TYPES_ELSEWHERE, type SetType } from '../netfilter/ipset/types.ts'
@@ -60,9 +60,31 @@ function splitWords(line: string): string[] {
 }
 
 const COMMANDS: Readonly<Record<string, string>> = {
-  create: 'create', '-N': 'create', n: 'create', add: 'add', '-A': 'add', del: 'del', '-D': 'del', test: 'test', '-T': 'test',
-  destroy: 'destroy', x: 'destroy', '-X': 'destroy', list: 'list', '-L': 'list', l: 'list', save: 'save', '-S': 'save',
-  flush: 'flush', '-F': 'flush', rename: 'rename', e: 'rename', '-E': 'rename', swap: 'swap', w: 'swap', '-W': 'swap',
+  create: 'create',
+  '-N': 'create',
+  n: 'create',
+  add: 'add',
+  '-A': 'add',
+  del: 'del',
+  '-D': 'del',
+  test: 'test',
+  '-T': 'test',
+  destroy: 'destroy',
+  x: 'destroy',
+  '-X': 'destroy',
+  list: 'list',
+  '-L': 'list',
+  l: 'list',
+  save: 'save',
+  '-S': 'save',
+  flush: 'flush',
+  '-F': 'flush',
+  rename: 'rename',
+  e: 'rename',
+  '-E': 'rename',
+  swap: 'swap',
+  w: 'swap',
+  '-W': 'swap',
 }
 
 interface Output {
@@ -79,7 +101,11 @@ function command(ns: Netns, words: readonly string[], exist: boolean): Output {
   const need = (n: number): void => {
     if (args.length >= n) return
     const which = args.length === 0 ? 'mandatory' : 'second mandatory'
-    throw new UsageError(`Missing ${which} argument to command ${name}`.replace('second', 'Second').replace('Missing Second', 'Missing second'))
+    throw new UsageError(
+      `Missing ${which} argument to command ${name}`
+        .replace('second', 'Second')
+        .replace('Missing Second', 'Missing second'),
+    )
   }
   switch (name) {
     case 'create':
@@ -195,8 +221,19 @@ function createSet(ns: Netns, name: string, typeName: string, args: readonly str
 
 function parseOptions(name: string, type: SetType, args: readonly string[]): SetOptions {
   const o: SetOptions = {
-    hashsize: 1024, maxelem: 65536, netmask: 32, markmask: -1, timeout: -1, counters: false, comment: false, skbinfo: false,
-    bucketsize: 12, initval: fnv(name), rangeFrom: 0, rangeTo: 0, size: 8,
+    hashsize: 1024,
+    maxelem: 65536,
+    netmask: 32,
+    markmask: -1,
+    timeout: -1,
+    counters: false,
+    comment: false,
+    skbinfo: false,
+    bucketsize: 12,
+    initval: fnv(name),
+    rangeFrom: 0,
+    rangeTo: 0,
+    size: 8,
   }
   let range = false
   for (let i = 0; i < args.length; i++) {
@@ -259,7 +296,7 @@ function parseOptions(name: string, type: SetType, args: readonly string[]): Set
     }
   }
   if (type.kind === 'bitmap') {
-    if (!range) throw new UsageError('Mandatory option `range\' is missing')
+    if (!range) throw new UsageError("Mandatory option `range' is missing")
     o.maxelem = Number.POSITIVE_INFINITY
     if (o.netmask < 32) {
       o.rangeFrom = (o.rangeFrom & cidrMask(o.netmask)) >>> 0
@@ -306,7 +343,8 @@ function elementOptions(set: IpSet, args: readonly string[]): ElementOptions {
     const value = args[++i]
     if (word === 'timeout') {
       o.timeout = number(value, 0, 2147483)
-      if (set.options.timeout < 0) throw new IpSetError('Timeout cannot be used: set was created without timeout support')
+      if (set.options.timeout < 0)
+        throw new IpSetError('Timeout cannot be used: set was created without timeout support')
     } else if (word === 'packets' || word === 'bytes') {
       o[word] = number(value, 0, Number.MAX_SAFE_INTEGER)
       if (!set.options.counters) {
@@ -444,7 +482,9 @@ function elements(ns: Netns, set: IpSet): string[] {
     return ` timeout ${until === Infinity ? 0 : Math.max(1, Math.floor((until - now) / 1e9))}`
   }
   if (set.type.kind === 'list') {
-    return set.listMembers(now).map((m) => m.set.name + left(m.untilNs) + (m.comment === '' ? '' : ` comment "${m.comment}"`))
+    return set
+      .listMembers(now)
+      .map((m) => m.set.name + left(m.untilNs) + (m.comment === '' ? '' : ` comment "${m.comment}"`))
   }
   return set.rows(now).map((row) => {
     let out = formatElement(set, row)

@@ -6,8 +6,8 @@
  */
 import { TableDraft } from '../netfilter/iptables/edit.ts'
 import { listRules, listTable, saveTable } from '../netfilter/iptables/list.ts'
-import { parseIptCommand, type IptCommand } from '../netfilter/iptables/parse-rule.ts'
-import { restoreText, type RestoreOptions, type RestoreResult } from '../netfilter/iptables/restore.ts'
+import { type IptCommand, parseIptCommand } from '../netfilter/iptables/parse-rule.ts'
+import { type RestoreOptions, type RestoreResult, restoreText } from '../netfilter/iptables/restore.ts'
 import { TABLE_HOOKS } from '../netfilter/iptables/tables.ts'
 import { IptTextError } from '../netfilter/iptables/types.ts'
 import type { Netns } from '../netns.ts'
@@ -100,7 +100,7 @@ function run(ns: Netns, argv: readonly string[]): string {
 function apply(draft: TableDraft, cmd: IptCommand): void {
   switch (cmd.command) {
     case 'N':
-      return draft.create(cmd.chain)
+      return draft.createByCommand(cmd.chain)
     case 'X':
       return draft.remove(cmd.chain)
     case 'F':

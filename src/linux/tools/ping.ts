@@ -13,9 +13,9 @@ import { EMSGSIZE } from '../errno.ts'
 import type { Netns } from '../netns.ts'
 import { Flowi4, inetAddrType, ipRouteOutput, routeErrno } from '../route/route.ts'
 import { RTN_LOCAL } from '../route/rtn.ts'
-import { rawBind, rawClose, rawRecvmsg, rawSendmsg, RawSock } from '../socket/raw.ts'
+import { RawSock, rawBind, rawClose, rawRecvmsg, rawSendmsg } from '../socket/raw.ts'
 import { IPPROTO_ICMP } from '../socket/sock.ts'
-import { runTool, strerror, ToolExit, unmodelled, type ToolResult } from './result.ts'
+import { runTool, strerror, ToolExit, type ToolResult, unmodelled } from './result.ts'
 
 const NS_PER_MS = 1_000_000
 const NS_PER_S = 1_000_000_000
@@ -73,8 +73,18 @@ export function ping(ns: Netns, argv: readonly string[]): ToolResult {
 
 function readOptions(argv: readonly string[]): PingOptions {
   const o: PingOptions = {
-    count: 0, intervalNs: NS_PER_S, lingerS: DEFAULT_LINGER_S, deadlineS: 0, size: 56, ttl: -1, tos: 0, pmtudisc: 1, source: 0,
-    sourceDev: '', quiet: false, target: '',
+    count: 0,
+    intervalNs: NS_PER_S,
+    lingerS: DEFAULT_LINGER_S,
+    deadlineS: 0,
+    size: 56,
+    ttl: -1,
+    tos: 0,
+    pmtudisc: 1,
+    source: 0,
+    sourceDev: '',
+    quiet: false,
+    target: '',
   }
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i] ?? ''
@@ -90,7 +100,11 @@ function readOptions(argv: readonly string[]): PingOptions {
     const number = (lo: number, hi: number): number => {
       const n = Number(value)
       if (value === '' || Number.isNaN(n)) throw new ToolExit(1, `ping: invalid argument: '${value}'`)
-      if (n < lo || n > hi) throw new ToolExit(1, `ping: invalid argument: '${value}': out of range: ${lo} <= value <= ${flag === '-c' ? LONG_MAX : hi}`)
+      if (n < lo || n > hi)
+        throw new ToolExit(
+          1,
+          `ping: invalid argument: '${value}': out of range: ${lo} <= value <= ${flag === '-c' ? LONG_MAX : hi}`,
+        )
       return n
     }
     if (flag === '-c') o.count = number(1, 1e9)
@@ -142,7 +156,8 @@ class Ping {
     sk.tos = o.tos
     sk.pmtudisc = o.pmtudisc
     if (o.ttl >= 0) sk.ttl = o.ttl
-    if (o.source !== 0 && rawBind(sk, o.source) < 0) throw new ToolExit(2, 'ping: bind: Cannot assign requested address')
+    if (o.source !== 0 && rawBind(sk, o.source) < 0)
+      throw new ToolExit(2, 'ping: bind: Cannot assign requested address')
     const from = o.source === 0 ? '' : `from ${formatIpv4(o.source)} : `
     this.out = `PING ${o.target} (${formatIpv4(dst)}) ${from}${o.size}(${o.size + 28}) bytes of data.\n`
     this.loop(ns, sk, dst, o)
@@ -152,7 +167,8 @@ class Ping {
 
   /** The connect() of a datagram socket by which ping learns its source address. */
   private probe(ns: Netns, dst: number, o: PingOptions): void {
-    if (o.source !== 0 && inetAddrType(ns, o.source) !== RTN_LOCAL) throw new ToolExit(2, 'ping: bind: Cannot assign requested address')
+    if (o.source !== 0 && inetAddrType(ns, o.source) !== RTN_LOCAL)
+      throw new ToolExit(2, 'ping: bind: Cannot assign requested address')
     const fl = new Flowi4()
     fl.daddr = dst
     fl.saddr = o.source
@@ -210,7 +226,8 @@ class Ping {
     const w = sk.ns.world
     for (;;) {
       w.softirq()
-      for (let p = rawRecvmsg(sk); typeof p !== 'number'; p = rawRecvmsg(sk)) this.reply(p.from, p.packet, p.atNs, ident, o)
+      for (let p = rawRecvmsg(sk); typeof p !== 'number'; p = rawRecvmsg(sk))
+        this.reply(p.from, p.packet, p.atNs, ident, o)
       if (finish && this.received + this.errors >= this.sent) return
       if (w.nowNs >= untilNs) return
       w.runUntil(Math.min(Math.max(w.timers.nextNs(), w.nowNs), untilNs))
@@ -234,13 +251,20 @@ class Ping {
         if (packet.length - at - 8 >= TIMEVAL_BYTES) this.rtts.push(rtt)
       }
       const time = packet.length - at - 8 >= TIMEVAL_BYTES ? ` time=${rttText(rtt)} ms` : ''
-      if (!o.quiet) this.out += `${packet.length - at} bytes from ${formatIpv4(from)}: icmp_seq=${seq} ttl=${packet[8]}${time}${dup}\n`
+      if (!o.quiet)
+        this.out += `${packet.length - at} bytes from ${formatIpv4(from)}: icmp_seq=${seq} ttl=${packet[8]}${time}${dup}\n`
       return
     }
     const inner = at + 8
     if (packet.length < inner + 28) return
     const echo = inner + (packet[inner]! & 15) * 4
-    if (packet[inner + 9] !== IPPROTO_ICMP || packet.length < echo + 8 || packet[echo] !== ICMP_ECHO || view.getUint16(echo + 4) !== ident) return
+    if (
+      packet[inner + 9] !== IPPROTO_ICMP ||
+      packet.length < echo + 8 ||
+      packet[echo] !== ICMP_ECHO ||
+      view.getUint16(echo + 4) !== ident
+    )
+      return
     const text = errorText(type, packet[at + 1]!, view, at)
     if (text === null) return
     if (type !== ICMP_REDIRECT) this.errors++
@@ -281,6 +305,7 @@ function errorText(type: number, code: number, view: DataView, at: number): stri
     return UNREACHABLE[code] ?? `Dest Unreachable, Bad Code: ${code}`
   }
   if (type === ICMP_TIME_EXCEEDED) return code === 0 ? 'Time to live exceeded' : 'Frag reassembly time exceeded'
-  if (type === ICMP_REDIRECT) return `Redirect ${code === 0 ? 'Network' : 'Host'}(New nexthop: ${formatIpv4(view.getInt32(at + 4))})`
+  if (type === ICMP_REDIRECT)
+    return `Redirect ${code === 0 ? 'Network' : 'Host'}(New nexthop: ${formatIpv4(view.getInt32(at + 4))})`
   return null
 }

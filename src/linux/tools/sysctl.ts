@@ -21,15 +21,33 @@ interface Options {
 }
 
 const LONG: { readonly [name: string]: string } = {
-  '--all': 'a', '--values': 'n', '--names': 'N', '--ignore': 'e', '--quiet': 'q', '--write': 'w', '--load': 'p',
+  '--all': 'a',
+  '--values': 'n',
+  '--names': 'N',
+  '--ignore': 'e',
+  '--quiet': 'q',
+  '--write': 'w',
+  '--load': 'p',
 }
 
 /** Runs `sysctl ARGV`. */
 export function sysctl(ns: Netns, argv: readonly string[], stdin = ''): ToolResult {
-  const o: Options = { quiet: false, valuesOnly: false, namesOnly: false, ignore: false, write: false, all: false, load: false }
+  const o: Options = {
+    quiet: false,
+    valuesOnly: false,
+    namesOnly: false,
+    ignore: false,
+    write: false,
+    all: false,
+    load: false,
+  }
   const words: string[] = []
   for (const word of argv) {
-    const letters = word.startsWith('--') ? LONG[word.replace(/=.*$/, '')] : /^-[a-zA-Z]+$/.test(word) ? word.slice(1) : null
+    const letters = word.startsWith('--')
+      ? LONG[word.replace(/=.*$/, '')]
+      : /^-[a-zA-Z]+$/.test(word)
+        ? word.slice(1)
+        : null
     if (letters === null) words.push(word)
     else if (letters === undefined) return { status: 1, stdout: '', stderr: `sysctl: unrecognized option '${word}'\n` }
     else {
@@ -59,11 +77,18 @@ function sysctlNames(ns: Netns): string[] {
   const out = ['net.ipv4.ip_forward', 'net.ipv4.ip_local_port_range', 'net.ipv4.tcp_rmem', 'net.ipv4.tcp_wmem']
   out.push('net.ipv6.conf.all.disable_ipv6', 'net.ipv6.conf.all.forwarding')
   for (const field of Object.keys(ns.sysctl)) {
-    out.push(`net.ipv4.${field}`, `net.ipv4.route.${field}`, `net.netfilter.${field}`, `net.bridge.${field.replaceAll('_', '-')}`)
+    out.push(
+      `net.ipv4.${field}`,
+      `net.ipv4.route.${field}`,
+      `net.netfilter.${field}`,
+      `net.bridge.${field.replaceAll('_', '-')}`,
+    )
   }
   const devices = [...ns.devices.keys()].map((name) => name.replaceAll('.', '/'))
-  for (const dev of ['all', 'default', ...devices]) for (const f of Object.keys(ns.sysctl.dflt)) out.push(`net.ipv4.conf.${dev}.${f}`)
-  for (const dev of ['default', ...devices]) for (const f of Object.keys(ns.sysctl.neighDefault)) out.push(`net.ipv4.neigh.${dev}.${f}`)
+  for (const dev of ['all', 'default', ...devices])
+    for (const f of Object.keys(ns.sysctl.dflt)) out.push(`net.ipv4.conf.${dev}.${f}`)
+  for (const dev of ['default', ...devices])
+    for (const f of Object.keys(ns.sysctl.neighDefault)) out.push(`net.ipv4.neigh.${dev}.${f}`)
   return out.filter((name) => sysctlGet(ns, name) !== null).sort()
 }
 

@@ -16,7 +16,8 @@ function hex(b: Uint8Array): string {
 }
 
 /** Ethernet + IPv4 (id 0x1234) + UDP 1000>2000 with right checksums. */
-const UDP = '0200000000020200000000010800' + '4500001d1234400040115495' + '0a0000010a000002' + '03e807d00009' + 'dffd' + '61'
+const UDP =
+  '0200000000020200000000010800' + '4500001d1234400040115495' + '0a0000010a000002' + '03e807d00009' + 'dffd' + '61'
 
 describe('Norm', () => {
   it.each(Object.keys(RAW))('rewrites the kernel frames of %s as the recorder did', (name) => {
@@ -57,7 +58,11 @@ describe('Norm', () => {
   })
 
   it('leaves frames alone that are not IPv4 or too short', () => {
-    for (const h of ['ffffffffffff0200000000010806', UDP.slice(0, 60), `02000000000202000000000186dd${'00'.repeat(40)}`]) {
+    for (const h of [
+      'ffffffffffff0200000000010806',
+      UDP.slice(0, 60),
+      `02000000000202000000000186dd${'00'.repeat(40)}`,
+    ]) {
       expect(hex(new Norm({ tcp: true }, new Set()).frame(bytes(h), 'ether').bytes)).toBe(h)
     }
   })
@@ -66,7 +71,13 @@ describe('Norm', () => {
 describe('fixedIds', () => {
   it('collects the IDs of injected frames with those of quoted headers', () => {
     const quoted = '4500001c432100004001' + '0000' + '0a0000020a000001'
-    const icmp = '0200000000020200000000010800' + '45000038123400004001' + '0000' + '0a0000010a000002' + '0301000000000000' + quoted
+    const icmp =
+      '0200000000020200000000010800' +
+      '45000038123400004001' +
+      '0000' +
+      '0a0000010a000002' +
+      '0301000000000000' +
+      quoted
     const scenario = { name: 'x', netns: ['a'], steps: [{ op: 'frame', ns: 'a', dev: 'e', hex: icmp }] }
     expect([...fixedIds(scenario)].sort((a, b) => a - b)).toEqual([0x1234, 0x4321])
   })

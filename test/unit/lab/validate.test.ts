@@ -33,7 +33,9 @@ describe('parseScenario', () => {
 
   it('warns about a field that it does not know and goes on', () => {
     const r = parseScenario('{"name":"x","netns":["a"],"steps":[],"zap":1}', 's.json')
-    expect(formatDiagnostics(r.diagnostics)).toBe('s.json:1:44: warning: zap: the field is not known and has no effect [unknown-field]')
+    expect(formatDiagnostics(r.diagnostics)).toBe(
+      's.json:1:44: warning: zap: the field is not known and has no effect [unknown-field]',
+    )
     expect(r.scenario?.name).toBe('x')
   })
 
@@ -64,8 +66,17 @@ describe('parseScenario', () => {
 describe('parseResult', () => {
   it('accepts every golden and names what is wrong in another', () => {
     for (const name of labNames()) expect(parseResult(JSON.stringify(labGolden(name)), name).diagnostics).toEqual([])
-    const r = parseResult('{"scenario":"x","title":"","link_types":{"a/b":"wifi"},"ifaces":{"a/b":["abc"]},"events":[[0,"a/b","up",0]],"ops":[1],"state":{"q":1}}', 'r.json')
+    const r = parseResult(
+      '{"scenario":"x","title":"","link_types":{"a/b":"wifi"},"ifaces":{"a/b":["abc"]},"events":[[0,"a/b","up",0]],"ops":[1],"state":{"q":1}}',
+      'r.json',
+    )
     expect(r.result).toBeNull()
-    expect(r.diagnostics.map((d) => d.path)).toEqual(['link_types.a/b', 'ifaces.a/b[0]', 'events[0][2]', 'ops[0]', 'state.q'])
+    expect(r.diagnostics.map((d) => d.path)).toEqual([
+      'link_types.a/b',
+      'ifaces.a/b[0]',
+      'events[0][2]',
+      'ops[0]',
+      'state.q',
+    ])
   })
 })

@@ -102,11 +102,11 @@ describe('text report', () => {
 })
 
 describe('hops that say nothing', () => {
-  const rule = (chain: string, target: string, matched = true): [string, string, string, object] => [
+  const rule = (chain: string, target: string, matched = true): [string, string, string, { [key: string]: unknown }] => [
     ...(['cbr0', 'rule', `${chain} ${target}`] as const),
     { table: 'filter', chain, rule: 1, target, text: '', matched },
   ]
-  const policy: [string, string, string, object] = ['cbr0', 'policy', 'filter FORWARD policy: ACCEPT', { verdict: 'ACCEPT' }]
+  const policy: [string, string, string, { [key: string]: unknown }] = ['cbr0', 'policy', 'filter FORWARD policy: ACCEPT', { verdict: 'ACCEPT' }]
   const lines = (doc: TraceDoc): string => traceText(doc.build())
 
   it('are left out: accepting policies and jumps into chains in which nothing matched', () => {
@@ -117,7 +117,7 @@ describe('hops that say nothing', () => {
   })
 
   it('stay when a policy drops and when rules that did not match were asked for', () => {
-    const dropping: [string, string, string, object] = ['cbr0', 'policy', 'filter FORWARD policy: DROP', { verdict: 'DROP' }]
+    const dropping: [string, string, string, { [key: string]: unknown }] = ['cbr0', 'policy', 'filter FORWARD policy: DROP', { verdict: 'DROP' }]
     expect(lines(new TraceDoc().at('n1', 'node:n1').hop(...dropping))).toContain('policy: DROP')
     expect(lines(new TraceDoc().at('n1', 'node:n1').hop(...rule('FORWARD', 'X', false)).hop(...policy))).toContain('policy: ACCEPT')
   })

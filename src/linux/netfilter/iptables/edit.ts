@@ -34,13 +34,18 @@ export class TableDraft {
     return copy
   }
 
-  /** -N */
+  /** -N; a chain declared in a restore text may have the name of a target. */
+  createByCommand(name: string): void {
+    if (TARGETS.has(name)) throw new IptTextError('chain name may not clash with target name\n')
+    this.create(name)
+  }
+
+  /** A new user chain. */
   create(name: string): void {
     if (name.length > 28) throw new IptTextError(`chain name \`${name}' too long (must be under 29 chars)`)
     if (name.startsWith('-') || name.startsWith('!')) {
       throw new IptTextError(`chain name not allowed to start with \`${name[0]}'\n`)
     }
-    if (TARGETS.has(name)) throw new IptTextError('chain name may not clash with target name\n')
     if (this.chains.has(name)) throw new IptTextError('Chain already exists.', true)
     this.chains.set(name, new IptChain(this.table, name, -1, '-'))
     this.owned.add(name)
@@ -127,6 +132,10 @@ export class TableDraft {
     if (chain === null) throw noChain()
     const rules = chain.rules
     const n = cmd.ruleNumber
+    for (const spec of cmd.specs) {
+      const to = spec.target === null ? this.chains.get(spec.jump) : undefined
+      if (to !== undefined && to.hook >= 0) throw new IptTextError('Invalid argument. Run `dmesg\' for more information.', true)
+    }
     switch (cmd.command) {
       case 'A':
         for (const rule of this.make(cmd)) rules.push(rule)

@@ -110,7 +110,7 @@ const OPTIONS: XtOption<ConntrackData>[] = [
     arg: true,
     invert: true,
     set(d: ConntrackData, v: string, inverted: boolean) {
-      d.ports[i] = portRange('conntrack', `${name}port`, v)
+      d.ports[i] = portRange(v)
       flag(d, XT_CT_ORIGSRC_PORT << i, inverted)
     },
   })),

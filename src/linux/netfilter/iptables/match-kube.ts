@@ -105,7 +105,7 @@ function parseAddrtypes(text: string): number {
   let bits = 0
   for (const word of text.split(',')) {
     const row = ADDRTYPES.find(([, name]) => name === word.toUpperCase())
-    if (row === undefined) throw new IptTextError(`addrtype: bad type \`${text}'`)
+    if (row === undefined) throw new IptTextError(`addrtype: bad type "${text}"`)
     bits |= row[0]
   }
   return bits
@@ -196,7 +196,7 @@ export const statisticMatch: XtMatch<StatisticData> = {
       set(d, v, inverted) {
         const p = Number(v)
         if (v.trim() === '' || !(p >= 0 && p <= 1)) {
-          throw new IptTextError('statistic: bad value for option "--probability", or out of range (0.000000-1.000000).\n')
+          throw new IptTextError('statistic: bad value for option "--probability", or out of range (0-1).\n')
         }
         d.probability = roundHalfAway(0x80000000 * p)
         d.inv ||= inverted
@@ -279,9 +279,6 @@ export const recentMatch: XtMatch<RecentData> = {
       name,
       invert: true,
       set(d: RecentData, _v: string, inverted: boolean) {
-        if ((d.set & 15) !== 0) {
-          throw new IptTextError('recent: only one of `--set\', `--rcheck\', `--update\' or `--remove\' may be set')
-        }
         d.set |= bit
         d.inv = inverted
       },
@@ -307,7 +304,11 @@ export const recentMatch: XtMatch<RecentData> = {
     if ((d.set & 15) === 0) {
       throw new IptTextError('recent: you must specify one of `--set\', `--rcheck\' `--update\' or `--remove\'')
     }
-    if (seen.has('reap') && !seen.has('seconds')) throw new IptTextError('recent: option "--reap" requires "--seconds"')
+    const given = RECENT_COMMANDS.filter(([name]) => seen.has(name))
+    if (given.length > 1) {
+      throw new IptTextError(`recent: option "--${given[0]![0]}" cannot be used together with "--${given[1]![0]}".\n`)
+    }
+    if (seen.has('reap') && !seen.has('seconds')) throw new IptTextError('recent: option "--reap" also requires "--seconds".\n')
   },
   save(d) {
     let out = d.inv ? ' !' : ''

@@ -8,7 +8,7 @@
 import type { CompileSink } from './compile-sink.ts'
 import { MATCH_ICMP, MATCH_MULTIPORT, MATCH_SCTP, MATCH_TCP, MATCH_UDP } from './kinds.ts'
 import { IptTextError, type ParseContext, type XtMatch, type XtOption } from './types.ts'
-import { bitNames, hex2, port, portRange, strtoui, uint } from './values.ts'
+import { bitNames, port, portRange, strtoui } from './values.ts'
 
 interface Ports {
   sport: [number, number]
@@ -17,16 +17,23 @@ interface Ports {
   inv: number
 }
 
-function portOptions<D extends Ports>(ext: string): XtOption<D>[] {
-  const setter = (which: 'sport' | 'dport', bit: number) => (d: D, v: string, inverted: boolean) => {
-    d[which] = portRange(ext, which === 'sport' ? 'source-port' : 'destination-port', v)
-    if (inverted) d.inv |= bit
-  }
+function portOptions<D extends Ports>(): XtOption<D>[] {
+  const option = (name: string, which: 'sport' | 'dport', bit: number): XtOption<D> => ({
+    name,
+    key: which,
+    once: `Only one \`--${which === 'sport' ? 'source' : 'destination'}-port' allowed`,
+    arg: true,
+    invert: true,
+    set(d, v, inverted) {
+      d[which] = portRange(v)
+      if (inverted) d.inv |= bit
+    },
+  })
   return [
-    { name: 'source-port', arg: true, invert: true, set: setter('sport', 1) },
-    { name: 'sport', arg: true, invert: true, set: setter('sport', 1) },
-    { name: 'destination-port', arg: true, invert: true, set: setter('dport', 2) },
-    { name: 'dport', arg: true, invert: true, set: setter('dport', 2) },
+    option('source-port', 'sport', 1),
+    option('sport', 'sport', 1),
+    option('destination-port', 'dport', 2),
+    option('dport', 'dport', 2),
   ]
 }
 
@@ -83,9 +90,11 @@ export const tcpMatch: XtMatch<TcpData> = {
   name: 'tcp',
   needsProto: [6],
   options: [
-    ...portOptions<TcpData>('tcp'),
+    ...portOptions<TcpData>(),
     {
       name: 'syn',
+      key: 'tcp-flags',
+      once: "Only one of `--syn' or `--tcp-flags'  allowed",
       invert: true,
       set(d, _v, inverted) {
         d.flagMask = 0x17
@@ -95,6 +104,7 @@ export const tcpMatch: XtMatch<TcpData> = {
     },
     {
       name: 'tcp-flags',
+      once: "Only one of `--syn' or `--tcp-flags'  allowed",
       arg: true,
       arg2: true,
       invert: true,
@@ -144,7 +154,7 @@ function udpLike(name: string, kind: number, proto: number): XtMatch<Ports> {
   return {
     name,
     needsProto: [proto],
-    options: portOptions<Ports>(name),
+    options: portOptions<Ports>(),
     init: () => ({ sport: [0, 65535], dport: [0, 65535], inv: 0 }),
     save: savePorts,
     list: (d) => ` ${name}${listPorts(d)}`,
@@ -167,7 +177,7 @@ export const sctpMatch: XtMatch<SctpData> = {
   name: 'sctp',
   needsProto: [132],
   options: [
-    ...portOptions<SctpData>('sctp'),
+    ...portOptions<SctpData>(),
     {
       name: 'chunk-types',
       arg: true,
@@ -265,6 +275,7 @@ export const icmpMatch: XtMatch<IcmpData> = {
         const slash = v.indexOf('/')
         const type = strtoui(slash < 0 ? v : v.slice(0, slash), 255)
         const code = slash < 0 ? -1 : strtoui(v.slice(slash + 1), 255)
+        if (type === null && !/^\d/.test(v)) throw new IptTextError(`Unknown ICMP type \`${v}'\n`)
         if (type === null) throw new IptTextError(`Invalid ICMP type \`${v}'\n`)
         if (code === null) throw new IptTextError(`Invalid ICMP code \`${v.slice(slash + 1)}'\n`)
         d.type = type
@@ -353,10 +364,15 @@ interface LengthData {
   inv: boolean
 }
 
-function parseLength(ext: string, option: string, v: string, max: number): [number, number] {
+function parseLength(ext: string, option: string, v: string): [number, number] {
   const colon = v.indexOf(':')
-  const lo = colon === 0 ? 0 : uint(ext, option, colon < 0 ? v : v.slice(0, colon), max)
-  const hi = colon < 0 ? lo : colon === v.length - 1 ? max : uint(ext, option, v.slice(colon + 1), max)
+  const number = (text: string): number => {
+    const n = strtoui(text, 65535)
+    if (n !== null) return n
+    throw new IptTextError(`${ext}: bad value for option "--${option}" near "${text}", or out of range (0-65535).\n`)
+  }
+  const lo = colon === 0 ? 0 : number(colon < 0 ? v : v.slice(0, colon))
+  const hi = colon < 0 ? lo : colon === v.length - 1 ? 65535 : number(v.slice(colon + 1))
   if (lo > hi) throw new IptTextError(`${ext}: range value for option "--${option}" is invalid`)
   return [lo, hi]
 }
@@ -372,7 +388,7 @@ export function rangeMatch(name: string, option: string, kind: number, label: st
         arg: true,
         invert: true,
         set(d, v, inverted) {
-          ;[d.lo, d.hi] = parseLength(name, option, v, 65535)
+          ;[d.lo, d.hi] = parseLength(name, option, v)
           d.inv = inverted
         },
       },
@@ -388,6 +404,3 @@ export function rangeMatch(name: string, option: string, kind: number, label: st
     },
   }
 }
-
-/** Two-digit hex, shared with the TOS family. */
-export const tosHex = hex2

@@ -236,10 +236,11 @@ class RuleParser {
         this.i++
       }
     }
-    if (owner.seen.has(option.name) && option.multi !== true) {
-      throw new IptTextError(`${ext}: option "--${option.name}" can only be used once.\n`)
+    const key = option.key ?? option.name
+    if (owner.seen.has(key)) {
+      throw new IptTextError(option.once ?? `${ext}: option "--${option.name}" can only be used once.\n`)
     }
-    owner.seen.add(option.name)
+    owner.seen.add(key)
     option.set(owner.data, value, inverted, this.context, value2)
   }
 
@@ -259,7 +260,7 @@ class RuleParser {
     const inverted = this.invert
     this.invert = false
     if (inverted && !INVERTIBLE.includes(letter)) {
-      throw new IptTextError(letter === 'm' || letter === 'j' || letter === 'g' ? `unexpected ! flag before --${letter === 'm' ? 'match' : letter === 'j' ? 'jump' : 'goto'}` : `unexpected '!' flag before ${shown}`)
+      throw new IptTextError(letter === 'm' ? 'unexpected ! flag before --match' : `cannot have ! before -${letter}`)
     }
     if (COMMANDS.includes(letter)) {
       this.command(letter, inline)
@@ -398,6 +399,9 @@ class RuleParser {
       return word
     }
     cmd.chain = inline ?? next()
+    if (cmd.chain.length > 28 && letter !== 'N') {
+      throw new IptTextError(`chain name \`${cmd.chain}' too long (must be under 29 chars)`)
+    }
     if ('ADRINEPC'.includes(letter) && cmd.chain === '') throw new IptTextError(`option "-${letter}" requires an argument`)
     if (letter === 'D' || letter === 'R' || letter === 'I' || letter === 'L' || letter === 'S' || letter === 'Z') {
       const word = this.argv[this.i]
@@ -431,6 +435,7 @@ class RuleParser {
     if (this.target !== null) spec.target = { ext: this.target.ext, data: this.target.data }
     else if (spec.jump !== '' && !STANDARD_TARGETS.has(spec.jump) && !this.env.hasChain(spec.jump)) {
       if (KNOWN_ELSEWHERE.has(spec.jump)) throw new IptTextError(`target \`${spec.jump}' is not modelled`)
+      if (spec.isGoto) throw new IptTextError(`goto '${spec.jump}' is not a chain\n`)
       throw new IptTextError(`Couldn't load target \`${spec.jump}':No such file or directory\n`)
     }
     const any: [number, number][] = [[0, 0]]

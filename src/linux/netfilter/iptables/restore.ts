@@ -166,7 +166,7 @@ class Restore {
     const cmd = parseIptCommand(splitRestoreLine(text), draft.table, this.env)
     if (cmd.otherFamily) return
     if (cmd.table !== draft.table) {
-      throw new IptTextError(`The -t option (seen in line ${n}) cannot be used in iptables-restore.\n`)
+      throw new IptTextError(`The -t option cannot be used in iptables-restore.\n`)
     }
     if (this.options.counters === true && (p !== 0 || b !== 0)) {
       cmd.pcnt = p
@@ -175,7 +175,7 @@ class Restore {
     draft.origin = this.options.origin?.(n) ?? null
     switch (cmd.command) {
       case 'N':
-        return draft.create(cmd.chain)
+        return draft.createByCommand(cmd.chain)
       case 'X':
         return draft.remove(cmd.chain)
       case 'F':
@@ -192,6 +192,9 @@ class Restore {
       case 'R':
       case 'C':
         return draft.rule(cmd)
+      case 'L':
+      case 'S':
+        return
       default:
         throw new IptTextError('no command specified')
     }

@@ -7,7 +7,7 @@
 import { formatIpv4 } from '../../../addr/ipv4.ts'
 import { TARGET_CONTINUE, TARGET_REJECT, TARGET_SET } from './kinds.ts'
 import { parseSetDirs, setDirBits } from './match-packet.ts'
-import { IptTextError, type ParseContext, type XtTarget } from './types.ts'
+import { INV_PROTO, IptTextError, type ParseContext, type XtTarget } from './types.ts'
 import { hex, host, markMask, saveString, strtoui, uint } from './values.ts'
 
 /** Kinds of REJECT, in the kernel's order (enum ipt_reject_with). */
@@ -53,6 +53,10 @@ export const rejectTarget: XtTarget<{ kind: number }> = {
     },
   ],
   init: () => ({ kind: REJECT_PORT_UNREACHABLE }),
+  refuse(d, rule) {
+    if (d.kind !== REJECT_TCP_RESET || (rule.proto === 6 && (rule.inverted & INV_PROTO) === 0)) return null
+    return 'REJECT: tcp-reset invalid for non-tcp'
+  },
   save: (d) => ` --reject-with ${rejectName(d.kind)}`,
   list: (d) => ` reject-with ${rejectName(d.kind)}`,
   compile(d, c) {
@@ -79,7 +83,7 @@ export const logTarget: XtTarget<LogData> = {
       set(d, v) {
         const named = v === 'panic' ? 0 : v === 'err' ? 3 : v === 'warn' ? 4 : LOG_LEVELS.indexOf(v.toLowerCase())
         const n = strtoui(v, 7) ?? (named < 0 ? null : named)
-        if (n === null) throw new IptTextError(`LOG: log-level "${v}" unknown`)
+        if (n === null) throw new IptTextError(`log level "${v}" unknown`)
         d.level = n
       },
     },

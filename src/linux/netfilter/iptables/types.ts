@@ -40,8 +40,10 @@ export interface XtOption<D> {
   readonly arg2?: boolean
   /** May stand after `!`. */
   readonly invert?: boolean
-  /** May be given more than once. */
-  readonly multi?: boolean
+  /** Name under which the option counts as given, when it has several spellings. */
+  readonly key?: string
+  /** What iptables says when it is given twice, when that is not the usual sentence. */
+  readonly once?: string
   set(d: D, value: string, inverted: boolean, x: ParseContext, value2: string): void
 }
 

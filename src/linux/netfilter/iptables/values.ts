@@ -41,7 +41,7 @@ export function port(text: string): number {
 }
 
 /** `80` or `80:90` (open ends allowed): [min, max]. */
-export function portRange(ext: string, option: string, text: string): [number, number] {
+export function portRange(text: string): [number, number] {
   const colon = text.indexOf(':')
   if (colon < 0) {
     const p = port(text)
@@ -49,7 +49,7 @@ export function portRange(ext: string, option: string, text: string): [number, n
   }
   const lo = colon === 0 ? 0 : port(text.slice(0, colon))
   const hi = colon === text.length - 1 ? 65535 : port(text.slice(colon + 1))
-  if (lo > hi) throw new IptTextError(`${ext}: option "--${option}": invalid portrange (min > max)`)
+  if (lo > hi) throw new IptTextError('invalid portrange (min > max)')
   return [lo, hi]
 }
 
@@ -59,7 +59,7 @@ export function markMask(ext: string, option: string, text: string): [number, nu
   const v = strtoui(slash < 0 ? text : text.slice(0, slash))
   const m = slash < 0 ? 0xffffffff : strtoui(text.slice(slash + 1))
   if (v === null || m === null) {
-    throw new IptTextError(`${ext}: bad mark value for option "--${option}", or out of range.\n`)
+    throw new IptTextError(`${ext}: bad integer value for option "--${option}", or out of range.\n`)
   }
   return [v | 0, m | 0]
 }

@@ -29,7 +29,7 @@ function transfer(net: Net, data: Uint8Array, pieces: number[], readEvery: numbe
   let piece = 0
   let closed = false
   let end = false
-  for (let round = 0; round < 4000 && !end; round++) {
+  for (let round = 0; round < 100_000 && !end; round++) {
     if (sent < data.length) {
       const n = pieces[piece % pieces.length]!
       const r = api.tcpSend(c, data.subarray(sent, sent + n))

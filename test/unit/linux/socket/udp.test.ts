@@ -151,7 +151,7 @@ describe('applications on sockets', () => {
     expect(states.slice(0, 3)).toEqual([[7, 2], [2, 1], [3, 1]])
     expect(socks).toBeGreaterThan(5)
     expect(net.lines().map((x) => x.split(' ').slice(0, 3).join(' '))).toEqual([
-      '> S 0+0', '< SA 0+0', '> A 1+0', '> PA 1+5', '< A 1+0', '< PA 1+5', '< FA 6+0', '> A 6+0', '> FA 6+0', '< A 7+0',
+      '> S 0+0', '< SA 0+0', '> A 1+0', '> PA 1+5', '< A 1+0', '< PA 1+5', '> A 6+0', '< FA 6+0', '> FA 6+0', '< A 7+0',
     ])
     expect(l.acceptQueue.length).toBe(0)
     expect(net.w.arena.inUse).toBe(0)

@@ -14,7 +14,9 @@ describe.each([
   it('gives every answer of the real tools', () => {
     const entries = loadTranscript(name)
     expect(entries.length).toBeGreaterThanOrEqual(least)
-    const text = replayTranscript(entries).map((d) => `#${d.index} $ ${d.cmd}\n--- expected\n${d.expected}\n--- got\n${d.got}`)
+    const text = replayTranscript(entries).map(
+      (d) => `#${d.index} $ ${d.cmd}\n--- expected\n${d.expected}\n--- got\n${d.got}`,
+    )
     expect(text.join('\n')).toBe('')
   })
 })

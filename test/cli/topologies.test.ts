@@ -1,0 +1,76 @@
+/**
+ * Every topology answers as its own `spec.expect` table says.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from '@jest/globals'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import { parseAllDocuments } from 'yaml'
+import { buildCluster, buildClusterModel, loadInputs, SCHEMAS, type Trace, traceInCluster } from '../../src/index.ts'
+import { filesBelow, ROOT } from '../arch/sources.ts'
+
+/** One row of the table; what is absent is not checked. */
+interface Expectation {
+  readonly from: string
+  readonly to: string
+  readonly proto?: string
+  readonly size?: number
+  readonly verdict: string
+  readonly reply?: string
+  readonly reason?: string
+  /** Start of `ns/pod` of the receiver. */
+  readonly workload?: string
+  /** Start of the source address that the receiver sees. */
+  readonly sees?: string
+  /** `Kind ns/name`. */
+  readonly decidedBy?: string
+}
+
+const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(SCHEMAS.get('Trace')!)
+
+function tableOf(path: string): Expectation[] {
+  const documents = parseAllDocuments(readFileSync(join(ROOT, path), 'utf8')).map((d) => d.toJS() as { kind?: string; spec?: { expect?: Expectation[] } })
+  return documents.find((d) => d.kind === 'Cluster')?.spec?.expect ?? []
+}
+
+/** What the trace says of everything that the row asks. */
+function answerOf(trace: Trace, row: Expectation): object {
+  const { delivered: d, decidedBy: by } = trace
+  const start = (text: string | null | undefined, asked: string): string => (text?.startsWith(asked) ? asked : String(text))
+  return {
+    verdict: trace.verdict,
+    ...(row.reply !== undefined && { reply: trace.replyVerdict?.verdict ?? null }),
+    ...(row.reason !== undefined && { reason: trace.reason.code }),
+    ...(row.workload !== undefined && { workload: start(d?.pod, row.workload) }),
+    ...(row.sees !== undefined && { sees: start(d?.src, row.sees) }),
+    ...(row.decidedBy !== undefined && { decidedBy: by === null ? null : `${by.kind} ${by.namespace}/${by.name}` }),
+  }
+}
+
+describe.each(filesBelow('topologies', '.yaml'))('%s', (path) => {
+  const built = buildClusterModel(loadInputs([join(ROOT, path)]))
+  const rows = tableOf(path)
+
+  it('loads without an error and without a warning', () => {
+    expect(built.diagnostics).toEqual([])
+    expect(rows.length).toBeGreaterThan(2)
+  })
+
+  it.each(rows.map((row) => [`${row.proto ?? 'tcp'} ${row.from} -> ${row.to}: ${row.verdict}`, row] as const))('%s', (_title, row) => {
+    // A cluster of its own for each question: connections of one would be known to the next.
+    const { trace, diagnostics } = traceInCluster(buildCluster(built.model), {
+      src: row.from,
+      dst: row.to,
+      namespace: 'default',
+      protocol: (row.proto ?? 'tcp').toUpperCase() as 'TCP',
+      ...(row.size !== undefined && { size: row.size }),
+      flow: false,
+      seed: 1,
+      verbose: false,
+    })
+    expect(diagnostics.filter((d) => d.severity === 'error')).toEqual([])
+    const { from: _from, to: _to, proto: _proto, size: _size, ...expected } = row
+    expect(answerOf(trace!, row)).toEqual(expected)
+    expect([validate(trace), validate.errors]).toEqual([true, null])
+  })
+})
