@@ -14,7 +14,7 @@
  */
 import type { PodDraft } from '../controllers.ts'
 import { canonicalJson } from '../hash.ts'
-import type { NodeModel, PodSpec, StringMap, TopologySpreadConstraint } from '../types.ts'
+import type { NodeModel, PodSpec, StringMap, Taint, TopologySpreadConstraint } from '../types.ts'
 import type { Requirements } from './requirements.ts'
 import { matchesNodeAffinity, matchesNodeTerm, requirementsOf, untoleratedTaint } from './requirements.ts'
 import type { Term } from './topology.ts'
@@ -88,6 +88,10 @@ export class Scheduler {
   private readonly staticReasons = new Map<string, StaticReasons>()
   private readonly profilesBySpec = new Map<PodSpec, { labels: StringMap; profile: Profile }>()
   private readonly hasZones: boolean
+  private readonly hasSoftTaints: boolean
+  /** Scores of the feasible nodes, and the values of one plugin: reused, since this is the scheduler's inner loop. */
+  private readonly total: Float64Array
+  private readonly values: Float64Array
   private nextStart = 0
   private placed = 0
 
@@ -103,6 +107,9 @@ export class Scheduler {
     for (const state of this.states) this.byName.set(state.node.name, state)
     this.terms = new Terms(namespaceLabels)
     this.hasZones = nodes.some((node) => node.zone !== undefined)
+    this.hasSoftTaints = nodes.some((node) => node.taints.some((taint) => taint.effect === 'PreferNoSchedule'))
+    this.total = new Float64Array(nodes.length)
+    this.values = new Float64Array(nodes.length)
   }
 
   /** Makes the terms of all pods known; to be called once, before anything is placed. */
@@ -294,56 +301,58 @@ export class Scheduler {
   }
 
   private best(pod: PodDraft, profile: Profile, feasible: readonly NodeState[]): NodeState {
-    if (feasible.length === 1) return feasible[0]!
-    const total = feasible.map((state) => leastAllocated(profile.requirements, state))
-    addNormalized(total, this.spreadCosts(profile, feasible), 2, true)
-    const preference = pod.spec.affinity?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution
-    if (preference) {
-      const gains = feasible.map(({ node }) =>
-        preference.reduce((sum, p) => sum + (matchesNodeTerm(p.preference, node) ? p.weight : 0), 0),
-      )
-      addNormalized(total, gains, 2, false)
+    const count = feasible.length
+    if (count === 1) return feasible[0]!
+    const { total, values } = this
+    for (let i = 0; i < count; i++) total[i] = leastAllocated(profile.requirements, feasible[i]!)
+    for (let i = 0; i < count; i++) values[i] = this.spreadCost(profile, feasible[i]!.node)
+    addNormalized(total, values, count, 2, true)
+    const preference = pod.spec.affinity?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []
+    if (preference.length > 0) {
+      for (let i = 0; i < count; i++) {
+        const { node } = feasible[i]!
+        values[i] = preference.reduce((sum, p) => sum + (matchesNodeTerm(p.preference, node) ? p.weight : 0), 0)
+      }
+      addNormalized(total, values, count, 2, false)
     }
     if (profile.preferred.length > 0) {
-      const gains = feasible.map(({ node }) =>
-        profile.preferred.reduce(
-          (sum, p) => sum + p.weight * (p.term.matching.get(domainOf(p.term, node) ?? '') ?? 0),
-          0,
-        ),
-      )
-      const least = Math.min(...gains)
-      addNormalized(
-        total,
-        gains.map((gain) => gain - least),
-        2,
-        false,
-      )
+      let least = 0
+      for (let i = 0; i < count; i++) {
+        const { node } = feasible[i]!
+        values[i] = profile.preferred.reduce((sum, p) => sum + p.weight * matchingAt(p.term, node), 0)
+        least = Math.min(least, values[i]!)
+      }
+      for (let i = 0; i < count; i++) values[i] = values[i]! - least
+      addNormalized(total, values, count, 2, false)
     }
-    const avoided = feasible.map(
-      ({ node }) =>
-        node.taints.filter((t) => untoleratedTaint([t], pod.spec.tolerations ?? [], ['PreferNoSchedule'])).length,
-    )
-    if (avoided.some((n) => n > 0)) addNormalized(total, avoided, 3, true)
+    if (this.hasSoftTaints) {
+      const tolerations = pod.spec.tolerations ?? []
+      for (let i = 0; i < count; i++) {
+        const isAvoided = (taint: Taint): boolean =>
+          untoleratedTaint([taint], tolerations, ['PreferNoSchedule']) !== undefined
+        values[i] = feasible[i]!.node.taints.filter(isAvoided).length
+      }
+      addNormalized(total, values, count, 3, true)
+    }
     let best = 0
-    for (let i = 1; i < total.length; i++) {
+    for (let i = 1; i < count; i++) {
       const difference = total[i]! - total[best]!
       if (difference > 0 || (difference === 0 && feasible[i]!.node.index < feasible[best]!.node.index)) best = i
     }
     return feasible[best]!
   }
 
-  private spreadCosts(profile: Profile, feasible: readonly NodeState[]): number[] {
-    const soft = profile.spreads.filter((s) => s.constraint.whenUnsatisfiable === 'ScheduleAnyway')
-    if (profile.spreads.length > 0) {
-      return feasible.map(({ node }) =>
-        soft.reduce((sum, { term }) => sum + (term.matching.get(domainOf(term, node) ?? '') ?? 0), 0),
-      )
+  private spreadCost(profile: Profile, node: NodeModel): number {
+    const { spreads, siblings } = profile
+    if (spreads.length > 0) {
+      let cost = 0
+      for (const { term, constraint } of spreads) {
+        if (constraint.whenUnsatisfiable === 'ScheduleAnyway') cost += matchingAt(term, node)
+      }
+      return cost
     }
-    const { siblings } = profile
-    return feasible.map(({ node }) => {
-      const zone = this.hasZones && node.zone !== undefined ? (siblings.perZone.get(node.zone) ?? 0) : 0
-      return (siblings.perNode.get(node.index) ?? 0) + zone
-    })
+    const zone = this.hasZones && node.zone !== undefined ? (siblings.perZone.get(node.zone) ?? 0) : 0
+    return (siblings.perNode.get(node.index) ?? 0) + zone
   }
 
   private place(profile: Profile, state: NodeState): Placement {
@@ -425,17 +434,29 @@ function leastAllocated(requirements: Requirements, state: NodeState): number {
   return (cpuScore + free(memory, state.scoreMemory + requirements.scoreMemory)) / 2
 }
 
-/** Adds `weight` times the values scaled to 0-100; with `isCost` the lowest value gets the most. */
-function addNormalized(total: number[], values: readonly number[], weight: number, isCost: boolean): void {
+/** Pods that the term selects in the node's domain. */
+function matchingAt(term: Term, node: NodeModel): number {
+  return term.matching.get(domainOf(term, node) ?? '') ?? 0
+}
+
+/** Adds `weight` times the first `count` values scaled to 0-100; with `isCost` the lowest value gets the most. */
+function addNormalized(
+  total: Float64Array,
+  values: Float64Array,
+  count: number,
+  weight: number,
+  isCost: boolean,
+): void {
   let max = 0
-  let min = Number.MAX_SAFE_INTEGER
-  for (const value of values) {
-    max = Math.max(max, value)
-    min = Math.min(min, value)
-  }
-  for (let i = 0; i < total.length; i++) {
+  let min = Number.MAX_VALUE
+  for (let i = 0; i < count; i++) {
     const value = values[i]!
-    const scaled = max === 0 ? (isCost ? 100 : 0) : isCost ? (100 * (max + min - value)) / max : (100 * value) / max
-    total[i] = total[i]! + weight * scaled
+    if (value > max) max = value
+    if (value < min) min = value
   }
+  // Nothing tells the nodes apart: all get the same, which changes no order.
+  if (max === 0) return
+  const scale = (weight * 100) / max
+  if (isCost) for (let i = 0; i < count; i++) total[i] = total[i]! + scale * (max + min - values[i]!)
+  else for (let i = 0; i < count; i++) total[i] = total[i]! + scale * values[i]!
 }

@@ -8,10 +8,10 @@ import { EADDRNOTAVAIL } from '../errno.ts'
 import type { Netns } from '../netns.ts'
 import { type RawPacket, RawSock, rawBind, rawClose, rawRecvmsg, rawSendmsg } from './raw.ts'
 import { IPPROTO_ICMP } from './sock.ts'
-import { TcpSock } from './tcp-sock.ts'
 import * as tcp from './tcp.ts'
-import { type Datagram, UdpSock } from './udp-sock.ts'
+import type { TcpSock } from './tcp-sock.ts'
 import { udpBind, udpClose, udpConnect, udpRecvmsg, udpSendmsg } from './udp.ts'
+import { type Datagram, UdpSock } from './udp-sock.ts'
 
 /** An IPv4 address and a port. */
 export interface SockAddr {

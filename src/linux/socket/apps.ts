@@ -7,7 +7,19 @@
 import { EAGAIN, EINPROGRESS } from '../errno.ts'
 import type { Netns } from '../netns.ts'
 import type { World } from '../world.ts'
-import { type SockAddr, close, tcpAccept, tcpConnect, tcpListen, tcpRecv, tcpSend, tcpStatus, udpOpen, udpRecv, udpSend } from './api.ts'
+import {
+  close,
+  type SockAddr,
+  tcpAccept,
+  tcpConnect,
+  tcpListen,
+  tcpRecv,
+  tcpSend,
+  tcpStatus,
+  udpOpen,
+  udpRecv,
+  udpSend,
+} from './api.ts'
 import { TCP_CLOSE, TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT } from './tcp-const.ts'
 import type { TcpSock } from './tcp-sock.ts'
 import type { UdpSock } from './udp-sock.ts'

@@ -29,12 +29,41 @@ export const ENONET = -64
 
 /** `icmp_err_convert[code].errno` */
 export const ICMP_ERRNO: readonly number[] = [
-  ENETUNREACH, EHOSTUNREACH, ENOPROTOOPT, ECONNREFUSED, EMSGSIZE, EOPNOTSUPP, ENETUNREACH, EHOSTDOWN, ENONET,
-  ENETUNREACH, EHOSTUNREACH, ENETUNREACH, EHOSTUNREACH, EHOSTUNREACH, EHOSTUNREACH, EHOSTUNREACH,
+  ENETUNREACH,
+  EHOSTUNREACH,
+  ENOPROTOOPT,
+  ECONNREFUSED,
+  EMSGSIZE,
+  EOPNOTSUPP,
+  ENETUNREACH,
+  EHOSTDOWN,
+  ENONET,
+  ENETUNREACH,
+  EHOSTUNREACH,
+  ENETUNREACH,
+  EHOSTUNREACH,
+  EHOSTUNREACH,
+  EHOSTUNREACH,
+  EHOSTUNREACH,
 ]
 /** `icmp_err_convert[code].fatal` */
 export const ICMP_FATAL: readonly boolean[] = [
-  false, false, true, true, false, false, true, true, true, true, true, false, false, true, true, true,
+  false,
+  false,
+  true,
+  true,
+  false,
+  false,
+  true,
+  true,
+  true,
+  true,
+  true,
+  false,
+  false,
+  true,
+  true,
+  true,
 ]
 
 /** Absolute offset of the ICMP header in the slot's bytes. */

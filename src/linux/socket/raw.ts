@@ -22,13 +22,13 @@ import {
   ICMP_PARAMETERPROB,
   ICMP_REDIRECT,
   ICMP_SOURCE_QUENCH,
-  NR_ICMP_UNREACH,
   icmpHeader,
+  NR_ICMP_UNREACH,
   quotedIp,
 } from './icmp-errors.ts'
-import { IPPROTO_ICMP, InetSock } from './sock.ts'
-import { RMEM_DEFAULT, frameTruesize } from './udp-sock.ts'
+import { InetSock, IPPROTO_ICMP } from './sock.ts'
 import { inetAddrValidOrNonlocal } from './udp.ts'
+import { frameTruesize, RMEM_DEFAULT } from './udp-sock.ts'
 
 /** What a raw socket received: the packet from its IP header on. */
 export interface RawPacket {
@@ -78,7 +78,7 @@ export function rawSendmsg(sk: RawSock, data: Uint8Array, dst: number): number {
   message.fl = fl
   message.proto = sk.protocol
   message.tos = sk.tos
-  message.ttl = sk.ttl >= 0 ? sk.ttl : 0
+  message.ttl = Math.max(sk.ttl, 0)
   message.pmtudisc = sk.pmtudisc
   message.bytes = data
   message.length = data.length

@@ -7,13 +7,13 @@
  */
 import type { Netns } from '../netns.ts'
 import type { RawSock } from './raw.ts'
-import type { TcpSock } from './tcp-sock.ts'
 import type { RequestSock, TimewaitSock } from './tcp-mini.ts'
+import type { TcpSock } from './tcp-sock.ts'
 import type { UdpSock } from './udp-sock.ts'
 
-export { udpErr, udpRcv } from './udp.ts'
 export { rawErr, rawLocalDeliver } from './raw.ts'
 export { tcpV4Err, tcpV4Rcv } from './tcp-ipv4.ts'
+export { udpErr, udpRcv } from './udp.ts'
 
 /** What the established hash holds: a connection, a half-open request, or a connection in TIME_WAIT. */
 export type TcpEhashEntry = TcpSock | RequestSock | TimewaitSock

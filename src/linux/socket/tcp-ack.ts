@@ -7,9 +7,9 @@
  * RACK without reordering). Not modelled: RACK's reordering timer, F-RTO, undo, PRR (the window is halved at once), ECN.
  */
 import {
+  after,
+  before,
   ICSK_TIME_PROBE0,
-  TCPHDR_FIN,
-  TCPHDR_SYN,
   TCP_CA_LOSS,
   TCP_CA_OPEN,
   TCP_CA_RECOVERY,
@@ -17,8 +17,8 @@ import {
   TCP_RTO_MAX_MS,
   TCP_RTO_MIN_MS,
   TCP_SYN_RECV,
-  after,
-  before,
+  TCPHDR_FIN,
+  TCPHDR_SYN,
 } from './tcp-const.ts'
 import { rxOpt } from './tcp-options.ts'
 import { tcpRetransmit, tcpSendAck } from './tcp-output.ts'
@@ -27,6 +27,7 @@ import {
   SACKED_ACKED,
   SACKED_LOST,
   SACKED_RETRANS,
+  SEG_BURST,
   SEG_END,
   SEG_FLAGS,
   SEG_SACKED,
@@ -89,11 +90,7 @@ export function ackUpdateRtt(sk: TcpSock, rttUs: number): void {
 /** tcp_ack_update_window. @returns whether the ACK moved or opened the window */
 function updateWindow(sk: TcpSock, s: AckSegment): boolean {
   const win = (s.flags & TCPHDR_SYN) !== 0 ? s.window : s.window * 2 ** sk.sndWscale
-  if (
-    after(s.ack, sk.sndUna) ||
-    after(s.seq, sk.sndWl1) ||
-    (s.seq === sk.sndWl1 && (win > sk.sndWnd || win === 0))
-  ) {
+  if (after(s.ack, sk.sndUna) || after(s.seq, sk.sndWl1) || (s.seq === sk.sndWl1 && (win > sk.sndWnd || win === 0))) {
     sk.sndWl1 = s.seq
     if (sk.sndWnd !== win) {
       sk.sndWnd = win
@@ -219,7 +216,7 @@ export function xmitRetransmitQueue(sk: TcpSock): void {
   for (let i = 0; i < q.sent && sk.inFlight() < sk.sndCwnd; i++) {
     const s = q.get(i, SEG_SACKED)
     if ((s & SACKED_LOST) === 0 || (s & (SACKED_ACKED | SACKED_RETRANS)) !== 0) continue
-    if (tcpRetransmit(sk, i) !== 0) return
+    if (tcpRetransmit(sk, i, sk.sndCwnd - sk.inFlight()) !== 0) return
     sent = true
     if (i === 0) rearmRto(sk)
   }
@@ -254,9 +251,32 @@ export function enterLoss(sk: TcpSock): void {
   sk.highSeq = sk.sndNxt
 }
 
+/** Puts the segments of one GSO packet together again: what Linux still holds as one sk_buff. */
+function mergeBursts(sk: TcpSock): void {
+  const q = sk.segs
+  for (let i = 0; i + 1 < q.sent; ) {
+    const a = q.get(i, SEG_SACKED)
+    const b = q.get(i + 1, SEG_SACKED)
+    const burst = q.get(i, SEG_BURST)
+    if (
+      burst === 0 ||
+      burst !== q.get(i + 1, SEG_BURST) ||
+      ((a | b) & (SACKED_ACKED | SACKED_RETRANS | SACKED_LOST)) !== 0
+    ) {
+      i++
+      continue
+    }
+    q.set(i, SEG_END, q.get(i + 1, SEG_END))
+    q.set(i, SEG_FLAGS, q.get(i, SEG_FLAGS) | q.get(i + 1, SEG_FLAGS))
+    q.remove(i + 1)
+    sk.packetsOut--
+  }
+}
+
 /** tcp_simple_retransmit: the path MTU shrank; segments that are too large go again. */
 export function simpleRetransmit(sk: TcpSock, mss: number): void {
   const q = sk.segs
+  mergeBursts(sk)
   let lost = false
   for (let i = 0; i < q.sent; i++) {
     if (((q.get(i, SEG_END) - q.get(i, SEG_SEQ)) | 0) - (q.get(i, SEG_FLAGS) & TCPHDR_FIN) <= mss) continue

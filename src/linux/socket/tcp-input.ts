@@ -8,11 +8,8 @@
 import { R_TCP_RESET, R_TCP_STATE } from '../reasons.ts'
 import { ackUpdateRtt, sendChallengeAck, storeTsRecent, tcpAck, tcpSndbufExpand } from './tcp-ack.ts'
 import {
-  TCPHDR_ACK,
-  TCPHDR_FIN,
-  TCPHDR_RST,
-  TCPHDR_SYN,
-  TCPOLEN_TSTAMP_ALIGNED,
+  after,
+  before,
   TCP_CLOSE,
   TCP_CLOSE_WAIT,
   TCP_CLOSING,
@@ -23,21 +20,24 @@ import {
   TCP_LAST_ACK,
   TCP_SYN_RECV,
   TCP_SYN_SENT,
+  TCP_TIME_WAIT,
   TCP_TIMEOUT_FALLBACK_MS,
   TCP_TIMEWAIT_LEN_MS,
-  TCP_TIME_WAIT,
-  after,
-  before,
+  TCPHDR_ACK,
+  TCPHDR_FIN,
+  TCPHDR_RST,
+  TCPHDR_SYN,
+  TCPOLEN_TSTAMP_ALIGNED,
 } from './tcp-const.ts'
 import { tcpTimeWait } from './tcp-mini.ts'
 import { rxOpt } from './tcp-options.ts'
 import { tcpPushPending, tcpSendAck, tcpSendFin, tcpSyncMss, tcpTransmit } from './tcp-output.ts'
 import {
-  type Segment,
   ackSndCheck,
   enterQuickackMode,
   initBufferSpace,
   initializeRcvMss,
+  type Segment,
   setDsack,
   tcpDataQueue,
 } from './tcp-receive.ts'

@@ -27,35 +27,29 @@ import {
   ICMP_PARAMETERPROB,
   ICMP_REDIRECT,
   ICMP_TIME_EXCEEDED,
-  NR_ICMP_UNREACH,
   icmpHeader,
+  NR_ICMP_UNREACH,
   quotedIp,
 } from './icmp-errors.ts'
 import { IPPROTO_TCP } from './sock.ts'
 import { simpleRetransmit } from './tcp-ack.ts'
 import {
-  TCPHDR_ACK,
-  TCPHDR_FIN,
-  TCPHDR_RST,
-  TCPHDR_SYN,
+  after,
+  before,
   TCP_CLOSE,
   TCP_ESTABLISHED,
   TCP_HEADER_BYTES,
   TCP_LISTEN,
   TCP_SYN_RECV,
   TCP_SYN_SENT,
-  after,
-  before,
+  TCPHDR_ACK,
+  TCPHDR_FIN,
+  TCPHDR_RST,
+  TCPHDR_SYN,
 } from './tcp-const.ts'
 import { RX_OK, RX_RESET, tcpRcvEstablished, tcpRcvStateProcess } from './tcp-input.ts'
 import { listenRcv, requestRcv } from './tcp-listen.ts'
-import {
-  TCP_TW_ACK,
-  TCP_TW_RST,
-  TCP_TW_SYN,
-  type TimewaitSock,
-  timewaitStateProcess,
-} from './tcp-mini.ts'
+import { TCP_TW_ACK, TCP_TW_RST, TCP_TW_SYN, type TimewaitSock, timewaitStateProcess } from './tcp-mini.ts'
 import { parseTcpOptions } from './tcp-options.ts'
 import { ipDontFragment, tcpCurrentMss, tcpFlow, tcpRoute, tcpSyncMss } from './tcp-output.ts'
 import type { Segment } from './tcp-receive.ts'

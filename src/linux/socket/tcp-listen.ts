@@ -18,29 +18,21 @@ import type { World } from '../world.ts'
 import { transportChecksum } from './checksum.ts'
 import { IPPROTO_TCP } from './sock.ts'
 import {
+  TCP_HEADER_BYTES,
+  TCP_MSS_DEFAULT,
+  TCP_SYN_RECV,
   TCPHDR_ACK,
   TCPHDR_FIN,
   TCPHDR_RST,
   TCPHDR_SYN,
   TCPOLEN_TSTAMP_ALIGNED,
-  TCP_HEADER_BYTES,
-  TCP_MSS_DEFAULT,
-  TCP_SYN_RECV,
 } from './tcp-const.ts'
 import { RX_OK, RX_RESET, tcpRcvStateProcess } from './tcp-input.ts'
 import { tcpV4SendAck, tcpV4SendReset } from './tcp-ipv4.ts'
-import {
-  REQ_ACK,
-  REQ_CHILD,
-  REQ_LISTENER,
-  REQ_RESET,
-  REQ_SYNACK,
-  RequestSock,
-  checkReq,
-} from './tcp-mini.ts'
-import { type SynOptions, rxOpt, synOptionBytes, writeSynOptions } from './tcp-options.ts'
+import { checkReq, REQ_ACK, REQ_CHILD, REQ_LISTENER, REQ_RESET, REQ_SYNACK, RequestSock } from './tcp-mini.ts'
+import { rxOpt, type SynOptions, synOptionBytes, writeSynOptions } from './tcp-options.ts'
 import { initialWindow, ipDontFragment, tcpSelectInitialWindow, tcpSyncMss } from './tcp-output.ts'
-import { type Segment, initializeRcvMss } from './tcp-receive.ts'
+import { initializeRcvMss, type Segment } from './tcp-receive.ts'
 import { TcpSock } from './tcp-sock.ts'
 import { hashEstablished, holdPort } from './tcp-state.ts'
 
@@ -193,9 +185,7 @@ export function requestRcv(w: World, ns: Netns, req: RequestSock, s: Segment): n
       tcpV4SendReset(w, ns, s)
       return R_TCP_STATE
     case REQ_ACK: {
-      const ts = req.tstampOk
-        ? { val: (Math.floor(w.nowNs / 1e6) + req.tsoffset) | 0, ecr: req.tsRecent }
-        : null
+      const ts = req.tstampOk ? { val: (Math.floor(w.nowNs / 1e6) + req.tsoffset) | 0, ecr: req.tsRecent } : null
       const window = req.rcvWnd >>> req.rcvWscale
       tcpV4SendAck(w, ns, s.slot, (req.sntIsn + 1) | 0, (req.rcvIsn + 1) | 0, window, req.listener.tos, ts)
       return R_TCP_STATE

@@ -8,22 +8,22 @@ import type { Netns } from '../netns.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { Timer } from '../timers.ts'
 import {
+  after,
+  before,
+  TCP_FIN_WAIT2,
+  TCP_NEW_SYN_RECV,
+  TCP_RTO_MAX_MS,
+  TCP_TIME_WAIT,
+  TCP_TIMEOUT_INIT_MS,
+  TCP_TIMEWAIT_LEN_MS,
   TCPHDR_ACK,
   TCPHDR_FIN,
   TCPHDR_RST,
   TCPHDR_SYN,
-  TCP_FIN_WAIT2,
-  TCP_NEW_SYN_RECV,
-  TCP_RTO_MAX_MS,
-  TCP_TIMEOUT_INIT_MS,
-  TCP_TIMEWAIT_LEN_MS,
-  TCP_TIME_WAIT,
-  after,
-  before,
 } from './tcp-const.ts'
 import { rxOpt } from './tcp-options.ts'
 import type { Segment } from './tcp-receive.ts'
-import { type TcpSock } from './tcp-sock.ts'
+import type { TcpSock } from './tcp-sock.ts'
 import { hashEstablished, holdPort, releasePort, tcpDone, unhashEstablished } from './tcp-state.ts'
 
 /** A half-open connection: struct tcp_request_sock. */

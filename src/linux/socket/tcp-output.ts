@@ -7,7 +7,7 @@
  * Not modelled: pacing, TSO deferral, small queues, autocorking, MTU probing, ECN, urgent data, retransmit collapsing.
  */
 import { M_DATA, M_DEV, M_MARK, M_SK, M_TH, M_TRUESIZE, META_SHIFT } from '../../packet/layout.ts'
-import { EHOSTUNREACH, ENOBUFS } from '../errno.ts'
+import { EAGAIN, EHOSTUNREACH, ENOBUFS } from '../errno.ts'
 import { ipQueueXmit } from '../ip/output.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { dstCheck, dstMtu, ipRouteOutput } from '../route/route.ts'
@@ -15,24 +15,34 @@ import type { Rtable } from '../route/rtable.ts'
 import { transportChecksum } from './checksum.ts'
 import { IPPROTO_TCP } from './sock.ts'
 import {
+  before,
   ICSK_TIME_LOSS_PROBE,
+  TCP_ATO_MIN_MS,
+  TCP_HEADER_BYTES,
+  TCP_MAX_WSCALE,
+  TCP_MSS_DEFAULT,
+  TCP_PINGPONG_THRESH,
   TCPHDR_ACK,
   TCPHDR_FIN,
   TCPHDR_PSH,
   TCPHDR_RST,
   TCPHDR_SYN,
   TCPOLEN_TSTAMP_ALIGNED,
-  TCP_ATO_MIN_MS,
-  TCP_HEADER_BYTES,
-  TCP_MAX_WSCALE,
-  TCP_MSS_DEFAULT,
-  TCP_PINGPONG_THRESH,
-  before,
 } from './tcp-const.ts'
 import { type SynOptions, synOptionBytes, writeSynOptions } from './tcp-options.ts'
-import { SEG_END, SEG_FLAGS, SEG_SACKED, SEG_SEQ, SEG_TX_US, SACKED_RETRANS, EVER_RETRANS } from './tcp-queue.ts'
-import { SKB_SMALL_TRUESIZE, type TcpSock, kmallocSize } from './tcp-sock.ts'
-import { clearDelack, armProbe0, rearmRto, scheduleLossProbe } from './tcp-timer.ts'
+import {
+  EVER_RETRANS,
+  SACKED_LOST,
+  SACKED_RETRANS,
+  SEG_BURST,
+  SEG_END,
+  SEG_FLAGS,
+  SEG_SACKED,
+  SEG_SEQ,
+  SEG_TX_US,
+} from './tcp-queue.ts'
+import { kmallocSize, SKB_SMALL_TRUESIZE, type TcpSock } from './tcp-sock.ts'
+import { armProbe0, clearDelack, rearmRto, scheduleLossProbe } from './tcp-timer.ts'
 
 const fl = new Flowi4()
 const synOptions: SynOptions = { mss: 0, sack: false, ts: false, tsval: 0, tsecr: 0, wscale: false, wscaleValue: 0 }
@@ -59,7 +69,7 @@ export function tcpRoute(sk: TcpSock): Rtable | null {
 
 /** ip_dont_fragment */
 export function ipDontFragment(pmtudisc: number, rt: Rtable): boolean {
-  return pmtudisc === 2 || (pmtudisc === 1 && !(rt.locked))
+  return pmtudisc === 2 || (pmtudisc === 1 && !rt.locked)
 }
 
 /** Timestamp clock: milliseconds plus the socket's random offset. */
@@ -391,6 +401,7 @@ function transmitBurst(sk: TcpSock, i: number, mss: number): number {
   const prior = sk.packetsOut
   const gso = ((q.get(i, SEG_END) - q.get(i, SEG_SEQ)) | 0) - (q.get(i, SEG_FLAGS) & TCPHDR_FIN) > mss
   if (gso) q.set(i, SEG_FLAGS, q.get(i, SEG_FLAGS) | TCPHDR_PSH)
+  q.set(i, SEG_BURST, ++sk.bursts)
   const was = w.inSoftirq
   // the pieces of one GSO packet pass the device in one go; the softirq runs behind the last
   if (gso) w.inSoftirq = true
@@ -442,30 +453,61 @@ export function tcpSendFin(sk: TcpSock): void {
   tcpPushPending(sk, true)
 }
 
-/** __tcp_retransmit_skb of queue row `i`: at most one segment of the current MSS. @returns 0, or non-zero when not sent */
-export function tcpRetransmit(sk: TcpSock, i: number): number {
+/**
+ * __tcp_retransmit_skb of queue row `i`: at most `segs` segments of the current MSS, as one burst.
+ * @returns 0, or non-zero when nothing was sent
+ */
+export function tcpRetransmit(sk: TcpSock, i: number, segs = 1): number {
   const q = sk.segs
-  const seq = q.get(i, SEG_SEQ)
-  const flags = q.get(i, SEG_FLAGS)
-  const rt = tcpRoute(sk)
-  if (rt === null) return EHOSTUNREACH
+  const w = sk.ns.world
+  const start = q.get(i, SEG_SEQ)
+  if (tcpRoute(sk) === null) return EHOSTUNREACH
   const mss = tcpCurrentMss(sk)
-  let len = ((q.get(i, SEG_END) - seq) | 0) - (flags & TCPHDR_FIN) - ((flags & TCPHDR_SYN) >> 1)
-  const window = (sk.wndEnd() - seq) | 0
-  if ((flags & TCPHDR_SYN) === 0 && window <= 0 && seq !== sk.sndUna) return -11
-  if (len > mss) {
-    q.split(i, (seq + mss) | 0)
-    sk.packetsOut++
-    if ((q.get(i + 1, SEG_SACKED) & 4) !== 0) sk.lostOut++
-    len = mss
+  const syn = (q.get(i, SEG_FLAGS) & TCPHDR_SYN) !== 0
+  if (!syn && ((sk.wndEnd() - start) | 0) <= 0 && start !== sk.sndUna) return EAGAIN
+  const total = rowBytes(sk, i)
+  const gso = segs > 1 && total > mss
+  const was = w.inSoftirq
+  if (gso) w.inSoftirq = true
+  let result = 0
+  for (let n = 0, at = i; n < segs; n++, at++) {
+    const more = rowBytes(sk, at) > mss
+    if (more) splitSent(sk, at, mss)
+    const last = !more || n === segs - 1
+    let flags = q.get(at, SEG_FLAGS)
+    if (gso && last) {
+      flags |= TCPHDR_PSH
+      q.set(at, SEG_FLAGS, flags)
+    }
+    q.set(at, SEG_TX_US, sk.nowUs())
+    if ((q.get(at, SEG_SACKED) & SACKED_RETRANS) === 0) sk.retransOut++
+    q.set(at, SEG_SACKED, q.get(at, SEG_SACKED) | SACKED_RETRANS | EVER_RETRANS)
+    sk.totalRetrans++
+    if (sk.retransStampMs === 0) sk.retransStampMs = Math.max(1, sk.nowMs())
+    result = tcpTransmit(sk, q.get(at, SEG_SEQ), rowBytes(sk, at), flags, gso)
+    if (last) break
   }
-  const f = q.get(i, SEG_FLAGS)
-  q.set(i, SEG_TX_US, sk.nowUs())
-  if ((q.get(i, SEG_SACKED) & SACKED_RETRANS) === 0) sk.retransOut++
-  q.set(i, SEG_SACKED, q.get(i, SEG_SACKED) | SACKED_RETRANS | EVER_RETRANS)
-  sk.totalRetrans++
-  if (sk.retransStampMs === 0) sk.retransStampMs = Math.max(1, sk.nowMs())
-  return tcpTransmit(sk, seq, len, f, false)
+  if (gso) {
+    w.inSoftirq = was
+    w.softirq()
+  }
+  return result
+}
+
+/** Data bytes of queue row `i`. */
+function rowBytes(sk: TcpSock, i: number): number {
+  const flags = sk.segs.get(i, SEG_FLAGS)
+  const len = (sk.segs.get(i, SEG_END) - sk.segs.get(i, SEG_SEQ)) | 0
+  return len - (flags & TCPHDR_FIN) - ((flags & TCPHDR_SYN) >> 1)
+}
+
+/** tcp_fragment of a segment that was sent: the first `len` bytes become a segment of their own. */
+function splitSent(sk: TcpSock, i: number, len: number): void {
+  const q = sk.segs
+  q.split(i, (q.get(i, SEG_SEQ) + len) | 0)
+  sk.packetsOut++
+  if ((q.get(i, SEG_SACKED) & SACKED_LOST) !== 0) sk.lostOut++
+  if ((q.get(i, SEG_SACKED) & SACKED_RETRANS) !== 0) sk.retransOut++
 }
 
 /** tcp_xmit_probe_skb: an ACK with an old sequence number, to make the peer repeat its window. */

@@ -17,7 +17,7 @@ export const SEG_FLAGS = 2
 export const SEG_SACKED = 3
 /** Time of last transmission in microseconds (modulo 2^31). */
 export const SEG_TX_US = 4
-/** True segments sent in one burst have the same number here; used for truesize only. */
+/** Segments that left as one GSO packet have the same number: Linux keeps them in one sk_buff. */
 export const SEG_BURST = 5
 
 /** TCPCB_SACKED_ACKED */
@@ -116,6 +116,14 @@ export class SegQueue {
     this.rows[o + SEG_WORDS + SEG_SEQ] = seq
     this.count++
     if (i < this.sent) this.sent++
+  }
+
+  /** Takes row `i` of the retransmit queue out. */
+  remove(i: number): void {
+    const o = (this.head + i) * SEG_WORDS
+    this.rows.copyWithin(o, o + SEG_WORDS, (this.head + this.count) * SEG_WORDS)
+    this.count--
+    this.sent--
   }
 
   /** Forgets everything. */

@@ -8,14 +8,12 @@
  */
 import { M_TRUESIZE, META_SHIFT } from '../../packet/layout.ts'
 import {
+  after,
+  before,
   ICSK_ACK_NOW,
   ICSK_ACK_PUSHED,
   ICSK_ACK_PUSHED2,
   ICSK_ACK_SCHED,
-  TCPHDR_FIN,
-  TCPHDR_PSH,
-  TCPHDR_SYN,
-  TCPHDR_URG,
   TCP_ATO_MIN_MS,
   TCP_CLOSE_WAIT,
   TCP_CLOSING,
@@ -30,12 +28,14 @@ import {
   TCP_PINGPONG_THRESH,
   TCP_SYN_RECV,
   TCP_TIME_WAIT,
-  after,
-  before,
+  TCPHDR_FIN,
+  TCPHDR_PSH,
+  TCPHDR_SYN,
+  TCPHDR_URG,
 } from './tcp-const.ts'
 import { tcpTimeWait } from './tcp-mini.ts'
 import { inPingpongMode, tcpSelectWindowRaw, tcpSendAck } from './tcp-output.ts'
-import { type RcvChunk, type TcpSock, kmallocSize } from './tcp-sock.ts'
+import { kmallocSize, type RcvChunk, type TcpSock } from './tcp-sock.ts'
 import { tcpSetState } from './tcp-state.ts'
 import { tcpSendDelayedAck } from './tcp-timer.ts'
 import { frameTruesize } from './udp-sock.ts'
@@ -293,7 +293,10 @@ function dataQueueOfo(sk: TcpSock, s: Segment): void {
   let i = 0
   while (i < sk.ofo.length && before(sk.ofo[i]!.seq, s.seq)) i++
   const prev = i > 0 ? sk.ofo[i - 1]! : null
-  if ((prev !== null && !after(s.end, prev.end)) || (i < sk.ofo.length && sk.ofo[i]!.seq === s.seq && !after(s.end, sk.ofo[i]!.end))) {
+  if (
+    (prev !== null && !after(s.end, prev.end)) ||
+    (i < sk.ofo.length && sk.ofo[i]!.seq === s.seq && !after(s.end, sk.ofo[i]!.end))
+  ) {
     setDsack(sk, s.seq, s.end)
     return
   }

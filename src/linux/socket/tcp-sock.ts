@@ -7,7 +7,7 @@
 import type { Netns } from '../netns.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { Timer } from '../timers.ts'
-import { IPPROTO_TCP, InetSock } from './sock.ts'
+import { InetSock, IPPROTO_TCP } from './sock.ts'
 import {
   TCP_CA_OPEN,
   TCP_CLOSE,
@@ -145,6 +145,8 @@ export class TcpSock extends InetSock {
   rtoMs = TCP_TIMEOUT_INIT_MS
   retransmits = 0
   totalRetrans = 0
+  /** Numbers the GSO packets sent (SEG_BURST). */
+  bursts = 0
   backoff = 0
   probesOut = 0
   sndCwnd = TCP_INIT_CWND
@@ -213,7 +215,7 @@ export class TcpSock extends InetSock {
   /** tcp_receive_window */
   receiveWindow(): number {
     const win = (this.rcvWup + this.rcvWnd - this.rcvNxt) | 0
-    return win < 0 ? 0 : win
+    return Math.max(win, 0)
   }
 
   /** tcp_win_from_space */

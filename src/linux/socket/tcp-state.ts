@@ -8,10 +8,10 @@
 import { ECONNREFUSED, ECONNRESET, EPIPE } from '../errno.ts'
 import type { Netns } from '../netns.ts'
 import { T_TCP_STATE } from '../trace.ts'
+import { type TcpEhashEntry, tcpEhashKey } from './table.ts'
 import { TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LISTEN, TCP_NEW_SYN_RECV, TCP_SYN_SENT, TCP_TIME_WAIT } from './tcp-const.ts'
 import type { RequestSock, TimewaitSock } from './tcp-mini.ts'
 import type { TcpSock } from './tcp-sock.ts'
-import { type TcpEhashEntry, tcpEhashKey } from './table.ts'
 import { clearDelack, clearWriteTimer } from './tcp-timer.ts'
 
 /** The slot being received, for the trace point of a state change; -1 in process context and timers. */

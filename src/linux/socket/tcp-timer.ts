@@ -5,9 +5,9 @@
  * (net/ipv4/tcp_input.c). Timers are exact here, where Linux rounds to jiffies. Keepalive is off, as by default.
  */
 import { ETIMEDOUT } from '../errno.ts'
-import { doneWithError, tcpDone } from './tcp-state.ts'
 import { enterLoss } from './tcp-ack.ts'
 import {
+  before,
   ICSK_ACK_SCHED,
   ICSK_ACK_TIMER,
   ICSK_TIME_LOSS_PROBE,
@@ -26,7 +26,6 @@ import {
   TCP_SYN_RECV,
   TCP_SYN_SENT,
   TCP_TIMEOUT_MIN_MS,
-  before,
 } from './tcp-const.ts'
 import {
   inPingpongMode,
@@ -40,6 +39,7 @@ import {
 } from './tcp-output.ts'
 import { SEG_END, SEG_FLAGS, SEG_SEQ, SEG_TX_US } from './tcp-queue.ts'
 import { type TcpSock, tcpTimerWork } from './tcp-sock.ts'
+import { doneWithError, tcpDone } from './tcp-state.ts'
 
 /** net.ipv4.tcp_syn_linear_timeouts: SYN retransmissions before the interval starts to double. */
 const SYN_LINEAR_TIMEOUTS = 4
@@ -105,7 +105,8 @@ export function setXmitTimer(sk: TcpSock): void {
 
 /** tcp_check_probe_timer */
 export function armProbe0(sk: TcpSock): void {
-  if (sk.packetsOut === 0 && sk.icskPending === ICSK_TIME_NONE) arm(sk, ICSK_TIME_PROBE0, Math.max(sk.rtoMs, TCP_RTO_MIN_MS))
+  if (sk.packetsOut === 0 && sk.icskPending === ICSK_TIME_NONE)
+    arm(sk, ICSK_TIME_PROBE0, Math.max(sk.rtoMs, TCP_RTO_MIN_MS))
 }
 
 /** tcp_send_delayed_ack */

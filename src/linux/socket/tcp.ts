@@ -19,16 +19,13 @@ import {
   EPIPE,
 } from '../errno.ts'
 import type { Netns } from '../netns.ts'
-import { ipRouteOutput, routeErrno } from '../route/route.ts'
-import { dstMtu } from '../route/route.ts'
+import { dstMtu, ipRouteOutput, routeErrno } from '../route/route.ts'
 import { RTCF_BROADCAST, RTCF_MULTICAST } from '../route/rtn.ts'
 import {
+  after,
   ICSK_ACK_PUSHED,
   ICSK_ACK_PUSHED2,
   ICSK_ACK_SCHED,
-  TCPHDR_ACK,
-  TCPHDR_PSH,
-  TCPHDR_SYN,
   TCP_CLOSE,
   TCP_CLOSE_WAIT,
   TCP_ESTABLISHED,
@@ -41,14 +38,16 @@ import {
   TCP_SYN_RECV,
   TCP_SYN_SENT,
   TCP_TIMEOUT_INIT_MS,
+  TCPHDR_ACK,
+  TCPHDR_PSH,
+  TCPHDR_SYN,
   TCPOLEN_TSTAMP_ALIGNED,
-  after,
 } from './tcp-const.ts'
 import { tcpV4DoRcv, tcpV4MtuReduced } from './tcp-ipv4.ts'
 import { tcpTimeWait } from './tcp-mini.ts'
 import {
-  inPingpongMode,
   initialWindow,
+  inPingpongMode,
   tcpCurrentMss,
   tcpFlow,
   tcpPushPending,

@@ -30,12 +30,12 @@ import {
   ICMP_PORT_UNREACH,
   ICMP_REDIRECT,
   ICMP_SOURCE_QUENCH,
-  NR_ICMP_UNREACH,
   icmpHeader,
+  NR_ICMP_UNREACH,
   quotedIp,
 } from './icmp-errors.ts'
 import { IPPROTO_UDP } from './sock.ts'
-import { type Datagram, UdpSock, frameTruesize } from './udp-sock.ts'
+import { type Datagram, frameTruesize, type UdpSock } from './udp-sock.ts'
 
 /** Bytes of a UDP header. */
 export const UDP_HEADER_BYTES = 8
@@ -170,7 +170,7 @@ export function udpSendmsg(sk: UdpSock, data: Uint8Array, ip: number | null, por
   message.fl = fl
   message.proto = IPPROTO_UDP
   message.tos = sk.tos
-  message.ttl = sk.ttl >= 0 ? sk.ttl : 0
+  message.ttl = Math.max(sk.ttl, 0)
   message.pmtudisc = sk.pmtudisc
   message.bytes = scratch
   message.length = length
@@ -208,12 +208,7 @@ export function udpClose(sk: UdpSock): void {
 }
 
 /** udp4_lib_lookup2 over the sockets bound to `bound`: the best score, the newest of equals. */
-function lookup2(
-  list: readonly UdpSock[],
-  bound: number,
-  saddr: number,
-  sport: number,
-): UdpSock | null {
+function lookup2(list: readonly UdpSock[], bound: number, saddr: number, sport: number): UdpSock | null {
   let best: UdpSock | null = null
   let badness = 0
   for (let i = 0; i < list.length; i++) {

@@ -1,11 +1,11 @@
 /** Two hosts on one link, a recorder of the frames that cross it, and a hook that loses frames. */
 import { parseIpv4 } from '../../../../src/addr/ipv4.ts'
-import { createVeth, setUp } from '../../../../src/linux/device/ops.ts'
-import { inetAddrAdd } from '../../../../src/linux/device/inet.ts'
 import type { NetDevice } from '../../../../src/linux/device/device.ts'
+import { inetAddrAdd } from '../../../../src/linux/device/inet.ts'
+import { createVeth, setUp } from '../../../../src/linux/device/ops.ts'
 import type { Netns } from '../../../../src/linux/netns.ts'
-import { M_DATA, META_SHIFT } from '../../../../src/packet/layout.ts'
 import { World } from '../../../../src/linux/world.ts'
+import { M_DATA, META_SHIFT } from '../../../../src/packet/layout.ts'
 
 export const ip = (text: string): number => parseIpv4(text)! | 0
 
@@ -127,7 +127,8 @@ export class Net {
   /** The segments as lines: `> PA 1:6 ack 1 win 502`. */
   lines(withTime = false): string[] {
     return this.tcp().map(
-      (f) => `${withTime ? `${Math.round(f.atMs)} ` : ''}${f.dir} ${f.flags} ${f.seq}+${f.len} ack ${f.ack} win ${f.win}`,
+      (f) =>
+        `${withTime ? `${Math.round(f.atMs)} ` : ''}${f.dir} ${f.flags} ${f.seq}+${f.len} ack ${f.ack} win ${f.win}`,
     )
   }
 }

@@ -1,10 +1,10 @@
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { EAGAIN } from '../../../../src/linux/errno.ts'
+import { Random } from '../../../../src/linux/random.ts'
 import * as api from '../../../../src/linux/socket/api.ts'
 import type { TcpSock } from '../../../../src/linux/socket/tcp-sock.ts'
-import { Random } from '../../../../src/linux/random.ts'
-import { Net, ip } from './net.ts'
+import { ip, Net } from './net.ts'
 
 const A = ip('10.9.0.1')
 const B = ip('10.9.0.2')

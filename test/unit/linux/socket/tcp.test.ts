@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import { EAGAIN, EINPROGRESS } from '../../../../src/linux/errno.ts'
 import * as api from '../../../../src/linux/socket/api.ts'
 import type { TcpSock } from '../../../../src/linux/socket/tcp-sock.ts'
-import { Net, ip } from './net.ts'
+import { ip, Net } from './net.ts'
 
 const A = ip('10.9.0.1')
 const B = ip('10.9.0.2')
@@ -51,7 +51,19 @@ describe('a TCP connection, as the kernel was seen to do it', () => {
     ])
     // the FIN is acknowledged late, SYN/ACK and TIME_WAIT's ACK carry ID 0
     expect(f[8]!.atMs - f[7]!.atMs).toBeCloseTo(40, 3)
-    expect(f.map((x) => x.id === 0)).toEqual([false, true, false, false, false, false, false, false, false, false, true])
+    expect(f.map((x) => x.id === 0)).toEqual([
+      false,
+      true,
+      false,
+      false,
+      false,
+      false,
+      false,
+      false,
+      false,
+      false,
+      true,
+    ])
     expect(f.every((x) => x.df)).toBe(true)
   })
 

@@ -1,13 +1,22 @@
 import { describe, expect, it } from '@jest/globals'
-import { EACCES, EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EDESTADDRREQ, EMSGSIZE, ENETUNREACH } from '../../../../src/linux/errno.ts'
+import { injectFrame } from '../../../../src/linux/core/dev.ts'
+import {
+  EACCES,
+  EADDRINUSE,
+  EADDRNOTAVAIL,
+  EAGAIN,
+  ECONNREFUSED,
+  EDESTADDRREQ,
+  EMSGSIZE,
+  ENETUNREACH,
+} from '../../../../src/linux/errno.ts'
 import * as api from '../../../../src/linux/socket/api.ts'
-import { serveTcp, serveUdp, runSession, tcpClientSession } from '../../../../src/linux/socket/apps.ts'
+import { runSession, serveTcp, serveUdp, tcpClientSession } from '../../../../src/linux/socket/apps.ts'
 import type { RawSock } from '../../../../src/linux/socket/raw.ts'
 import type { TcpSock } from '../../../../src/linux/socket/tcp-sock.ts'
 import type { UdpSock } from '../../../../src/linux/socket/udp-sock.ts'
-import { injectFrame } from '../../../../src/linux/core/dev.ts'
 import { T_SOCK, T_TCP_STATE } from '../../../../src/linux/trace.ts'
-import { Net, ip } from './net.ts'
+import { ip, Net } from './net.ts'
 
 const A = ip('10.9.0.1')
 const B = ip('10.9.0.2')
@@ -148,10 +157,23 @@ describe('applications on sockets', () => {
     const session = tcpClientSession(net.a, { dst: B, dport: 80, request: text('GET /') })
     expect(runSession(net.w, session, 1000)).toMatchObject({ errno: 0, connected: true, response: text('got 5') })
     net.run(100)
-    expect(states.slice(0, 3)).toEqual([[7, 2], [2, 1], [3, 1]])
+    expect(states.slice(0, 3)).toEqual([
+      [7, 2],
+      [2, 1],
+      [3, 1],
+    ])
     expect(socks).toBeGreaterThan(5)
     expect(net.lines().map((x) => x.split(' ').slice(0, 3).join(' '))).toEqual([
-      '> S 0+0', '< SA 0+0', '> A 1+0', '> PA 1+5', '< A 1+0', '< PA 1+5', '> A 6+0', '< FA 6+0', '> FA 6+0', '< A 7+0',
+      '> S 0+0',
+      '< SA 0+0',
+      '> A 1+0',
+      '> PA 1+5',
+      '< A 1+0',
+      '< PA 1+5',
+      '> A 6+0',
+      '< FA 6+0',
+      '> FA 6+0',
+      '< A 7+0',
     ])
     expect(l.acceptQueue.length).toBe(0)
     expect(net.w.arena.inUse).toBe(0)
