@@ -99,14 +99,15 @@ function read(file: string): string {
 
 function readScenario(file: string): LabScenario {
   const { scenario, diagnostics } = parseScenario(read(file), file)
-  if (scenario === null) throw new CliError(EXIT_INPUT, formatDiagnostics(diagnostics))
   if (diagnostics.length > 0) note(formatDiagnostics(diagnostics))
+  if (scenario === null) throw new CliError(EXIT_INPUT, '')
   return scenario
 }
 
 function readResult(file: string): LabResult {
   const { result, diagnostics } = parseResult(read(file), file)
-  if (result === null) throw new CliError(EXIT_INPUT, formatDiagnostics(diagnostics))
+  if (diagnostics.length > 0) note(formatDiagnostics(diagnostics))
+  if (result === null) throw new CliError(EXIT_INPUT, '')
   return result
 }
 

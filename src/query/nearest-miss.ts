@@ -6,6 +6,7 @@
  */
 import { parseIpv4 } from '../addr/index.ts'
 import type { Cluster } from '../cluster/build.ts'
+import { nearest } from '../kubernetes/names.ts'
 import type { Service } from '../kubernetes/types.ts'
 
 /** What was asked for. */
@@ -70,21 +71,22 @@ export function nearestMiss(cluster: Cluster, asked: Asked): string | null {
   return null
 }
 
-/** The workload whose labels differ in the fewest keys. */
+/** The pod whose labels differ in the fewest keys; among equals the one whose value is spelt most alike. */
 function almost(cluster: Cluster, s: Service): string {
   const want = Object.entries(s.spec.selector ?? {})
-  let best = ''
-  let most = 0
+  let best: { pod: string; key: string; value: string | undefined; wanted: string } | null = null
+  let bestScore = 0
   for (const p of cluster.model.pods) {
     if (p.namespace !== s.metadata.namespace) continue
     const missing = want.filter(([k, v]) => p.labels[k] !== v)
-    const hits = want.length - missing.length
-    const nearKey = missing.some(([k]) => p.labels[k] !== undefined)
-    if (hits > most || (most === 0 && best === '' && nearKey)) {
-      most = hits
-      const [k, v] = missing[0]!
-      best = `; nearest is pod ${p.name} with ${k}=${p.labels[k] ?? '(none)'} instead of ${v}`
-    }
+    const [key, wanted] = missing.find(([k]) => p.labels[k] !== undefined) ?? missing[0] ?? []
+    if (key === undefined || wanted === undefined) continue
+    const value = p.labels[key]
+    const spelling = value === undefined ? 0 : nearest(wanted, [value]).length === 0 ? 0.25 : 0.5
+    const score = want.length - missing.length + spelling
+    if (score <= bestScore) continue
+    bestScore = score
+    best = { pod: p.name, key, value, wanted }
   }
-  return best
+  return best === null ? '' : `; nearest is pod ${best.pod} with ${best.key}=${best.value ?? '(none)'} instead of ${best.wanted}`
 }

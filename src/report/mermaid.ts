@@ -18,6 +18,9 @@ export function traceMermaid(trace: Trace): string {
   return chart.text()
 }
 
+/** Points at which a packet is somewhere else than before; the others decide about a device that is not reached yet. */
+const MOVES: ReadonlySet<string> = new Set(['tx', 'rx', 'bridge', 'local-in', 'flood', 'nat', 'end'])
+
 interface Stop {
   readonly id: string
   readonly label: string
@@ -45,7 +48,7 @@ class Chart {
         const frame = this.trace.frames[hop.frame]
         if (frame !== undefined) flow = readFrame(this.trace, frame).flow ?? flow
       }
-      if (hop.device === null && hop.point !== 'nat') continue
+      if (!MOVES.has(hop.point) || (hop.device === null && hop.point !== 'nat')) continue
       const stop: Stop | null = hop.point === 'nat' ? this.nat(hop) : this.device(hop)
       if (stop === null || stop === previous) {
         leftAt = hop.n

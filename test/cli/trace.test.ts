@@ -136,7 +136,7 @@ describe('a packet that does not arrive', () => {
   it('ends with why, the manifest line and the nearest miss', () => {
     const { stdout } = podwalk(['trace', 'platform/tools', 'svc/platform/checkout:80', '-f', 'topologies/02-edges.yaml'])
     expect(stdout).toMatch(/✗ REJECTED {2}\[NETFILTER_REJECT\]/)
-    expect(stdout).toMatch(/decided by +Service pods\/checkout .*topologies\/02-edges\.yaml:\d+/)
-    expect(stdout).toMatch(/nearest miss +Service pods\/checkout[\s\S]*app=chekout[\s\S]*app=checkout/)
+    expect(stdout).toMatch(/decided by +Service platform\/checkout [\s\S]*topologies\/02-edges\.yaml:\d+/)
+    expect(stdout).toMatch(/nearest miss +Service platform\/checkout[\s\S]*app=chekout[\s\S]*app=checkout instead/)
   })
 })

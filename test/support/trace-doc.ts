@@ -120,9 +120,17 @@ export function crossNodeTrace(changes: Partial<Trace> = {}): Trace {
       ...{ table: 'nat', chain: 'PREROUTING', rule: 1, target: 'KUBE-SERVICES', matched: true },
       text: '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
     })
+    .hop('cbr0', 'rule', 'nat KUBE-SERVICES rule 4: KUBE-SVC-ABCDEFGHIJKLMNOP', {
+      ...{ table: 'nat', chain: 'KUBE-SERVICES', rule: 4, target: 'KUBE-SVC-ABCDEFGHIJKLMNOP', matched: true, origin },
+      text: '-A KUBE-SERVICES -d 10.96.0.10/32 -p tcp -m comment --comment "shop/api:http cluster IP" -m tcp --dport 80 -j KUBE-SVC-ABCDEFGHIJKLMNOP',
+    })
     .hop('cbr0', 'rule', 'nat KUBE-SVC-ABCDEFGHIJKLMNOP rule 2: KUBE-SEP-QRSTUVWXYZABCDEF', {
       ...{ table: 'nat', chain: 'KUBE-SVC-ABCDEFGHIJKLMNOP', rule: 2, target: 'KUBE-SEP-QRSTUVWXYZABCDEF', matched: true, origin },
       text: '-A KUBE-SVC-ABCDEFGHIJKLMNOP -m comment --comment "shop/api:http -> 10.244.1.2:8080" -j KUBE-SEP-QRSTUVWXYZABCDEF',
+    })
+    .hop('cbr0', 'rule', 'nat KUBE-SEP-QRSTUVWXYZABCDEF rule 2: DNAT --to-destination 10.244.1.2:8080', {
+      ...{ table: 'nat', chain: 'KUBE-SEP-QRSTUVWXYZABCDEF', rule: 2, target: 'DNAT --to-destination 10.244.1.2:8080', matched: true, origin },
+      text: '-A KUBE-SEP-QRSTUVWXYZABCDEF -p tcp -m comment --comment "shop/api:http" -m tcp -j DNAT --to-destination 10.244.1.2:8080',
     })
     .hop('cbr0', 'nat', 'NAT: destination becomes 10.244.1.2 (pod/shop/api-0):8080', { manip: 'destination', ip: '10.244.1.2', port: 8080 })
     .hop('eth0', 'route', 'route: 10.244.1.0/24 via 172.18.0.3 (node/n2) dev eth0 (table main)', { type: 'unicast' })

@@ -112,7 +112,7 @@ export function tcpSndbufExpand(sk: TcpSock): void {
   if (sk.sndbufBytes < want) sk.sndbufBytes = Math.min(want, sk.ns.sysctl.tcp_wmem_max)
 }
 
-/** tcp_clean_rtx_queue: takes acknowledged segments off. @returns segments acknowledged, -1 - n when data was cut */
+/** tcp_clean_rtx_queue: takes acknowledged segments off. @returns segments acknowledged */
 function cleanRtxQueue(sk: TcpSock): number {
   const q = sk.segs
   let acked = 0
@@ -146,7 +146,6 @@ function cleanRtxQueue(sk: TcpSock): number {
     q.shift()
   }
   if (acked > 0) {
-    sk.ackedWithoutRetrans = rttUs >= 0
     if (rttUs < 0 && sk.tstampOk && rxOpt.sawTstamp && rxOpt.tsecr !== 0) {
       const ms = (sk.nowMs() + sk.tsoffset - rxOpt.tsecr) | 0
       if (ms >= 0) rttUs = Math.max(ms, 1) * 1000
@@ -353,7 +352,6 @@ export function tcpAck(sk: TcpSock, s: AckSegment): number {
   const acked = cleanRtxQueue(sk)
   if (sk.tlpHighSeq !== 0 && !before(s.ack, sk.tlpHighSeq)) {
     sk.tlpHighSeq = 0
-    sk.tlpOut = false
   }
   const duplicate = !advanced && !data && priorWl === sk.sndWnd && sk.packetsOut > 0 && (s.flags & TCPHDR_FIN) === 0
   if (!sk.sackOk && duplicate) sk.sackedOut = Math.min(sk.sackedOut + 1, sk.packetsOut - sk.lostOut)

@@ -9,7 +9,7 @@ import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { EHOSTUNREACH, EMSGSIZE } from '../errno.ts'
 import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
 import type { Netns } from '../netns.ts'
-import { R_CONSUMED, R_L4_CSUM, R_L4_HDR, R_NO_SOCKET, R_TCP_RESET, R_TCP_STATE } from '../reasons.ts'
+import { R_CONSUMED, R_L4_CSUM, R_L4_HDR, R_NO_SOCKET, R_TCP_RESET, R_TCP_STATE, R_UNMODELLED } from '../reasons.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { dstMtu, ipRouteOutput, ipRtUpdatePmtu, ipv4Redirect } from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'
@@ -146,7 +146,7 @@ export function tcpV4Rcv(w: World, ns: Netns, slot: number): void {
   rxContext.slot = outer
   depth--
   if (reason === RX_OK) consumeSkb(w, slot)
-  else freeSkb(w, slot, reason, dport)
+  else freeSkb(w, slot, reason, dport, reason === R_UNMODELLED ? 'SYN cookies: the listen queue is full' : null)
 }
 
 function timewaitRcv(
@@ -355,9 +355,9 @@ export function tcpV4Err(w: World, ns: Netns, slot: number, info: number): void 
 /** tcp_v4_mtu_reduced: the path MTU shrank; smaller segments, and what was too large again. */
 export function tcpV4MtuReduced(sk: TcpSock, mtu: number): void {
   if (sk.state === TCP_LISTEN || sk.state === TCP_CLOSE) return
-  const before_ = tcpRoute(sk)
-  if (before_ === null) return
-  ipRtUpdatePmtu(sk.ns, before_, tcpFlow(sk), mtu)
+  const prior = tcpRoute(sk)
+  if (prior === null) return
+  ipRtUpdatePmtu(sk.ns, prior, tcpFlow(sk), mtu)
   const rt = tcpRoute(sk)
   if (rt === null) return
   const now = dstMtu(rt)

@@ -6,7 +6,6 @@
  * full queue is named UNMODELLED), Fast Open, deferred accept.
  */
 import { M_DATA, M_DEV, M_MARK, M_TH, META_SHIFT } from '../../packet/layout.ts'
-import { freeSkb } from '../core/skb.ts'
 import { ipBuildAndSendPkt } from '../ip/output.ts'
 import type { Netns } from '../netns.ts'
 import { R_NO_SOCKET, R_TCP_RESET, R_TCP_STATE, R_UNMODELLED } from '../reasons.ts'
@@ -77,10 +76,8 @@ function connRequest(
     ns.count('TcpExt.ListenOverflows')
     return R_TCP_STATE
   }
-  if (sk.requests.size >= Math.max(sk.maxAckBacklog, 1)) {
-    freeSkbNamed(w, s.slot)
-    return R_UNMODELLED
-  }
+  // a full queue makes Linux send SYN cookies
+  if (sk.requests.size >= Math.max(sk.maxAckBacklog, 1)) return R_UNMODELLED
   fl.reset()
   fl.daddr = saddr
   fl.saddr = daddr
@@ -118,12 +115,6 @@ function connRequest(
   req.arm()
   sendSynack(w, req)
   return RX_OK
-}
-
-/** SYN cookies are not modelled; the drop names them. */
-function freeSkbNamed(w: World, slot: number): void {
-  const copy = w.arena.clone(slot)
-  if (copy >= 0) freeSkb(w, copy, R_UNMODELLED, 0, 'SYN cookies: the listen queue is full')
 }
 
 /** tcp_make_synack and ip_build_and_send_pkt */

@@ -117,8 +117,6 @@ export class TcpSock extends InetSock {
   dsack = false
   dsackStart = 0
   dsackEnd = 0
-  dupAckCounter = 0
-  compressedAckRcvNxt = 0
   rcvqSpace = 0
   rcvqSeq = 0
   rcvqTimeUs = 0
@@ -161,9 +159,6 @@ export class TcpSock extends InetSock {
   lostOut = 0
   retransOut = 0
   tlpHighSeq = 0
-  tlpOut = false
-  /** The last ACK covered a segment that was sent once only. */
-  ackedWithoutRetrans = false
   retransStampMs = 0
   icskPending = 0
 

@@ -174,7 +174,6 @@ function sendLossProbe(sk: TcpSock): void {
       sent = sk.packetsOut > prior
     } else {
       sent = tcpRetransmit(sk, q.sent - 1) === 0
-      sk.tlpOut = sent
     }
     if (sent) {
       sk.tlpHighSeq = sk.sndNxt

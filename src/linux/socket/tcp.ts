@@ -436,7 +436,8 @@ export function tcpClose(sk: TcpSock): void {
     sk.rcvQueue.length = 0
     sk.rmem = 0
     if (unread) {
-      tcpSetStateKeepRoute(sk)
+      // the connection is gone before the reset leaves, as in __tcp_close
+      tcpSetState(sk, TCP_CLOSE)
       tcpSendActiveReset(sk)
     } else if (closeState(sk)) tcpSendFin(sk)
   }
@@ -448,11 +449,6 @@ export function tcpClose(sk: TcpSock): void {
     else tcpTimeWait(sk, TCP_FIN_WAIT2, ms)
   } else if (sk.state === TCP_CLOSE && !sk.closed) destroySock(sk)
   releaseSock(sk)
-}
-
-/** The connection is zapped before the reset goes out, as __tcp_close does. */
-function tcpSetStateKeepRoute(sk: TcpSock): void {
-  tcpSetState(sk, TCP_CLOSE)
 }
 
 /** inet_csk_listen_stop: connections that nobody accepted are reset, open requests forgotten. */

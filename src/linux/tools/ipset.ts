@@ -176,16 +176,9 @@ function destroy(ns: Netns, name: string | undefined): void {
   const registry = ns.nf.tables.ipsets
   const doomed = name === undefined ? [...sets(ns).values()] : [setOf(ns, name)]
   for (const set of doomed) {
-    const uses = registry.references(set) - (name === undefined ? listUses(ns, set) : 0)
-    if (uses > 0) throw new IpSetError('Set cannot be destroyed: it is in use by a kernel component')
+    if (registry.references(set) > 0) throw new IpSetError('Set cannot be destroyed: it is in use by a kernel component')
   }
   for (const set of doomed) sets(ns).delete(set.name)
-}
-
-function listUses(ns: Netns, set: IpSet): number {
-  let n = 0
-  for (const other of sets(ns).values()) n += other.members.filter((m) => m.set === set).length
-  return n
 }
 
 function number(text: string | undefined, from: number, to: number): number {

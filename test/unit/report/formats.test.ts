@@ -107,7 +107,7 @@ describe('pcapng', () => {
     const trace = crossNodeTrace()
     const capture = Buffer.from(tracePcapng(trace)).toString('hex')
     for (const frame of trace.frames) expect(capture).toContain(frame.hex)
-    expect(text(tracePcapng(trace))).toContain('10 nat: destination becomes 10.244.1.2 (pod/shop/api-0):8080')
+    expect(text(tracePcapng(trace))).toContain('12 nat: destination becomes 10.244.1.2 (pod/shop/api-0):8080')
   })
 
   it('names addresses', () => {

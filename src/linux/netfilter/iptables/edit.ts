@@ -36,7 +36,7 @@ export class TableDraft {
 
   /** -N; a chain declared in a restore text may have the name of a target. */
   createByCommand(name: string): void {
-    if (TARGETS.has(name)) throw new IptTextError('chain name may not clash with target name\n')
+    if (TARGETS.has(name)) throw new IptTextError('chain name may not clash with target name')
     this.create(name)
   }
 
@@ -75,8 +75,8 @@ export class TableDraft {
   }
 
   private removeChain(chain: IptChain): void {
-    if (chain.rules.length > 0) throw new IptTextError('Directory not empty.', true)
     if (this.references(chain.name) > 0) throw new IptTextError('Too many links.', true)
+    if (chain.rules.length > 0) throw new IptTextError('Directory not empty.', true)
     this.chains.delete(chain.name)
   }
 
@@ -94,7 +94,7 @@ export class TableDraft {
     const chain = this.edit(from)
     if (chain === null || chain.hook >= 0) throw noChain()
     if (this.chains.has(to)) throw new IptTextError('File exists.', true)
-    if (TARGETS.has(to)) throw new IptTextError('chain name may not clash with target name\n')
+    if (TARGETS.has(to)) throw new IptTextError('chain name may not clash with target name')
     const copy = chain.clone(to)
     copy.rules = chain.rules.map((rule) => this.copyRule(rule, to, rule.spec.jump))
     this.chains.delete(from)

@@ -86,7 +86,7 @@ function listHeader(table: IptTable, chain: IptChain, cmd: IptCommand): string {
   let out = `Chain ${chain.name}`
   if (chain.hook >= 0) {
     out += ` (policy ${chain.policy}`
-    if (cmd.verbose) out += ` ${num(chain.pcnt, cmd.exact, '')}packets, ${num(chain.bcnt, cmd.exact, '')}bytes`
+    if (cmd.verbose) out += ` ${num(chain.pcnt, cmd.exact, false)}packets, ${num(chain.bcnt, cmd.exact, false)}bytes`
     out += ')\n'
   } else {
     let refs = 0
@@ -98,14 +98,14 @@ function listHeader(table: IptTable, chain: IptChain, cmd: IptCommand): string {
   if (cmd.lineNumbers) out += 'num  '
   if (cmd.verbose) out += cmd.exact ? `${'pkts'.padStart(8)} ${'bytes'.padStart(10)} ` : ' pkts bytes '
   out += 'target     prot opt'
-  if (cmd.verbose) out += ' in     out   '
-  return `${out} ${'source'.padEnd(19)}  ${'destination'.padEnd(19)}`.replace(/ +$/, (s) => s) + ' \n'
+  if (cmd.verbose) out += ' in     out    '
+  return `${out} ${'source'.padEnd(19)}  ${'destination'.padEnd(19)} \n`
 }
 
 /** xtables_print_num: 5 digits, then K, M, G, T. */
-function num(n: number, exact: boolean, width: 'p' | 'b' | ''): string {
-  if (exact) return width === 'p' ? `${String(n).padStart(8)} ` : width === 'b' ? `${String(n).padStart(10)} ` : `${n} `
-  const pad = (v: number, w: number): string => (width === '' ? String(v) : String(v).padStart(w))
+function num(n: number, exact: boolean, wide: boolean): string {
+  if (exact) return wide ? `${String(n).padStart(8)} ` : `${n} `
+  const pad = (v: number, w: number): string => (wide ? String(v).padStart(w) : String(v))
   if (n <= 99999) return `${pad(n, 5)} `
   let v = n
   for (const unit of 'KMGT') {
@@ -119,7 +119,7 @@ function listRule(rule: IptRule, n: number, cmd: IptCommand): string {
   const s = rule.spec
   let out = ''
   if (cmd.lineNumbers) out += `${String(n).padEnd(4)} `
-  if (cmd.verbose) out += num(rule.pcnt, cmd.exact, 'p') + num(rule.bcnt, cmd.exact, 'b')
+  if (cmd.verbose) out += num(rule.pcnt, cmd.exact, true) + num(rule.bcnt, cmd.exact, true)
   const name = s.target?.ext.printName?.(s.target.data) ?? s.jump
   out += `${name.padEnd(9)} `
   out += (s.inverted & INV_PROTO) !== 0 ? '!' : ' '

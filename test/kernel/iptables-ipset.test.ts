@@ -1,0 +1,45 @@
+/**
+ * ipset text against the real tool: the same restore text, then ipset save compared element by element (the kernel
+ * lists hash elements in the order of a random key), then what podwalk saved goes back into the real tool.
+ */
+import { afterAll, beforeAll, expect, it } from '@jest/globals'
+import { ipset, ipsetRestore, ipsetSave } from '../../src/linux/tools/ipset.ts'
+import { describeKernel, inNetns, netnsAdd, netnsDel } from '../support/kernel.ts'
+import { newNs } from '../unit/linux/iptables/support.ts'
+import { SET_COMMANDS, SET_TEXT } from '../unit/linux/ipset/support.ts'
+
+const NS = 'podwalk-ipset'
+
+/** Elements in order of text; the random initval and seconds that pass are levelled. */
+function levelled(text: string): string[] {
+  const lines = text.replace(/initval 0x[0-9a-f]+/g, 'initval X').replace(/timeout (59|60|29|30)\b/g, 'timeout T').split('\n')
+  return [...lines.filter((l) => l.startsWith('create')), ...lines.filter((l) => l.startsWith('add')).sort()]
+}
+
+describeKernel('ipset text equals the real tool', ['ipset'], () => {
+  beforeAll(() => netnsAdd(NS))
+  afterAll(() => netnsDel(NS))
+
+  it('restores and saves the same sets', () => {
+    expect(inNetns(NS, ['ipset', 'restore'], SET_TEXT).stderr).toBe('')
+    const ns = newNs()
+    expect(ipsetRestore(ns, SET_TEXT).errors).toEqual([])
+    expect(levelled(ipsetSave(ns))).toEqual(levelled(inNetns(NS, ['ipset', 'save']).stdout))
+    inNetns(NS, ['sh', '-c', 'ipset flush; ipset destroy'])
+    expect(inNetns(NS, ['ipset', 'restore'], ipsetSave(ns)).stderr).toBe('')
+    expect(levelled(inNetns(NS, ['ipset', 'save']).stdout)).toEqual(levelled(ipsetSave(ns)))
+  })
+
+  it('follows the same sequence of commands with the same answers', () => {
+    inNetns(NS, ['sh', '-c', 'ipset flush; ipset destroy'])
+    expect(inNetns(NS, ['ipset', 'restore'], SET_TEXT).stderr).toBe('')
+    const ns = newNs()
+    ipsetRestore(ns, SET_TEXT)
+    for (const line of SET_COMMANDS) {
+      const real = inNetns(NS, ['ipset', ...line.split(' ')])
+      const ours = ipset(ns, line.split(' '))
+      expect({ line, ...ours }).toEqual({ line, status: real.status, stdout: real.stdout, stderr: real.stderr })
+    }
+    expect(levelled(ipsetSave(ns))).toEqual(levelled(inNetns(NS, ['ipset', 'save']).stdout))
+  })
+})
