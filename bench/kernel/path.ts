@@ -4,8 +4,7 @@
  *
  * The rate is frames counted / CPU seconds of the generator and ksoftirqd: the generator, every softirq and both nodes run
  * in that one process on CPU 0 (no RPS), so it is the rate of one core even when other work shares the machine. The flow
- * is made established by a few frames back. Not the same: the generator's own cost is in it, as the copy into the arena
- * is in ours; our far pod also delivers to a socket.
+ * is made established by a few frames back. The generator's own cost is in it, as the copy into the arena is in ours.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'

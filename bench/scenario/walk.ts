@@ -43,6 +43,9 @@ export function walkSuite(name: string): Suite {
     const path = openPath(benchCluster(), walk.to, walk.vip === null ? null : parseIpv4(walk.vip)!)
     const w = path.cluster.world
     checkLastFrame(path, walk.hops)
+    // the far pod drops what arrives, as the kernel's does at tc ingress: no frame is addressed to its card any more
+    const card = path.serverDev.macLo
+    path.serverDev.macLo = card ^ 1
     const log = walk.traced === true ? new TraceLog(w, { ring: RING }) : null
     w.tracer = log
     let before = 0
@@ -67,6 +70,7 @@ export function walkSuite(name: string): Suite {
       },
     })
     w.tracer = null
+    path.serverDev.macLo = card
     checkLastFrame(path, walk.hops)
     const kernel = kernelRate(path)
     if (typeof kernel === 'string') process.stderr.write(`bench: ${name}: no kernel figure: ${kernel}\n`)

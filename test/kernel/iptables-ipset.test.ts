@@ -35,11 +35,8 @@ describeKernel('ipset text equals the real tool', ['ipset'], () => {
     expect(inNetns(NS, ['ipset', 'restore'], SET_TEXT).stderr).toBe('')
     const ns = newNs()
     ipsetRestore(ns, SET_TEXT)
-    for (const line of SET_COMMANDS) {
-      const real = inNetns(NS, ['ipset', ...line.split(' ')])
-      const ours = ipset(ns, line.split(' '))
-      expect({ line, ...ours }).toEqual({ line, status: real.status, stdout: real.stdout, stderr: real.stderr })
-    }
+    const real = SET_COMMANDS.map((line) => ({ line, ...inNetns(NS, ['ipset', ...line.split(' ')]) }))
+    expect(SET_COMMANDS.map((line) => ({ line, ...ipset(ns, line.split(' ')) }))).toEqual(real)
     expect(levelled(ipsetSave(ns))).toEqual(levelled(inNetns(NS, ['ipset', 'save']).stdout))
   })
 })

@@ -88,10 +88,7 @@ describeKernel('iptables text equals the real tool', ['iptables-legacy-restore',
       '-D KUBE-Y -s 10.0.0.1/32 -j DROP', '-C FORWARD -j KUBE-Y', '-C FORWARD -j ACCEPT', '-N KUBE-Y', '-N LOG', '-F NOPE', '-A FORWARD -j NOPE',
       '-D FORWARD 7', '-R FORWARD 1 -j ACCEPT', '-X', '-S', '-L FORWARD', '-L -n', '-F', '-X', '-P FORWARD ACCEPT', '-S', '-S NOPE', '-A FORWARD -x',
     ]
-    for (const line of lines) {
-      const real = inNetns(NS, ['iptables-legacy', ...line.split(' ')])
-      const ours = iptables(ns, line.split(' '))
-      expect({ line, ...ours }).toEqual({ line, status: real.status, stdout: real.stdout, stderr: real.stderr })
-    }
+    const real = lines.map((line) => ({ line, ...inNetns(NS, ['iptables-legacy', ...line.split(' ')]) }))
+    expect(lines.map((line) => ({ line, ...iptables(ns, line.split(' ')) }))).toEqual(real)
   })
 })

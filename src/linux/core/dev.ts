@@ -23,12 +23,13 @@ import {
   META_SHIFT,
   PACKET_BROADCAST,
   PACKET_HOST,
+  PACKET_LOOPBACK,
   PACKET_MULTICAST,
   PACKET_OTHERHOST,
   PACKET_OUTGOING,
 } from '../../packet/layout.ts'
 import { brDevXmit, brHandleFrame } from '../bridge/input.ts'
-import { DEV_BRIDGE, DEV_DUMMY, DEV_LOOPBACK, DEV_NIC, DEV_VETH, type NetDevice } from '../device/device.ts'
+import { DEV_BRIDGE, DEV_DUMMY, DEV_LOOPBACK, DEV_NIC, DEV_VETH, IFF_UP, type NetDevice } from '../device/device.ts'
 import { loopbackXmit } from '../device/loopback.ts'
 import { vethXmit } from '../device/veth.ts'
 import { EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS } from '../errno.ts'
@@ -81,7 +82,7 @@ export function netifReceiveSkb(w: World, slot: number): void {
   const meta = w.arena.meta
   const m = slot << META_SHIFT
   const dev = w.devices[meta[m + M_DEV]!]
-  if (dev == null || !dev.up) {
+  if (dev === undefined || dev === null || (dev.flags & IFF_UP) === 0) {
     freeSkb(w, slot, R_DEV_DOWN)
     return
   }
@@ -90,13 +91,15 @@ export function netifReceiveSkb(w: World, slot: number): void {
   meta[m + M_IIF] = dev.id
   dev.rxPackets++
   dev.rxBytes += meta[m + M_LEN]! + ETH_HLEN
-  if (dev.kind !== DEV_LOOPBACK) {
+  // packet sockets do not see looped back copies (tpacket_rcv: PACKET_LOOPBACK), bridges pass them
+  const looped = meta[m + M_PKTTYPE] === PACKET_LOOPBACK
+  if (dev.kind !== DEV_LOOPBACK && !looped) {
     w.frameCount++
     w.lastFrameNs = w.nowNs
   }
-  if (w.tap !== null) w.tap.frame(0, slot, dev)
+  if (w.tap !== null && !looped) w.tap.frame(0, slot, dev)
   if (w.tracer !== null) w.tracer.step(T_RX, slot, dev.ns, dev, meta[m + M_DATA]! + meta[m + M_LEN]! - meta[m + M_MAC]!, 0, 0, null)
-  if (dev.port !== null && brHandleFrame(w, slot, dev.port)) return
+  if (dev.port !== null && !looped && brHandleFrame(w, slot, dev.port)) return
   deliverSkb(w, slot, dev)
 }
 
@@ -141,7 +144,7 @@ export function devQueueXmit(w: World, slot: number): void {
   const meta = w.arena.meta
   const m = slot << META_SHIFT
   const dev = w.devices[meta[m + M_DEV]!]
-  if (dev == null || !dev.up) {
+  if (dev === undefined || dev === null || (dev.flags & IFF_UP) === 0) {
     freeSkb(w, slot, R_DEV_DOWN)
     return
   }

@@ -100,6 +100,8 @@ export function inetAddrDel(dev: NetDevice, ip: number, prefixLength: number | n
     dev.ns.fib.delIfaddr(dev, a)
     nfNatMasqInetEvent(dev.ns, dev, a.ip)
   }
+  // fib_disable_ip: without an address the device forgets its neighbours too
+  if (dev.addrs.length === 0) dev.ns.neigh.flushDev(dev)
   if (promoted !== null) {
     dev.addrs.splice(dev.addrs.indexOf(promoted), 1)
     const now: Ifaddr = { ...promoted, secondary: false }

@@ -198,6 +198,7 @@ export function moveDevice(dev: NetDevice, ns: Netns, name = dev.name): number {
   setDown(dev)
   dev.port?.bridge.delPort(dev)
   dropAddresses(dev)
+  dev.ns.fib.devUnregister(dev)
   dev.ns.neigh.flushDev(dev)
   changeNetNamespace(dev, ns, name)
   Object.assign(dev.conf, new Ipv4Conf(), ns.sysctl.dflt)
@@ -222,6 +223,7 @@ export function deleteDevice(dev: NetDevice): number {
     d.port?.bridge.delPort(d)
     if (d.bridge !== null) for (const p of [...d.bridge.ports]) d.bridge.delPort(p.dev)
     dropAddresses(d)
+    d.ns.fib.devUnregister(d)
     d.ns.neigh.flushDev(d)
   }
   for (const d of pair) {

@@ -223,7 +223,7 @@ export function icmpPush(
   const wasSoftirq = w.inSoftirq
   w.inSoftirq = true
   ns.icmpLimits.sending = true
-  ipLocalOut(w, ns, slot)
+  if (ipLocalOut(w, ns, slot) !== 0) ns.count('Ip.OutDiscards')
   ns.icmpLimits.sending = false
   w.inSoftirq = wasSoftirq
   w.softirq()

@@ -15,19 +15,23 @@ import {
   M_FLAGS,
   M_FRAG_MAX,
   M_LEN,
+  M_MAC,
   M_MARK,
   M_NH,
+  M_PKTTYPE,
   M_PRIORITY,
   M_PROTO,
   M_SK,
   M_TH,
   META_SHIFT,
+  PACKET_LOOPBACK,
   SKB_CSUM_OK,
   SKB_FORWARDED,
   SKB_IGNORE_DF,
   SKB_REROUTED,
 } from '../../packet/layout.ts'
-import { freeSkb } from '../core/skb.ts'
+import { netifRx } from '../core/dev.ts'
+import { freeSkb, cloneSkb } from '../core/skb.ts'
 import { EMSGSIZE, ENETUNREACH, ENOBUFS, EPERM } from '../errno.ts'
 import { neighOutput } from '../neighbour/neighbour.ts'
 import { NF_ACCEPT, NF_DROP, NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING, nfHook } from '../netfilter/hooks.ts'
@@ -35,7 +39,7 @@ import type { Netns } from '../netns.ts'
 import { R_UNMODELLED } from '../reasons.ts'
 import { traceOutput } from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'
-import { DST_OUT_IP_MC_OUTPUT, DST_OUT_IP_OUTPUT, RTN_BROADCAST, RTN_MULTICAST } from '../route/rtn.ts'
+import { DST_OUT_IP_MC_OUTPUT, DST_OUT_IP_OUTPUT, RTCF_BROADCAST, RTN_BROADCAST, RTN_MULTICAST } from '../route/rtn.ts'
 import { T_IP_OUTPUT } from '../trace.ts'
 import type { World } from '../world.ts'
 import { ipFragment } from './fragment.ts'
@@ -111,15 +115,38 @@ export function dstOutput(w: World, ns: Netns, slot: number): number {
   const rt = w.arena.dst[slot] as Rtable
   switch (rt.output) {
     case DST_OUT_IP_OUTPUT:
-    case DST_OUT_IP_MC_OUTPUT:
       return ipOutput(w, ns, slot)
+    case DST_OUT_IP_MC_OUTPUT:
+      return ipMcOutput(w, ns, slot, rt)
     default:
       freeSkb(w, slot, R_UNMODELLED, 0, 'a packet routed without an output function')
       return ENETUNREACH
   }
 }
 
-/** ip_output (and ip_mc_output, which differs by what is not modelled). Takes the slot. @returns 0 or an errno */
+/**
+ * ip_mc_output: a copy of what is broadcast comes back to this host (dev_loopback_xmit) after its own POST_ROUTING. Copies
+ * of multicast packets are not modelled: nothing here joins a group. Takes the slot. @returns 0 or an errno
+ */
+function ipMcOutput(w: World, ns: Netns, slot: number, rt: Rtable): number {
+  if ((rt.flags & RTCF_BROADCAST) !== 0) {
+    const copy = cloneSkb(w, slot)
+    if (copy >= 0) {
+      const meta = w.arena.meta
+      const c = copy << META_SHIFT
+      meta[c + M_DEV] = rt.dev.id
+      meta[c + M_PROTO] = ETH_P_IP
+      if (nfHook(w, ns, NF_INET_POST_ROUTING, copy, null, rt.dev) === NF_ACCEPT) {
+        meta[c + M_MAC] = meta[c + M_NH]!
+        meta[c + M_PKTTYPE] = PACKET_LOOPBACK
+        netifRx(w, copy)
+      }
+    }
+  }
+  return ipOutput(w, ns, slot)
+}
+
+/** ip_output. Takes the slot. @returns 0 or an errno */
 export function ipOutput(w: World, ns: Netns, slot: number): number {
   const a = w.arena
   const meta = a.meta

@@ -17,6 +17,7 @@ import { fibRebalance } from './multipath.ts'
 import { ipRouteOutput } from './output-route.ts'
 import { InetPeers } from './peer.ts'
 import type { Rtable } from './rtable.ts'
+import { InputCache } from './input-cache.ts'
 import {
   RT_TABLE_DEFAULT,
   RT_TABLE_LOCAL,
@@ -52,6 +53,8 @@ export class Fib {
   readonly ns: Netns
   /** `rt_genid`: cached decisions of an older generation are void. */
   genid = 0
+  /** Decisions for received packets that are valid in this generation. */
+  readonly inputCache = new InputCache()
   /** `fnhe_genid`: learned exceptions of an older generation are void. */
   fnheGenid = 0
   /** `dev_addr_genid`: preferred sources kept in nexthops of an older generation are void. */
@@ -320,6 +323,8 @@ export class Fib {
       this.magic(dev, RTN_LOCAL, ifa.ip, 32, ifa.ip, 'del')
       if (this.addrTypeIn(RT_TABLE_LOCAL, ifa.ip) !== RTN_LOCAL) this.dropByPrefsrc(ifa.ip)
     }
+    // the last address: IP is disabled on the device (fib_inetaddr_event, fib_disable_ip)
+    if (rest.length === 0) this.syncDown(dev, true)
     this.flushCache()
   }
 

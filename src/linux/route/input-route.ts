@@ -59,7 +59,26 @@ export function ipRouteInput(
   dev: NetDevice,
 ): number {
   if (daddr >>> 28 === 14) return routeInputMc(w, ns, slot, daddr, saddr, tos, dev)
-  const reason = routeInputSlow(w, ns, slot, daddr, saddr, tos & INET_DSCP_MASK, dev)
+  const dscp = tos & INET_DSCP_MASK
+  const m = slot << META_SHIFT
+  const ip = w.arena.meta[m + M_PROTO] === ETH_P_IP
+  const mark = w.arena.meta[m + M_MARK]!
+  if (ip && w.tracer === null) {
+    const known = ns.fib.inputCache.find(ns.fib.genid, daddr, saddr, dscp, dev.id, mark)
+    if (known !== null) {
+      w.arena.dst[slot] = known
+      return 0
+    }
+  }
+  const reason = routeInputSlow(w, ns, slot, daddr, saddr, dscp, dev)
+  if (reason === 0 && ip && (w.arena.meta[m + M_FLAGS]! & SKB_DOREDIRECT) === 0 && !ns.fib.needsPorts) {
+    const rt = w.arena.dst[slot] as Rtable
+    // only what hangs on the nexthop itself: no exception, no choice between nexthops
+    const nh = rt.nh
+    if (nh !== null && nh.rthInput === rt && nh.exceptions === null && rt.route !== null && rt.route.nexthops.length === 1) {
+      ns.fib.inputCache.store(ns.fib.genid, daddr, saddr, dscp, dev.id, mark, rt)
+    }
+  }
   if (reason === 0 && w.tracer !== null) {
     const rt = w.arena.dst[slot] as Rtable
     w.tracer.step(T_FIB_INPUT, slot, ns, rt.dev, rt.type, rt.hasGateway ? rt.gateway : 0, rt.table, rt.route)

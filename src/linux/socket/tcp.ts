@@ -19,7 +19,7 @@ import {
   EPIPE,
 } from '../errno.ts'
 import type { Netns } from '../netns.ts'
-import { dstMtu, ipRouteOutput, routeErrno } from '../route/route.ts'
+import { dstMtu, ipRouteOutput } from '../route/route.ts'
 import { RTCF_BROADCAST, RTCF_MULTICAST } from '../route/rtn.ts'
 import {
   after,
@@ -75,7 +75,7 @@ import {
   unhashEstablished,
 } from './tcp-state.ts'
 import { armFinWait2, rearmRto } from './tcp-timer.ts'
-import { inetAddrValidOrNonlocal } from './udp.ts'
+import { inetAddrValidOrNonlocal, noRoute } from './udp.ts'
 
 /** GSO: largest packet before segmentation. */
 const GSO_MAX_SIZE = 65536 - 257
@@ -182,7 +182,7 @@ function tcpV4Connect(sk: TcpSock, ns: Netns, ip: number, port: number): number 
   flow.daddr = ip
   flow.dport = port
   const rt = ipRouteOutput(ns, flow)
-  if (rt === null) return routeErrno()
+  if (rt === null) return noRoute(ns)
   if ((rt.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0) return ENETUNREACH
   const saddr = flow.saddr
   const daddr = flow.daddr

@@ -8,7 +8,7 @@
 import { M_DATA, M_LEN, M_NH, META_SHIFT } from '../../packet/layout.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { RT_SCOPE_UNIVERSE } from '../device/device.ts'
-import { EACCES, EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EDESTADDRREQ, EHOSTUNREACH, EINVAL, EMSGSIZE } from '../errno.ts'
+import { EACCES, EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EDESTADDRREQ, EHOSTUNREACH, EINVAL, EMSGSIZE, ENETUNREACH } from '../errno.ts'
 import { icmpSend } from '../ip/icmp.ts'
 import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
 import type { Netns } from '../netns.ts'
@@ -94,10 +94,17 @@ function inUse(sk: UdpSock, ip: number, port: number): boolean {
   return false
 }
 
+/** No route for what a process sends: counted when the network is unreachable. @returns the errno */
+export function noRoute(ns: Netns): number {
+  const e = routeErrno()
+  if (e === ENETUNREACH) ns.count('Ip.OutNoRoutes')
+  return e
+}
+
 /** __ip4_datagram_connect: fixes the peer and the source address. @returns 0 or a negative errno */
 export function udpConnect(sk: UdpSock, ip: number, port: number): number {
   const rt = route(sk, ip, port)
-  if (rt === null) return routeErrno()
+  if (rt === null) return noRoute(sk.ns)
   if ((rt.flags & RTCF_BROADCAST) !== 0 && !sk.broadcast) return EACCES
   if (sk.sport === 0) {
     const e = udpBind(sk, 0, 0)
@@ -142,7 +149,7 @@ export function udpSendmsg(sk: UdpSock, data: Uint8Array, ip: number | null, por
   const dport = toPeer ? sk.dport : port
   if (rt === null) {
     rt = route(sk, toPeer ? sk.daddr : ip, dport)
-    if (rt === null) return routeErrno()
+    if (rt === null) return noRoute(sk.ns)
     if (toPeer) sk.rt = rt
   } else {
     fl.reset()

@@ -5,7 +5,7 @@
  * name instead of a random number. An error of restore stops at its line, as in the real tool; lines before it stay.
  */
 import { formatIpv4, parseIpv4 } from '../../addr/ipv4.ts'
-import { formatElement, IpSetError, parseElement } from '../netfilter/ipset/element.ts'
+import { formatElement, formatKey, IpSetError, parseElement } from '../netfilter/ipset/element.ts'
 import { cidrMask, ELEM_NOMATCH, IpSet, type SetOptions } from '../netfilter/ipset/set.ts'
 import { SET_TYPES, SET_TYPES_ELSEWHERE, type SetType } from '../netfilter/ipset/types.ts'
 import type { Netns } from '../netns.ts'
@@ -143,7 +143,8 @@ function command(ns: Netns, words: readonly string[], exist: boolean): Output {
     case 'swap': {
       need(2)
       const a = setOf(ns, args[0]!)
-      const b = setOf(ns, args[1]!)
+      const b = sets(ns).get(args[1]!)
+      if (b === undefined) throw new IpSetError('Sets cannot be swapped: the second set does not exist')
       if (a.type !== b.type) throw new IpSetError('The sets cannot be swapped: their type does not match')
       ns.nf.tables.ipsets.swap(a, b)
       return quiet
@@ -417,10 +418,14 @@ function delElement(ns: Netns, set: IpSet, text: string, exist: boolean): void {
 }
 
 function testElement(ns: Netns, set: IpSet, text: string): Output {
-  const found =
-    set.type.kind === 'list'
-      ? set.listMembers(ns.world.nowNs).some((m) => m.set.name === text)
-      : parseElement(set, text, false).every((k) => testKey(ns, set, k))
+  let found: boolean
+  if (set.type.kind === 'list') found = set.listMembers(ns.world.nowNs).some((m) => m.set.name === text)
+  else {
+    const keys = parseElement(set, text, false)
+    found = keys.every((k) => testKey(ns, set, k))
+    // netmask sets show the address as given
+    if (keys.length === 1 && set.options.netmask === 32) text = formatKey(set, keys[0]![0], keys[0]![1], keys[0]![2], keys[0]![3])
+  }
   if (!found) throw new NotInSet(`${text} is NOT in set ${set.name}.`)
   return { stdout: '', stderr: `Warning: ${text} is in set ${set.name}.\n` }
 }

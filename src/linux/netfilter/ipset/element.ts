@@ -7,7 +7,7 @@
 import { formatIpv4, parseIpv4 } from '../../../addr/ipv4.ts'
 import { formatMac, parseMac } from '../../../addr/mac.ts'
 import { PROTO_NAMES, parseProtocol, strtoui } from '../iptables/values.ts'
-import { cidrMask, ELEM_PHYSDEV, type IpSet } from './set.ts'
+import { cidrMask, ELEM_PHYSDEV, type IpSet, KEY_WORDS } from './set.ts'
 
 /** Bad input, in the words of ipset. */
 export class IpSetError extends Error {}
@@ -210,8 +210,12 @@ function icmp(text: string): number {
 
 /** The element of a row as ipset prints it, without its extensions. */
 export function formatElement(set: IpSet, row: number): string {
-  const k = row * 4
-  const [a, b, c, d] = [set.keys[k]!, set.keys[k + 1]!, set.keys[k + 2]!, set.keys[k + 3]!]
+  const k = row * KEY_WORDS
+  return formatKey(set, set.keys[k]!, set.keys[k + 1]!, set.keys[k + 2]!, set.keys[k + 3]!)
+}
+
+/** A key as ipset prints it. */
+export function formatKey(set: IpSet, a: number, b: number, c: number, d: number): string {
   const net = (ip: number, n: number): string => (n === 32 ? formatIpv4(ip) : `${formatIpv4(ip)}/${n}`)
   return set.type.parts
     .map((part) => {

@@ -81,6 +81,16 @@ export function iptDoTable(
   const m = slot << META_SHIFT
   const s = evalState
   const nh = meta[m + M_NH]!
+  const first = p.hookEntry[hook]!
+  if (first < 0) return NF_ACCEPT
+  if (first === p.underflow[hook] && w.tracer === null) {
+    // an empty base chain: its policy is all there is (most of kube-proxy's mangle and nat hooks)
+    p.packets[first]! += 1
+    p.bytes[first]! += meta[m + M_DATA]! + meta[m + M_LEN]! - nh
+    const policy = p.words[p.entries[first * ENTRY_WORDS + E_TARGET]! + 2]!
+    if (policy === NF_DROP) w.dropReason = R_NF_POLICY
+    return policy
+  }
   const fragField = view.getUint16(nh + 6)
   s.hook = hook
   s.inDev = inDev
@@ -100,8 +110,7 @@ export function iptDoTable(
   const misses = w.tracer?.wantMisses === true
   const { entries, words } = p
   let depth = 0
-  let i = p.hookEntry[hook]!
-  if (i < 0) return NF_ACCEPT
+  let i = first
   for (;;) {
     const e = i * ENTRY_WORDS
     const src = view.getInt32(nh + 12)

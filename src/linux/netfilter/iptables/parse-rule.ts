@@ -422,6 +422,8 @@ class RuleParser {
 
   private finish(): void {
     const { cmd, spec } = this
+    if (cmd.exact && cmd.command !== 'L') throw new IptTextError("Illegal option `-x' with this command")
+    if (cmd.lineNumbers && cmd.command !== 'L') throw new IptTextError("Illegal option `--line-numbers' with this command")
     const chain = cmd.chain
     if ('ADRIC'.includes(cmd.command) && cmd.command !== '') {
       if (spec.outInterface !== '' && (chain === 'PREROUTING' || chain === 'INPUT')) {

@@ -84,7 +84,7 @@ export class IptTable {
 
   /** The compiled ruleset, made when a packet first needs it. */
   get program(): IptProgram {
-    this.compiled ??= compileTable(this, this.owner.ns)
+    if (this.compiled === null) this.compiled = compileTable(this, this.owner.ns)
     return this.compiled
   }
 

@@ -60,7 +60,7 @@ export const SET_COMMANDS: readonly string[] = [
   'test a 10.0.0.1', 'test a 10.0.0.77', 'test b 10.1.2.3', 'test b 10.2.0.1', 'test b 10.0.0.0/8', 'test b 10.0.0.0/9',
   'test nope 1.1.1.1', 'add a 10.0.0.1', 'del a 10.0.0.200', 'del a 10.0.0.200 -exist', 'create a hash:ip', 'create a hash:ip -exist',
   'create zz hash:foo', 'destroy a', 'destroy nope', 'add a 10.0.0.1 -exist', 'add a foo', 'list -n', 'rename a a2',
-  'swap a nope', 'swap a o', 'swap a l', 'test a 10.2.3.0', 'test c 10.0.0.1,tcp:80', 'test c 10.0.0.1,tcp:81', 'test c 10.0.0.1,80',
+  'swap a nope', 'swap a o', 'swap a l', 'test a 10.2.3.0', 'test a 10.2.3.9', 'test c 10.0.0.1,icmp:8/0', 'test h 10.0.0.0/24,eth0', 'test h 10.0.0.5,eth0', 'test l 53', 'test l udp:53', 'test k2 10.0.0.6', 'test c 10.0.0.1,tcp:80', 'test c 10.0.0.1,tcp:81', 'test c 10.0.0.1,80',
   'add n 10.0.0.0/33', 'list nope', 'add k 11.0.0.1', 'add a', 'create y hash:ip maxelem 2', 'add y 1.1.1.1', 'add y 1.1.1.2', 'add y 1.1.1.3',
   'test k 10.0.0.5', 'del m nope', 'add m nope', 'test m a', 'test m o', 'add b 0.0.0.0/0', 'del m b', 'add m b after a', 'rename y y2',
   'test f 10.0.0.1,udp:1', 'test f 10.0.0.129,udp:1', 'test e 10.0.0.1,tcp:80,1.2.9.9', 'test d 10.0.0.1,tcp:80,1.2.3.4',

@@ -1,0 +1,125 @@
+/**
+ * A built cluster as a kernel-lab scenario: the same devices, addresses, routes and rules, for the real kernel.
+ *
+ * What podwalk programmed is read back from the simulated namespaces, so that the scenario is the configuration itself and
+ * not a second opinion of it. Namespaces get short names (the kernel's limit on the recorder's prefix): `u` underlay, `n1`
+ * ... nodes in order, `p1` ... pods in order. Not carried over: neighbours and fdb entries (they are learned again), the
+ * exact bridge timers.
+ */
+import { formatIpv4, formatMac } from '../addr/index.ts'
+import type { LabAddr, LabDevice, LabLink, LabPort, LabRoute, LabScenario, LabStep } from '../lab/scenario.ts'
+import { DEV_BRIDGE, DEV_LOOPBACK, type NetDevice } from '../linux/device/device.ts'
+import type { Netns } from '../linux/netns.ts'
+import { RTPROT_KERNEL } from '../linux/route/rtn.ts'
+import { sysctlGet } from '../linux/sysctl.ts'
+import { execTool } from '../linux/tools/exec.ts'
+import type { Cluster } from './build.ts'
+
+const MAIN = 254
+/** Settings that drivers and kube-proxy write; carried over where they differ from the lab's base. */
+const SYSCTLS: readonly (readonly [string, string])[] = [
+  ['net.ipv4.ip_forward', '0'],
+  ['net.bridge.bridge-nf-call-iptables', '0'],
+  ['net.ipv4.conf.all.route_localnet', '0'],
+]
+
+/** Short names by namespace id. */
+export function scenarioNames(cluster: Cluster): Map<number, string> {
+  const names = new Map<number, string>([[cluster.underlay.ns.id, 'u']])
+  let n = 0
+  for (const ns of cluster.nodes.values()) names.set(ns.id, `n${++n}`)
+  let p = 0
+  for (const ns of cluster.pods.values()) if (!names.has(ns.id)) names.set(ns.id, `p${++p}`)
+  let h = 0
+  for (const ns of cluster.world.namespaces) if (!names.has(ns.id)) names.set(ns.id, `h${++h}`)
+  return names
+}
+
+function mac(d: NetDevice): string {
+  return formatMac({ hi: d.macHi, lo: d.macLo })
+}
+
+function addresses(ns: string, dev: NetDevice): LabAddr[] {
+  return dev.addrs.map((a) => ({
+    ns,
+    dev: dev.name,
+    addr: `${formatIpv4(a.ip)}/${a.prefixLength}`,
+    ...(a.broadcast === 0 ? {} : { opts: `brd ${formatIpv4(a.broadcast)}` }),
+  }))
+}
+
+function routes(name: string, ns: Netns): LabRoute[] {
+  return ns.fib
+    .routes(MAIN)
+    .filter((r) => r.protocol !== RTPROT_KERNEL)
+    // a gateway must be reachable when its route is added: on-link routes first
+    .sort((a, b) => Number(a.nexthops[0]!.hasGateway) - Number(b.nexthops[0]!.hasGateway))
+    .map((r) => {
+      const nh = r.nexthops[0]!
+      return {
+        ns: name,
+        dst: r.prefixLength === 0 ? 'default' : `${formatIpv4(r.dst)}/${r.prefixLength}`,
+        ...(nh.hasGateway ? { via: formatIpv4(nh.gateway) } : {}),
+        dev: nh.dev!.name,
+      }
+    })
+}
+
+/** The scenario that holds the cluster's configuration and plays `steps`. */
+export function clusterScenario(cluster: Cluster, name: string, steps: readonly LabStep[]): LabScenario {
+  const names = scenarioNames(cluster)
+  const links: LabLink[] = []
+  const devices: LabDevice[] = []
+  const ports: LabPort[] = []
+  const addrs: LabAddr[] = []
+  const allRoutes: LabRoute[] = []
+  const sysctl: { [ns: string]: { [key: string]: string } } = {}
+  const iptables: { [ns: string]: string } = {}
+  for (const ns of cluster.world.namespaces) {
+    const short = names.get(ns.id)!
+    const settings: { [key: string]: string } = {}
+    for (const [key, base] of SYSCTLS) {
+      const value = sysctlGet(ns, key)
+      if (value !== null && value !== base) settings[key] = value
+    }
+    for (const dev of ns.devices.values()) {
+      if (dev.kind === DEV_LOOPBACK) continue
+      if (dev.conf.proxy_arp !== 0) {
+        settings[`net.ipv4.conf.${dev.name}.proxy_arp`] = '1'
+        settings[`net.ipv4.neigh.${dev.name}.proxy_delay`] = String(dev.neighParms.proxy_delay)
+      }
+      addrs.push(...addresses(short, dev))
+      if (dev.kind === DEV_BRIDGE) {
+        devices.push({ ns: short, name: dev.name, type: 'bridge', mac: mac(dev), mtu: dev.mtu })
+        for (const p of [...dev.bridge!.ports].reverse()) {
+          ports.push({ ns: short, bridge: dev.name, dev: p.dev.name, ...(p.hairpin ? { flags: 'hairpin on' } : {}) })
+        }
+      } else if (dev.peer !== null && dev.id < dev.peer.id) {
+        const other = names.get(dev.peer.ns.id)!
+        links.push({ type: 'veth', a: [short, dev.name, mac(dev)], b: [other, dev.peer.name, mac(dev.peer)], mtu: dev.mtu })
+      }
+    }
+    allRoutes.push(...routes(short, ns))
+    if (Object.keys(settings).length > 0) sysctl[short] = settings
+    const rules = execTool(ns, ['iptables-save']).stdout
+    if (rules !== '') iptables[short] = rules
+  }
+  return {
+    name,
+    netns: [...names.values()],
+    links,
+    devices,
+    ports,
+    addrs,
+    routes: allRoutes,
+    sysctl,
+    iptables,
+    norm: { tcp: true },
+    quiet_ms: 60,
+    state: [...cluster.nodes.values()].flatMap((ns) => [
+      { ns: names.get(ns.id)!, kind: 'conntrack' as const },
+      { ns: names.get(ns.id)!, kind: 'iptables' as const },
+    ]),
+    steps: [...steps],
+  }
+}
