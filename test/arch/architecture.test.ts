@@ -9,8 +9,8 @@ const SOURCES = readSources()
 
 /** Rooms from the ground up: a room may use those of lower rank and itself. */
 const RANK: { readonly [room: string]: number } = {
-  ...{ diagnostics: 0, addr: 0, wire: 1, packet: 2, linux: 3, bgp: 4, kubernetes: 4, policy: 5, cni: 5, proxy: 5 },
-  ...{ cluster: 6, engine: 6, traffic: 6, lab: 7, query: 7, report: 8, cli: 9, web: 9, sweep: 9, 'index.ts': 9 },
+  ...{ diagnostics: 0, addr: 0, wire: 1, packet: 2, linux: 3, bgp: 4, kubernetes: 4, lab: 4, policy: 5, cni: 5, proxy: 5 },
+  ...{ cluster: 6, engine: 6, traffic: 6, query: 7, report: 8, cli: 9, web: 9, sweep: 9, 'index.ts': 9 },
 }
 /** The packet path. */
 const HOT_ROOMS = ['packet', 'linux']
@@ -86,7 +86,7 @@ describe('files', () => {
   })
 
   it('print in the command line only', () => {
-    expect(SOURCES.filter((s) => s.room !== 'cli' && /\bconsole\.\w+\(|process\.std(?:out|err)\.write/.test(s.text)).map((s) => s.path)).toEqual([])
+    expect(SOURCES.filter((s) => s.room !== 'cli' && /\bconsole\.\w+\(|process\.std(?:out|err)\.write/.test(withoutComments(s.text))).map((s) => s.path)).toEqual([])
   })
 
   it('export by name only and have no enum', () => {

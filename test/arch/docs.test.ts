@@ -13,6 +13,7 @@ import { PROXY_MODES } from '../../src/proxy/registry.ts'
 import { featureTable, supportTable } from '../../src/report/features.ts'
 import { TRACE_FORMATS } from '../../src/report/formats.ts'
 import { reasonsMarkdown } from '../../src/report/reason.ts'
+import { podwalk } from '../cli/run-cli.ts'
 import { filesBelow, ROOT } from './sources.ts'
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
@@ -47,6 +48,27 @@ describe('docs', () => {
       ...PROXY_MODES.map((m) => ({ title: `kube-proxy ${m.name}`, features: m.features })),
     ]
     expectPart('README.md', 'support', supportTable(parts))
+  })
+
+  it('docs/adding-a-driver.md shows the sample driver as it is', () => {
+    const page = 'docs/adding-a-driver.md'
+    expectPart(page, 'sample:driver', read('test/support/sample-driver.ts').replaceAll('../../src/cni/', '../').replaceAll('../../src/', '../../'))
+  })
+
+  it.each([
+    ['demo', ['trace', 'deploy/shop/web', 'svc/shop/api:80', '-f', 'topologies/01-shop.yaml', '--flow'], 'stdout'],
+    ['rejected', ['trace', 'platform/tools', 'svc/platform/checkout:80', '-f', 'topologies/02-edges.yaml'], 'stdout'],
+    ['badinput', ['get', 'pods', '-f', 'test/fixtures/cli/bad.yaml'], 'stderr'],
+  ] as const)('the README shows what podwalk really prints: %s', (part, args, stream) => {
+    const shown = podwalk(args)[stream]
+    const text = part === 'rejected' ? shown.slice(shown.indexOf('✗'), shown.indexOf('reply')) : shown
+    const command = part === 'badinput' ? `$ podwalk ${args.join(' ')}\n` : ''
+    expectPart('README.md', part, `\`\`\`\n${command}${text.trimEnd()}\n\`\`\`\n`)
+  })
+
+  it('the command of npm start is the one whose output the README shows', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: { start: string } }
+    expect(scripts.start).toContain('trace deploy/shop/web svc/shop/api:80 -f topologies/01-shop.yaml --flow')
   })
 
   it('the README names every command, format and tool', () => {

@@ -358,7 +358,7 @@ function rangesText(d: MultiportData): string {
   return d.ranges.map(([lo, hi]) => (lo === hi ? `${lo}` : `${lo}:${hi}`)).join(',')
 }
 
-interface LengthData {
+export interface LengthData {
   lo: number
   hi: number
   inv: boolean
