@@ -6,10 +6,16 @@
  *       protocol: 'TCP', flow: false, seed: 1, verbose: false })
  *     process.stdout.write(traceText(trace))
  */
-export { buildCluster, type BuildOptions, type Cluster, type Place, UnmodelledClusterError } from './cluster/build.ts'
+export { type BuildOptions, buildCluster, type Cluster, type Place, UnmodelledClusterError } from './cluster/build.ts'
 export type { CniDriver, CniFeature, CniProgram } from './cni/driver.ts'
 export { CNI_DRIVERS, findCniDriver } from './cni/registry.ts'
-export { type Diagnostic, formatDiagnostic, formatDiagnostics, type Severity, type SourcePosition } from './diagnostics/diagnostic.ts'
+export {
+  type Diagnostic,
+  formatDiagnostic,
+  formatDiagnostics,
+  type Severity,
+  type SourcePosition,
+} from './diagnostics/diagnostic.ts'
 export {
   type BuiltCluster,
   buildClusterModel,
@@ -25,17 +31,17 @@ export { type LabBackend, runLab } from './lab/run.ts'
 export type { LabResult, LabScenario } from './lab/scenario.ts'
 export { showLab } from './lab/show.ts'
 export { parseResult, parseScenario } from './lab/validate.ts'
-export { type Reason, REASONS, reasonOf, type Verdict } from './linux/reasons.ts'
+export { REASONS, type Reason, reasonOf, type Verdict } from './linux/reasons.ts'
 export { execTool, TOOL_NAMES } from './linux/tools/exec.ts'
 export type { ToolResult } from './linux/tools/result.ts'
-export { findProxyMode, PROXY_MODES } from './proxy/registry.ts'
 export type { ProxyFeature, ProxyMode } from './proxy/mode.ts'
+export { findProxyMode, PROXY_MODES } from './proxy/registry.ts'
 export { askTrace } from './query/ask.ts'
 export { linksTable, routesTable, rulesTable } from './query/kernel-tables.ts'
 export { type JsonSchema, SCHEMAS } from './query/schema.ts'
 export { nodesTable, podsTable, servicesTable, type TableDocument } from './query/tables.ts'
-export { findTarget, type FoundTarget } from './query/target.ts'
-export { type TraceAnswer, traceInCluster, type TraceQuestion } from './query/trace.ts'
+export { type FoundTarget, findTarget } from './query/target.ts'
+export { type TraceAnswer, type TraceQuestion, traceInCluster } from './query/trace.ts'
 export type {
   DecidedBy,
   Delivered,

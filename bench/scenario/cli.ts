@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs'
 import { MIN_RUNS, rowOf } from '../harness.ts'
 import type { Suite } from '../suites.ts'
 
-const MAIN = 'dist/cli/main.js'
+const MAIN = 'dist/bundle/main.js'
 const TOPOLOGY = 'topologies/01-shop.yaml'
 const ARGV = [MAIN, 'trace', 'deploy/shop/web', 'svc/shop/api:80', '-f', TOPOLOGY]
 

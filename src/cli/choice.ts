@@ -18,12 +18,18 @@ export function choiceArgument<T extends string>(
 ): (text: string) => T {
   return (text) => {
     const lower = text.toLowerCase()
-    const found = words.find((w) => w.toLowerCase() === lower) ?? (Object.hasOwn(others, lower) ? others[lower] : undefined)
+    const found =
+      words.find((w) => w.toLowerCase() === lower) ?? (Object.hasOwn(others, lower) ? others[lower] : undefined)
     if (found !== undefined) return found
-    const meant = didYouMean(lower, words.map((w) => w.toLowerCase()))
+    const meant = didYouMean(
+      lower,
+      words.map((w) => w.toLowerCase()),
+    )
     const word = words.find((w) => w.toLowerCase() === meant)
     throw new InvalidArgumentError(
-      word === undefined ? `Expected one of ${words.join(', ')}.` : `Did you mean ${word}? There are ${words.join(', ')}.`,
+      word === undefined
+        ? `Expected one of ${words.join(', ')}.`
+        : `Did you mean ${word}? There are ${words.join(', ')}.`,
     )
   }
 }

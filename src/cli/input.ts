@@ -35,11 +35,15 @@ export async function readCluster(flags: InputFlags): Promise<ClusterModel> {
 }
 
 /** Shows findings on stderr; ends the command when one of them is an error. */
-export function reportDiagnostics(diagnostics: readonly Diagnostic[], flags: { readonly color: InputFlags['color'] }): void {
+export function reportDiagnostics(
+  diagnostics: readonly Diagnostic[],
+  flags: { readonly color: InputFlags['color'] },
+): void {
   const paint = stderrPaint(flags.color)
   for (const d of sortDiagnostics(diagnostics)) note(paintDiagnostic(d, paint))
   const errors = diagnostics.filter((d) => d.severity === 'error').length
-  if (errors > 0) throw new CliError(EXIT_INPUT, errors === 1 ? '1 error in the input' : `${errors} errors in the input`)
+  if (errors > 0)
+    throw new CliError(EXIT_INPUT, errors === 1 ? '1 error in the input' : `${errors} errors in the input`)
 }
 
 function paintDiagnostic(d: Diagnostic, paint: Paint): string {

@@ -6,15 +6,15 @@
  */
 import { parseCidr, parseIpv4, parseMac } from '../addr/index.ts'
 import type { CniVerb, LinkSpec } from '../cni/verb.ts'
-import { commandLine } from '../proxy/commands.ts'
-import type { ProxyVerb } from '../proxy/types.ts'
-import { errnoName } from '../linux/errno.ts'
+import { type NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE } from '../linux/device/device.ts'
 import { inetAddrAdd } from '../linux/device/inet.ts'
 import { createBridge, createDummy, createVeth, setMac, setMaster, setMtu, setUp } from '../linux/device/ops.ts'
-import { RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, type NetDevice } from '../linux/device/device.ts'
+import { errnoName } from '../linux/errno.ts'
 import type { Netns } from '../linux/netns.ts'
 import { sysctlSet } from '../linux/sysctl.ts'
 import { execTool } from '../linux/tools/exec.ts'
+import { commandLine } from '../proxy/commands.ts'
+import type { ProxyVerb } from '../proxy/types.ts'
 
 /** Finds (or makes) the namespace that a verb names. */
 export type NetnsLookup = (name: string) => Netns

@@ -6,14 +6,14 @@
  * caused it (IptRule.origin), so that a trace can name the manifest line.
  */
 import { parseIpv4 } from '../addr/index.ts'
-import { findCniDriver, CNI_DRIVERS } from '../cni/registry.ts'
+import { CNI_DRIVERS, findCniDriver } from '../cni/registry.ts'
 import type { Diagnostic } from '../diagnostics/diagnostic.ts'
 import type { ClusterModel, NodeModel, PodModel } from '../kubernetes/types.ts'
-import { findProxyMode, PROXY_MODES } from '../proxy/registry.ts'
-import type { NodeProgram } from '../proxy/types.ts'
 import { setUp } from '../linux/device/ops.ts'
 import type { Netns } from '../linux/netns.ts'
 import { World } from '../linux/world.ts'
+import { findProxyMode, PROXY_MODES } from '../proxy/registry.ts'
+import type { NodeProgram } from '../proxy/types.ts'
 import { applyCniVerb, applyProxyVerb } from './apply.ts'
 import { attachOrigins } from './origins.ts'
 import { proxyInput } from './proxy-input.ts'
@@ -91,11 +91,17 @@ function addressNames(model: ClusterModel): Map<number, string> {
 export function buildCluster(model: ClusterModel, options: BuildOptions = {}): Cluster {
   const driver = findCniDriver(model.config.cni.name)
   if (driver === undefined) {
-    throw new UnmodelledClusterError(`CNI "${model.config.cni.name}"`, CNI_DRIVERS.map((d) => d.name))
+    throw new UnmodelledClusterError(
+      `CNI "${model.config.cni.name}"`,
+      CNI_DRIVERS.map((d) => d.name),
+    )
   }
   const mode = model.config.proxy.mode === 'none' ? null : findProxyMode(model.config.proxy.mode)
   if (mode === undefined) {
-    throw new UnmodelledClusterError(`kube-proxy mode "${model.config.proxy.mode}"`, PROXY_MODES.map((m) => m.name))
+    throw new UnmodelledClusterError(
+      `kube-proxy mode "${model.config.proxy.mode}"`,
+      PROXY_MODES.map((m) => m.name),
+    )
   }
   const world = new World({ seed: options.seed ?? model.config.seed, packets: options.packets ?? 2048 })
   const underlay = new Underlay(world, model.config.nodeCidr, model.config.mtu)

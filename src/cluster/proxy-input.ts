@@ -6,8 +6,8 @@
  */
 import { formatIpv4 } from '../addr/index.ts'
 import type { ClusterModel, NodeModel } from '../kubernetes/types.ts'
-import type { DetectLocalMode, ProxyConfig, ProxyInput } from '../proxy/types.ts'
 import type { Netns } from '../linux/netns.ts'
+import type { DetectLocalMode, ProxyConfig, ProxyInput } from '../proxy/types.ts'
 
 type Options = Readonly<Record<string, unknown>>
 
@@ -24,7 +24,10 @@ export function proxyConfig(model: ClusterModel): ProxyConfig {
   const conntrack = sub(o, 'conntrack')
   return {
     clusterCidr: typeof o.clusterCIDR === 'string' && o.clusterCIDR !== '' ? o.clusterCIDR : model.config.clusterCidr,
-    localDetector: typeof o.detectLocalMode === 'string' && o.detectLocalMode !== '' ? (o.detectLocalMode as DetectLocalMode) : undefined,
+    localDetector:
+      typeof o.detectLocalMode === 'string' && o.detectLocalMode !== ''
+        ? (o.detectLocalMode as DetectLocalMode)
+        : undefined,
     bridgeInterface: typeof detect.bridgeInterface === 'string' ? detect.bridgeInterface : undefined,
     interfaceNamePrefix: typeof detect.interfaceNamePrefix === 'string' ? detect.interfaceNamePrefix : undefined,
     masqueradeAll: typeof iptables.masqueradeAll === 'boolean' ? iptables.masqueradeAll : undefined,

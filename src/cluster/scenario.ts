@@ -49,20 +49,22 @@ function addresses(ns: string, dev: NetDevice): LabAddr[] {
 }
 
 function routes(name: string, ns: Netns): LabRoute[] {
-  return ns.fib
-    .routes(MAIN)
-    .filter((r) => r.protocol !== RTPROT_KERNEL)
-    // a gateway must be reachable when its route is added: on-link routes first
-    .sort((a, b) => Number(a.nexthops[0]!.hasGateway) - Number(b.nexthops[0]!.hasGateway))
-    .map((r) => {
-      const nh = r.nexthops[0]!
-      return {
-        ns: name,
-        dst: r.prefixLength === 0 ? 'default' : `${formatIpv4(r.dst)}/${r.prefixLength}`,
-        ...(nh.hasGateway ? { via: formatIpv4(nh.gateway) } : {}),
-        dev: nh.dev!.name,
-      }
-    })
+  return (
+    ns.fib
+      .routes(MAIN)
+      .filter((r) => r.protocol !== RTPROT_KERNEL)
+      // a gateway must be reachable when its route is added: on-link routes first
+      .sort((a, b) => Number(a.nexthops[0]!.hasGateway) - Number(b.nexthops[0]!.hasGateway))
+      .map((r) => {
+        const nh = r.nexthops[0]!
+        return {
+          ns: name,
+          dst: r.prefixLength === 0 ? 'default' : `${formatIpv4(r.dst)}/${r.prefixLength}`,
+          ...(nh.hasGateway ? { via: formatIpv4(nh.gateway) } : {}),
+          dev: nh.dev!.name,
+        }
+      })
+  )
 }
 
 /** The scenario that holds the cluster's configuration and plays `steps`. */
@@ -96,7 +98,12 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
         }
       } else if (dev.peer !== null && dev.id < dev.peer.id) {
         const other = names.get(dev.peer.ns.id)!
-        links.push({ type: 'veth', a: [short, dev.name, mac(dev)], b: [other, dev.peer.name, mac(dev.peer)], mtu: dev.mtu })
+        links.push({
+          type: 'veth',
+          a: [short, dev.name, mac(dev)],
+          b: [other, dev.peer.name, mac(dev.peer)],
+          mtu: dev.mtu,
+        })
       }
     }
     allRoutes.push(...routes(short, ns))

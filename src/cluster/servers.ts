@@ -34,7 +34,11 @@ export function serve(ns: Netns, protocol: Protocol, port: number, name: string)
 }
 
 /** Opens every port that the cluster's objects say is served. */
-export function serveDeclaredPorts(model: ClusterModel, pods: ReadonlyMap<string, Netns>, nodes: ReadonlyMap<string, Netns>): void {
+export function serveDeclaredPorts(
+  model: ClusterModel,
+  pods: ReadonlyMap<string, Netns>,
+  nodes: ReadonlyMap<string, Netns>,
+): void {
   const seen = new Set<string>()
   const open = (ns: Netns | undefined, protocol: Protocol, port: number, name: string): void => {
     if (ns === undefined || port === 0) return

@@ -8,15 +8,15 @@
 import {
   cidrContainsIpv4,
   formatIpv4,
+  type Ipv4Cidr,
   lastIpv4,
   nthIpv4,
   parseIpv4,
   parseIpv4Cidr,
-  type Ipv4Cidr,
 } from '../addr/index.ts'
+import type { NetDevice } from '../linux/device/device.ts'
 import { inetAddrAdd } from '../linux/device/inet.ts'
 import { createBridge, createLink, setMaster, setUp } from '../linux/device/ops.ts'
-import type { NetDevice } from '../linux/device/device.ts'
 import type { Netns } from '../linux/netns.ts'
 import { sysctlSet } from '../linux/sysctl.ts'
 import type { World } from '../linux/world.ts'

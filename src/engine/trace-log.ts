@@ -4,11 +4,12 @@
  * One row of ROW_WORDS int32 per step, a float64 for the time and a reference beside it; bytes of frames are copied only
  * when asked for. Formatting happens later (query, report). Source of the idea: VPP's per-node trace records.
  */
-import { M_CT, M_ID, M_LEN, M_PARENT, META_SHIFT } from '../packet/layout.ts'
+
 import type { NetDevice } from '../linux/device/device.ts'
 import type { Netns } from '../linux/netns.ts'
 import { T_RX, T_TX, type Tracer } from '../linux/trace.ts'
 import type { World } from '../linux/world.ts'
+import { M_CT, M_ID, M_LEN, M_PARENT, META_SHIFT } from '../packet/layout.ts'
 
 /** int32 words of a row. */
 const ROW_WORDS = 12
@@ -87,7 +88,16 @@ export class TraceLog implements Tracer {
     return this.count
   }
 
-  step(point: number, slot: number, ns: Netns, dev: NetDevice | null, a: number, b: number, c: number, ref: unknown): void {
+  step(
+    point: number,
+    slot: number,
+    ns: Netns,
+    dev: NetDevice | null,
+    a: number,
+    b: number,
+    c: number,
+    ref: unknown,
+  ): void {
     let i = this.count++
     if (this.ring > 0) i %= this.ring
     else if (i * ROW_WORDS >= this.rows.length) this.grow()

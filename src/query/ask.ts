@@ -3,6 +3,7 @@
  * with its name, not an error.
  */
 import { UnmodelledClusterError } from '../cluster/build.ts'
+import { resolveTarget, type Target } from '../kubernetes/target.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
 import { R_UNMODELLED, reasonOf } from '../linux/reasons.ts'
 import { type TraceAnswer, type TraceQuestion, traceQuery } from './trace.ts'
@@ -14,22 +15,49 @@ export function askTrace(model: ClusterModel, question: TraceQuestion): TraceAns
     return traceQuery(model, question)
   } catch (error) {
     if (!(error instanceof UnmodelledClusterError)) throw error
-    return { trace: unmodelledTrace(model, question, error), diagnostics: [] }
+    const { namespace } = question
+    const [src, dst] = [
+      resolveTarget(model, question.src, { namespace }),
+      resolveTarget(model, question.dst, { namespace }),
+    ]
+    if (src.target !== undefined && dst.target !== undefined) {
+      const ends = { src: endpoint(question.src, src.target), dst: endpoint(question.dst, dst.target) }
+      return { trace: unmodelledTrace(model, question, ends, dst.target.port ?? 0, error), diagnostics: [] }
+    }
+    return { trace: null, diagnostics: [src, dst].flatMap((r) => (r.target === undefined ? [r.diagnostic] : [])) }
   }
 }
 
-function unmodelledTrace(model: ClusterModel, question: TraceQuestion, error: UnmodelledClusterError): Trace {
+function endpoint(asked: string, target: Target): TraceEndpoint {
+  const { kind, ip } = target
+  switch (target.kind) {
+    case 'pod':
+      return { asked, kind, name: `${target.pod.namespace}/${target.pod.name}`, node: target.pod.node, ip }
+    case 'node':
+      return { asked, kind, name: target.node.name, node: target.node.name, ip }
+    case 'service':
+      return { asked, kind, name: `${target.service.metadata.namespace}/${target.service.metadata.name}`, ip }
+    default:
+      return { asked, kind, name: ip, ip }
+  }
+}
+
+function unmodelledTrace(
+  model: ClusterModel,
+  question: TraceQuestion,
+  ends: { readonly src: TraceEndpoint; readonly dst: TraceEndpoint },
+  dport: number,
+  error: UnmodelledClusterError,
+): Trace {
   const { code: _code, symbol, verdict } = reasonOf(R_UNMODELLED)
-  const end = (asked: string): TraceEndpoint => ({ asked, kind: 'ip', name: asked, ip: '' })
   return {
     apiVersion: API_VERSION,
     kind: 'Trace',
     question: {
-      src: end(question.src),
-      dst: end(question.dst),
+      ...ends,
       protocol: question.protocol,
       sport: question.sport ?? 0,
-      dport: 0,
+      dport,
       size: question.size ?? 0,
       flow: question.flow,
       cni: model.config.cni.name,

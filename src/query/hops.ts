@@ -10,8 +10,8 @@ import type { TraceStep } from '../engine/trace-log.ts'
 import type { FdbEntry } from '../linux/bridge/fdb.ts'
 import type { NetDevice } from '../linux/device/device.ts'
 import { errnoName } from '../linux/errno.ts'
-import { IptRule } from '../linux/netfilter/iptables/types.ts'
 import type { Neighbour } from '../linux/neighbour/neighbour.ts'
+import { IptRule } from '../linux/netfilter/iptables/types.ts'
 import { reasonOf } from '../linux/reasons.ts'
 import { FibRoute } from '../linux/route/fib-route.ts'
 import { RTN_NAMES } from '../linux/route/rtn.ts'
@@ -78,7 +78,9 @@ function routeHop(step: TraceStep, cluster: Cluster, how: string): HopText {
   const local = type === 'local'
   return {
     point: 'route',
-    action: local ? `route: ${text}: for this host` : `route: ${text} ${via}${dev == null ? '' : ` dev ${dev.name}`} (table ${table})`,
+    action: local
+      ? `route: ${text}: for this host`
+      : `route: ${text} ${via}${dev == null ? '' : ` dev ${dev.name}`} (table ${table})`,
     detail: { how, type, route: text, via: step.b === 0 ? null : formatIpv4(step.b), table, dev: dev?.name ?? null },
   }
 }
@@ -123,19 +125,31 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
     case T.T_BR_LEARN: {
       const e = step.ref as FdbEntry
       const m = mac(e.macHi, e.macLo)
-      return { point: 'learn', action: `fdb learns ${m} behind ${dev?.name ?? '?'}`, detail: { mac: m, moved: step.a === 2 } }
+      return {
+        point: 'learn',
+        action: `fdb learns ${m} behind ${dev?.name ?? '?'}`,
+        detail: { mac: m, moved: step.a === 2 },
+      }
     }
     case T.T_BR_FORWARD: {
       const e = step.ref as FdbEntry | null
       const m = e === null ? null : mac(e.macHi, e.macLo)
-      return { point: 'bridge', action: `fdb: ${m ?? '?'} is behind ${dev?.name ?? '?'}`, detail: { mac: m, port: dev?.name ?? null } }
+      return {
+        point: 'bridge',
+        action: `fdb: ${m ?? '?'} is behind ${dev?.name ?? '?'}`,
+        detail: { mac: m, port: dev?.name ?? null },
+      }
     }
     case T.T_BR_FLOOD:
       return { point: 'flood', action: `${dev?.name ?? '?'} floods to its ${step.a} ports`, detail: { ports: step.a } }
     case T.T_BR_LOCAL:
       return { point: 'local-in', action: `${dev?.name ?? '?'} hands the frame to the host`, detail: {} }
     case T.T_BR_NETFILTER:
-      return { point: 'bridge', action: `br_netfilter runs ${HOOKS[step.a] ?? step.a}`, detail: { hook: HOOKS[step.a] ?? step.a } }
+      return {
+        point: 'bridge',
+        action: `br_netfilter runs ${HOOKS[step.a] ?? step.a}`,
+        detail: { hook: HOOKS[step.a] ?? step.a },
+      }
     case T.T_FIB_INPUT:
       return routeHop(step, cluster, 'input')
     case T.T_FIB_OUTPUT:
@@ -147,9 +161,17 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
     case T.T_IP_OUTPUT:
       return null
     case T.T_IP_FRAGMENT:
-      return { point: 'fragment', action: `fragments into ${step.a} for MTU ${step.b}`, detail: { pieces: step.a, mtu: step.b } }
+      return {
+        point: 'fragment',
+        action: `fragments into ${step.a} for MTU ${step.b}`,
+        detail: { pieces: step.a, mtu: step.b },
+      }
     case T.T_IP_REASM:
-      return { point: 'reassemble', action: `reassembled ${step.a} bytes`, detail: { bytes: step.a, largestFragment: step.b } }
+      return {
+        point: 'reassemble',
+        action: `reassembled ${step.a} bytes`,
+        detail: { bytes: step.a, largestFragment: step.b },
+      }
     case T.T_NEIGH: {
       const n = step.ref as Neighbour
       const m = mac(n.macHi, n.macLo)
@@ -157,12 +179,18 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
       const known = (step.b & 0xde) !== 0
       return {
         point: 'neigh',
-        action: known ? `neighbour ${formatIpv4(step.a)} is ${m} (${state})` : `neighbour ${formatIpv4(step.a)} is not known: ${state}`,
+        action: known
+          ? `neighbour ${formatIpv4(step.a)} is ${m} (${state})`
+          : `neighbour ${formatIpv4(step.a)} is not known: ${state}`,
         detail: { ip: formatIpv4(step.a), mac: known ? m : null, state },
       }
     }
     case T.T_NEIGH_QUEUE:
-      return { point: 'arp', action: `waits for the ARP answer of ${formatIpv4(step.a)}`, detail: { ip: formatIpv4(step.a) } }
+      return {
+        point: 'arp',
+        action: `waits for the ARP answer of ${formatIpv4(step.a)}`,
+        detail: { ip: formatIpv4(step.a) },
+      }
     case T.T_ARP:
       return {
         point: 'arp',
@@ -201,13 +229,25 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
       }
     }
     case T.T_ICMP_SEND:
-      return { point: 'icmp', action: `answers with ICMP type ${step.a} code ${step.b}`, detail: { type: step.a, code: step.b, info: step.c } }
+      return {
+        point: 'icmp',
+        action: `answers with ICMP type ${step.a} code ${step.b}`,
+        detail: { type: step.a, code: step.b, info: step.c },
+      }
     case T.T_SOCK:
-      return { point: 'socket', action: `socket on port ${step.c} takes it`, detail: { socket: step.a, protocol: step.b, port: step.c } }
+      return {
+        point: 'socket',
+        action: `socket on port ${step.c} takes it`,
+        detail: { socket: step.a, protocol: step.b, port: step.c },
+      }
     case T.T_RPFILTER:
       return step.a === 1 ? null : { point: 'rpfilter', action: 'reverse path filter refuses the source', detail: {} }
     case T.T_IPSET:
-      return { point: 'ipset', action: step.a === 1 ? 'ipset matches' : 'ipset does not match', detail: { matched: step.a === 1 } }
+      return {
+        point: 'ipset',
+        action: step.a === 1 ? 'ipset matches' : 'ipset does not match',
+        detail: { matched: step.a === 1 },
+      }
     case T.T_END:
       return endHop(step)
     default:
@@ -220,7 +260,11 @@ function endHop(step: TraceStep): HopText | null {
   if (r.verdict === 'DELIVERED') return null
   const what = typeof step.ref === 'string' ? ` (${step.ref})` : ''
   const errno = step.b < 0 && step.b > -200 ? { errno: errnoName(step.b) } : {}
-  return { point: 'end', action: `${r.text}${what}`, detail: { reason: r.symbol, verdict: r.verdict, ...errno, ...(what === '' ? {} : { what: step.ref }) } }
+  return {
+    point: 'end',
+    action: `${r.text}${what}`,
+    detail: { reason: r.symbol, verdict: r.verdict, ...errno, ...(what === '' ? {} : { what: step.ref }) },
+  }
 }
 
 /** TCP state by number, for T_TCP_STATE. */

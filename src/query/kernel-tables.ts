@@ -76,7 +76,9 @@ export function routesTable(cluster: Cluster): TableDocument {
 /** Policy routing rules of every namespace. */
 export function rulesTable(cluster: Cluster): TableDocument {
   const items = places(cluster).flatMap(({ node, netns, ns }) =>
-    ask<{ priority: number; src?: string; dst?: string; table?: string; fwmark?: string; action?: string }>(ns, ['rule']).map((r) => ({
+    ask<{ priority: number; src?: string; dst?: string; table?: string; fwmark?: string; action?: string }>(ns, [
+      'rule',
+    ]).map((r) => ({
       node,
       netns,
       priority: r.priority,

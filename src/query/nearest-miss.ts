@@ -25,7 +25,9 @@ function ipsOf(s: Service): string[] {
 }
 
 function portsOf(s: Service): string {
-  return (s.spec.ports ?? []).map((p) => `${p.port}/${p.protocol}${p.name === undefined ? '' : ` (${p.name})`}`).join(', ')
+  return (s.spec.ports ?? [])
+    .map((p) => `${p.port}/${p.protocol}${p.name === undefined ? '' : ` (${p.name})`}`)
+    .join(', ')
 }
 
 function readyEndpoints(cluster: Cluster, key: string): { ready: number; all: number } {
@@ -55,7 +57,9 @@ export function nearestMiss(cluster: Cluster, asked: Asked): string | null {
     }
     const e = readyEndpoints(cluster, key)
     if (e.all === 0) {
-      const selector = Object.entries(s.spec.selector ?? {}).map(([k, v]) => `${k}=${v}`).join(',')
+      const selector = Object.entries(s.spec.selector ?? {})
+        .map(([k, v]) => `${k}=${v}`)
+        .join(',')
       return selector === ''
         ? `Service ${key}${at} has no selector and no endpoints.`
         : `Service ${key}${at} selects ${selector}: no pod in ${s.metadata.namespace} has these labels${almost(cluster, s)}.`
@@ -88,5 +92,7 @@ function almost(cluster: Cluster, s: Service): string {
     bestScore = score
     best = { pod: p.name, key, value, wanted }
   }
-  return best === null ? '' : `; nearest is pod ${best.pod} with ${best.key}=${best.value ?? '(none)'} instead of ${best.wanted}`
+  return best === null
+    ? ''
+    : `; nearest is pod ${best.pod} with ${best.key}=${best.value ?? '(none)'} instead of ${best.wanted}`
 }

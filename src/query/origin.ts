@@ -63,6 +63,7 @@ export function describeOrigin(origin: unknown, cluster: Cluster): DecidedBy | n
     } else at = place(findService(cluster, key), origin.path)
     return { kind, namespace: origin.namespace, name, rule: pathText(origin.path), file: at.file, line: at.line }
   }
-  if (isPosition(origin)) return { kind: 'Node', namespace: '', name: '', rule: '', file: origin.file, line: origin.line }
+  if (isPosition(origin))
+    return { kind: 'Node', namespace: '', name: '', rule: '', file: origin.file, line: origin.line }
   return null
 }

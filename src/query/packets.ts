@@ -108,13 +108,26 @@ export function fateOf(p: LoggedPacket): Fate {
     if (r.verdict !== 'DELIVERED') return { verdict: r.verdict, code: r.symbol, text: r.text, hint: r.hint, step: end }
   }
   if (sock !== null) {
-    return { verdict: 'DELIVERED', code: 'CONSUMED', text: 'A socket took the packet.', hint: 'It arrived.', step: sock }
+    return {
+      verdict: 'DELIVERED',
+      code: 'CONSUMED',
+      text: 'A socket took the packet.',
+      hint: 'It arrived.',
+      step: sock,
+    }
   }
   const local = p.steps.findLast((s) => s.point === T_IP_LOCAL) ?? null
   if (end !== null && local !== null) {
-    return { verdict: 'DELIVERED', code: 'CONSUMED', text: 'The host took the packet.', hint: 'It arrived.', step: local }
+    return {
+      verdict: 'DELIVERED',
+      code: 'CONSUMED',
+      text: 'The host took the packet.',
+      hint: 'It arrived.',
+      step: local,
+    }
   }
-  if (end !== null) return { verdict: 'DELIVERED', code: 'CONSUMED', text: 'The packet was taken.', hint: 'It arrived.', step: end }
+  if (end !== null)
+    return { verdict: 'DELIVERED', code: 'CONSUMED', text: 'The packet was taken.', hint: 'It arrived.', step: end }
   return {
     verdict: 'DROPPED',
     code: 'PENDING',

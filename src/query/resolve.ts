@@ -6,7 +6,7 @@ import type { Cluster } from '../cluster/build.ts'
 import type { Diagnostics } from '../diagnostics/diagnostic.ts'
 import type { PodModel } from '../kubernetes/types.ts'
 import type { Netns } from '../linux/netns.ts'
-import { findTarget, resolveDestination, type FoundTarget } from './target.ts'
+import { type FoundTarget, findTarget, resolveDestination } from './target.ts'
 import type { TraceQuestion } from './trace.ts'
 import type { TraceEndpoint } from './trace-types.ts'
 
@@ -39,20 +39,35 @@ export function resolveEnds(cluster: Cluster, question: TraceQuestion, diagnosti
     ...(question.protocol === 'ICMP' ? {} : { protocol: question.protocol }),
   })
   if (to.target === undefined) {
-    diagnostics.add(to.diagnostic.severity, to.diagnostic.code, to.diagnostic, `destination: ${to.diagnostic.message}`, to.diagnostic)
+    diagnostics.add(
+      to.diagnostic.severity,
+      to.diagnostic.code,
+      to.diagnostic,
+      `destination: ${to.diagnostic.message}`,
+      to.diagnostic,
+    )
     return null
   }
   if (source === null) return null
   const target = to.target
   const ip = parseIpv4(target.ip)
   if (ip === null) {
-    diagnostics.add('error', 'unmodelled', { file: '', line: 0, col: 0 }, `destination: expected an IPv4 address, found ${target.ip}`, {
-      hint: 'IPv6 is UNMODELLED so far',
-    })
+    diagnostics.add(
+      'error',
+      'unmodelled',
+      { file: '', line: 0, col: 0 },
+      `destination: expected an IPv4 address, found ${target.ip}`,
+      {
+        hint: 'IPv6 is UNMODELLED so far',
+      },
+    )
     return null
   }
   const notes = [...to.notes]
-  const place = target.kind === 'service' ? null : findTarget(cluster, target.kind === 'host' ? `host:${target.ip}` : target.ip).target
+  const place =
+    target.kind === 'service'
+      ? null
+      : findTarget(cluster, target.kind === 'host' ? `host:${target.ip}` : target.ip).target
   const dport = question.protocol === 'ICMP' ? 0 : portOf(target, notes)
   if (place?.pod !== undefined && dport !== 0 && !isNamed(cluster, place.pod, dport)) {
     notes.push(`no manifest says that something listens on port ${dport} of ${place.name}; assumed`)
@@ -98,7 +113,10 @@ function portOf(target: NonNullable<ReturnType<typeof resolveDestination>['targe
   return DEFAULT_PORT
 }
 
-function nameOf(target: NonNullable<ReturnType<typeof resolveDestination>['target']>, place: FoundTarget | null): string {
+function nameOf(
+  target: NonNullable<ReturnType<typeof resolveDestination>['target']>,
+  place: FoundTarget | null,
+): string {
   if (target.kind === 'service') return `${target.service.metadata.namespace}/${target.service.metadata.name}`
   return place?.name ?? target.ip
 }

@@ -5,7 +5,10 @@
 import { BOOL, COUNT, exactly, listOf, orNull, TEXT, TEXTS, words } from './schema-parts.ts'
 
 const HEX = { type: 'string', pattern: '^([0-9a-f]{2})*$' }
-const byInterface = (value: object): { readonly [k: string]: unknown } => ({ type: 'object', additionalProperties: value })
+const byInterface = (value: object): { readonly [k: string]: unknown } => ({
+  type: 'object',
+  additionalProperties: value,
+})
 const row = (...items: readonly object[]): { readonly [k: string]: unknown } => ({
   type: 'array',
   prefixItems: items,

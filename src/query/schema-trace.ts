@@ -1,7 +1,19 @@
 /**
  * JSON Schema of the Trace document (trace-types.ts).
  */
-import { BOOL, COUNT, documentOf, exactly, listOf, orNull, PORT, TEXT, TEXT_OR_NULL, TEXTS, words } from './schema-parts.ts'
+import {
+  BOOL,
+  COUNT,
+  documentOf,
+  exactly,
+  listOf,
+  orNull,
+  PORT,
+  TEXT,
+  TEXT_OR_NULL,
+  TEXTS,
+  words,
+} from './schema-parts.ts'
 
 const VERDICT = words(
   ...['DELIVERED', 'DROPPED', 'REJECTED', 'UNREACHABLE', 'TTL_EXCEEDED', 'FRAG_NEEDED', 'LOOP', 'UNMODELLED'],
@@ -41,9 +53,7 @@ export const TRACE_SCHEMA = documentOf('Trace', 'The walk of one packet and of i
   reason: exactly({ code: TEXT, text: TEXT, hint: TEXT }),
   nearestMiss: TEXT_OR_NULL,
   decidedBy: orNull(exactly({ kind: TEXT, namespace: TEXT, name: TEXT, rule: TEXT, file: TEXT, line: COUNT })),
-  delivered: orNull(
-    exactly({ pod: TEXT_OR_NULL, node: TEXT_OR_NULL, src: TEXT, sport: PORT, dst: TEXT, dport: PORT }),
-  ),
+  delivered: orNull(exactly({ pod: TEXT_OR_NULL, node: TEXT_OR_NULL, src: TEXT, sport: PORT, dst: TEXT, dport: PORT })),
   walk: listOf(hop),
   reply: listOf(hop),
   replyVerdict: orNull(exactly({ verdict: VERDICT, code: TEXT, text: TEXT })),

@@ -70,7 +70,9 @@ export function servicesTable(model: ClusterModel): TableDocument {
       name: s.metadata.name,
       type: s.spec.type,
       clusterIP: s.spec.clusterIP ?? null,
-      ports: (s.spec.ports ?? []).map((p) => `${p.port}${p.nodePort === undefined ? '' : `:${p.nodePort}`}/${p.protocol}`),
+      ports: (s.spec.ports ?? []).map(
+        (p) => `${p.port}${p.nodePort === undefined ? '' : `:${p.nodePort}`}/${p.protocol}`,
+      ),
       endpoints: ready.flatMap((e) => e.addresses),
       notReady: endpoints.filter((e) => e.conditions?.ready === false).flatMap((e) => e.addresses),
       source: place(source),

@@ -48,7 +48,11 @@ export function findTarget(
 }
 
 /** Resolves a destination; the caller reports what is missing. */
-export function resolveDestination(cluster: Cluster, text: string, options: TargetOptions): ReturnType<typeof resolveTarget> {
+export function resolveDestination(
+  cluster: Cluster,
+  text: string,
+  options: TargetOptions,
+): ReturnType<typeof resolveTarget> {
   return resolveTarget(cluster.model, text, options)
 }
 
@@ -61,7 +65,14 @@ function placeOf(cluster: Cluster, target: Target, how: string): FoundTarget | n
       return { ns: cluster.pods.get(name)!, name, kind: 'pod', ip, ipText: target.ip, pod: target.pod, how }
     }
     case 'node':
-      return { ns: cluster.nodes.get(target.node.name)!, name: target.node.name, kind: 'node', ip, ipText: target.ip, how }
+      return {
+        ns: cluster.nodes.get(target.node.name)!,
+        name: target.node.name,
+        kind: 'node',
+        ip,
+        ipText: target.ip,
+        how,
+      }
     case 'host':
       return { ns: cluster.host(target.ip), name: target.ip, kind: 'host', ip, ipText: target.ip, how }
     case 'ip':

@@ -121,11 +121,21 @@ export interface Trace {
   /** Fate of the reply, null when there was none. */
   readonly replyVerdict: { readonly verdict: Verdict; readonly code: string; readonly text: string } | null
   /** With `--flow`: how the conversation went. */
-  readonly flow: { readonly established: boolean; readonly requestBytes: number; readonly responseBytes: number; readonly closed: boolean } | null
+  readonly flow: {
+    readonly established: boolean
+    readonly requestBytes: number
+    readonly responseBytes: number
+    readonly closed: boolean
+  } | null
   readonly packets: readonly TracePacket[]
   readonly frames: readonly TraceFrame[]
   /** Interfaces in order of first frame, for captures. */
-  readonly interfaces: readonly { readonly node: string | null; readonly netns: string; readonly device: string; readonly linkType: 'ether' | 'ip' }[]
+  readonly interfaces: readonly {
+    readonly node: string | null
+    readonly netns: string
+    readonly device: string
+    readonly linkType: 'ether' | 'ip'
+  }[]
   /** Names of the addresses that occur. */
   readonly names: { readonly [ip: string]: string }
   readonly notes: readonly string[]

@@ -6,16 +6,15 @@
  */
 import { formatIpv4 } from '../addr/index.ts'
 import { buildCluster, type Cluster } from '../cluster/build.ts'
-import { Diagnostics, type Diagnostic } from '../diagnostics/diagnostic.ts'
+import { type Diagnostic, Diagnostics } from '../diagnostics/diagnostic.ts'
 import { TraceLog } from '../engine/trace-log.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
 import { T_CHILD, T_RX, T_TX } from '../linux/trace.ts'
 import { describeFrame } from '../wire/describe.ts'
-import { parseFiveTuple, type FiveTuple } from './five-tuple.ts'
+import { type FiveTuple, parseFiveTuple } from './five-tuple.ts'
 import { nearestMiss } from './nearest-miss.ts'
-import { fateOf, PacketIndex, type Fate, type LoggedPacket } from './packets.ts'
-import { resolveEnds, type ResolvedEnds } from './resolve.ts'
-import { startTraffic, type Traffic } from './traffic.ts'
+import { type Fate, fateOf, type LoggedPacket, PacketIndex } from './packets.ts'
+import { type ResolvedEnds, resolveEnds } from './resolve.ts'
 import {
   API_VERSION,
   type DecidedBy,
@@ -25,6 +24,7 @@ import {
   type TraceHop,
   type TracePacket,
 } from './trace-types.ts'
+import { startTraffic, type Traffic } from './traffic.ts'
 import { walkOf } from './walk.ts'
 
 /** What is asked. */
@@ -87,7 +87,13 @@ function report(
   const fate: Fate =
     story !== null
       ? fateOf(story)
-      : { verdict: 'UNREACHABLE', code: 'SEND_FAILED', text: `The sender's own stack refused: ${traffic.sendError()}.`, hint: 'ip route get on the sender shows the same.', step: null }
+      : {
+          verdict: 'UNREACHABLE',
+          code: 'SEND_FAILED',
+          text: `The sender's own stack refused: ${traffic.sendError()}.`,
+          hint: 'ip route get on the sender shows the same.',
+          step: null,
+        }
   const steps = story === null ? [...log.steps()].filter((s) => s.netns === ends.srcNs.id) : index.story(story)
   const replyRoot = story === null ? undefined : findReply(index, roots, tuples, forward!, story)
   const replyStory = replyRoot === undefined ? null : index.storyteller(replyRoot)
@@ -114,12 +120,14 @@ function report(
     },
     verdict: fate.verdict,
     reason: { code: fate.code, text: fate.text, hint: fate.hint },
-    nearestMiss: fate.verdict === 'DELIVERED' ? null : nearestMiss(cluster, { ip: ends.dstIp, port: ends.dport, protocol }),
+    nearestMiss:
+      fate.verdict === 'DELIVERED' ? null : nearestMiss(cluster, { ip: ends.dstIp, port: ends.dport, protocol }),
     decidedBy: decidedBy(walk, fate),
     delivered,
     walk,
     reply,
-    replyVerdict: replyFate === null ? null : { verdict: replyFate.verdict, code: replyFate.code, text: replyFate.text },
+    replyVerdict:
+      replyFate === null ? null : { verdict: replyFate.verdict, code: replyFate.code, text: replyFate.text },
     flow: question.flow ? traffic.flowResult() : null,
     packets: packetList(cluster, log, index, roots),
     frames: framesOf(cluster, log, index, roots, startNs),
@@ -177,7 +185,8 @@ function routeStepsBefore(log: TraceLog, p: LoggedPacket): ReturnType<TraceLog['
 
 function decidedBy(walk: readonly TraceHop[], fate: Fate): DecidedBy | null {
   const rules = walk.filter((h) => h.point === 'rule' && h.detail.origin !== undefined && h.detail.matched === true)
-  const pick = fate.verdict === 'DELIVERED' ? rules.find((h) => (h.detail.origin as DecidedBy).kind === 'Service') : rules.at(-1)
+  const pick =
+    fate.verdict === 'DELIVERED' ? rules.find((h) => (h.detail.origin as DecidedBy).kind === 'Service') : rules.at(-1)
   return (pick?.detail.origin as DecidedBy | undefined) ?? null
 }
 
@@ -201,7 +210,12 @@ function place(cluster: Cluster, netns: number): { node: string | null; netns: s
   return { node: p?.node ?? null, netns: p?.netns ?? cluster.world.namespaces[netns]!.name }
 }
 
-function packetList(cluster: Cluster, log: TraceLog, index: PacketIndex, roots: readonly LoggedPacket[]): TracePacket[] {
+function packetList(
+  cluster: Cluster,
+  log: TraceLog,
+  index: PacketIndex,
+  roots: readonly LoggedPacket[],
+): TracePacket[] {
   const out: TracePacket[] = []
   for (const p of roots) {
     const first = p.steps.find((s) => s.frame >= 0)

@@ -9,7 +9,7 @@ import { serve } from '../cluster/servers.ts'
 import type { TraceLog } from '../engine/trace-log.ts'
 import { errnoName } from '../linux/errno.ts'
 import { icmpEcho, pingOpen, rawSend, tcpConnect, udpOpen, udpSend } from '../linux/socket/api.ts'
-import { tcpClientSession, type Session } from '../linux/socket/apps.ts'
+import { type Session, tcpClientSession } from '../linux/socket/apps.ts'
 import type { ResolvedEnds } from './resolve.ts'
 import type { TraceQuestion } from './trace.ts'
 
@@ -67,10 +67,12 @@ export function startTraffic(cluster: Cluster, ends: ResolvedEnds, question: Tra
     const ns = ends.srcNs
     if (question.protocol === 'ICMP') {
       const sk = pingOpen(ns, {})
-      error = typeof sk === 'number' ? sk : Math.min(0, rawSend(sk, icmpEcho(sport & 0xffff, 1, pattern(size)), ends.dstIp))
+      error =
+        typeof sk === 'number' ? sk : Math.min(0, rawSend(sk, icmpEcho(sport & 0xffff, 1, pattern(size)), ends.dstIp))
     } else if (question.protocol === 'UDP') {
       const sk = udpOpen(ns, { bind: { ip: 0, port: sport } })
-      error = typeof sk === 'number' ? sk : Math.min(0, udpSend(sk, pattern(size), { ip: ends.dstIp, port: ends.dport }))
+      error =
+        typeof sk === 'number' ? sk : Math.min(0, udpSend(sk, pattern(size), { ip: ends.dstIp, port: ends.dport }))
     } else if (question.flow) {
       const bytes = request(ends, question.size)
       requestBytes = bytes.length

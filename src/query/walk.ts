@@ -1,12 +1,13 @@
 /**
  * A packet's steps as numbered hops.
  */
+
+import { formatIpv4 } from '../addr/index.ts'
 import type { Cluster } from '../cluster/build.ts'
 import type { TraceLog, TraceStep } from '../engine/trace-log.ts'
 import { parseFiveTuple } from './five-tuple.ts'
 import { describeStep } from './hops.ts'
 import type { TraceHop } from './trace-types.ts'
-import { formatIpv4 } from '../addr/index.ts'
 
 /**
  * Hops of a walk.

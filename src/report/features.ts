@@ -17,7 +17,9 @@ export function featureTable(features: readonly DeclaredFeature[]): string {
 }
 
 /** The README's table: one row per driver or mode, features by how far they are modelled. */
-export function supportTable(parts: readonly { readonly title: string; readonly features: readonly DeclaredFeature[] }[]): string {
+export function supportTable(
+  parts: readonly { readonly title: string; readonly features: readonly DeclaredFeature[] }[],
+): string {
   const names = (features: readonly DeclaredFeature[], support: DeclaredFeature['support']): string =>
     features
       .filter((f) => f.support === support)

@@ -10,9 +10,12 @@ const MAX_PLACE_COLUMNS = 16
 /** Lines of the table, with a heading and the outcome of the connection. */
 export function flowTable(trace: Trace, columns: number, paint: Paint): string[] {
   const lines = [paint('strong', 'packets'), '']
-  const names = trace.packets.map((p) => [placeName(trace, p.from), p.to === null ? '-' : placeName(trace, p.to)] as const)
+  const names = trace.packets.map(
+    (p) => [placeName(trace, p.from), p.to === null ? '-' : placeName(trace, p.to)] as const,
+  )
   const numberColumns = Math.max(1, String(trace.packets.length).length)
-  const width = (list: readonly string[]): number => Math.min(MAX_PLACE_COLUMNS, Math.max(1, ...list.map((n) => n.length)))
+  const width = (list: readonly string[]): number =>
+    Math.min(MAX_PLACE_COLUMNS, Math.max(1, ...list.map((n) => n.length)))
   const fromColumns = width(names.map(([from]) => from))
   const toColumns = width(names.map(([, to]) => to))
   const lead = 2 + numberColumns + 2 + fromColumns + 4 + toColumns + 2
@@ -21,7 +24,9 @@ export function flowTable(trace: Trace, columns: number, paint: Paint): string[]
     const n = String(packet.n).padStart(numberColumns)
     const mark = paint(roleOf(packet.verdict), markOf(packet.verdict))
     const head = `  ${paint('dim', n)}  ${cutMiddle(from, fromColumns).padEnd(fromColumns)} -> `
-    lines.push(`${head}${cutMiddle(to, toColumns).padEnd(toColumns)}  ${mark} ${cut(fate(trace, packet), columns - lead - 2)}`)
+    lines.push(
+      `${head}${cutMiddle(to, toColumns).padEnd(toColumns)}  ${mark} ${cut(fate(trace, packet), columns - lead - 2)}`,
+    )
   }
   lines.push('')
   const { flow } = trace
@@ -40,7 +45,8 @@ function placeName(trace: Trace, netns: string): string {
   const { src } = trace.question
   if (netns === `${src.kind}:${src.name}`) return 'client'
   const { delivered } = trace
-  if (delivered !== null && netns === (delivered.pod === null ? `node:${delivered.node}` : `pod:${delivered.pod}`)) return 'server'
+  if (delivered !== null && netns === (delivered.pod === null ? `node:${delivered.node}` : `pod:${delivered.pod}`))
+    return 'server'
   return netns.slice(netns.lastIndexOf(netns.startsWith('pod:') ? '/' : ':') + 1)
 }
 

@@ -4,9 +4,10 @@
  * The outermost IPv4 header counts: inside a tunnel the outer addresses are the ones the network sees. The packet that
  * an ICMP error quotes is named after the error itself.
  */
+
+import type { Trace, TraceFrame } from '../query/trace-types.ts'
 import { dissectFrame } from '../wire/dissect.ts'
 import type { Layer } from '../wire/layers.ts'
-import type { Trace, TraceFrame } from '../query/trace-types.ts'
 
 /** Who speaks to whom. Ports are 0 where the protocol has none. */
 export interface Flow {
@@ -61,7 +62,10 @@ function readLayers(layers: readonly Layer[]): FrameText {
     case 'udp':
       return { flow: { src, sport: above.sport, dst, dport: above.dport }, what: `UDP ${above.length - 8} bytes` }
     case 'sctp':
-      return { flow: { src, sport: above.sport, dst, dport: above.dport }, what: `SCTP ${above.chunks?.join(' ') ?? ''}` }
+      return {
+        flow: { src, sport: above.sport, dst, dport: above.dport },
+        what: `SCTP ${above.chunks?.join(' ') ?? ''}`,
+      }
     case 'icmp':
     case 'icmpv6':
       return { flow: { src, sport: 0, dst, dport: 0 }, what: above.name }

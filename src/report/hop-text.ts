@@ -40,7 +40,8 @@ export class HopWriter {
 
   private natLine(hop: TraceHop, columns: number): string {
     const { manip, ip, port } = hop.detail
-    if (this.flow === null || typeof ip !== 'string' || typeof port !== 'number') return cut(hopWords(hop, this.isShort), columns)
+    if (this.flow === null || typeof ip !== 'string' || typeof port !== 'number')
+      return cut(hopWords(hop, this.isShort), columns)
     const isSource = manip === 'source'
     const old = isSource ? this.flow.sport : this.flow.dport
     const before = endText(isSource ? this.flow.src : this.flow.dst, old)
@@ -78,7 +79,9 @@ function ruleWords(hop: TraceHop): string {
   // Only a comment that names an object says more than the chains do.
   const words = comment === null ? '' : (comment[1] ?? comment[2] ?? '')
   const said = words.includes('/') ? `  ${words}` : ''
-  const action = String(target ?? '').replace(' --to-destination ', ' ').replace(' --reject-with ', ' ')
+  const action = String(target ?? '')
+    .replace(' --to-destination ', ' ')
+    .replace(' --reject-with ', ' ')
   return `${place} → ${action}${said}`
 }
 
@@ -91,10 +94,20 @@ export function telling(hops: readonly TraceHop[]): readonly TraceHop[] {
   return hops.filter((hop, i) => {
     if (hop.point === 'policy') return hop.detail.verdict !== 'ACCEPT'
     const target = hop.detail.target
-    if (hop.point !== 'rule' || typeof target !== 'string' || !/^[A-Za-z][\w-]*$/.test(target) || VERDICTS.has(target)) return true
+    if (hop.point !== 'rule' || typeof target !== 'string' || !/^[A-Za-z][\w-]*$/.test(target) || VERDICTS.has(target))
+      return true
     const next = hops[i + 1]
     return next?.point === 'rule' ? next.detail.chain === target : next?.point !== 'policy'
   })
 }
 
-const VERDICTS: ReadonlySet<string> = new Set(['ACCEPT', 'DROP', 'RETURN', 'REJECT', 'MASQUERADE', 'MARK', 'CT', 'NOTRACK'])
+const VERDICTS: ReadonlySet<string> = new Set([
+  'ACCEPT',
+  'DROP',
+  'RETURN',
+  'REJECT',
+  'MASQUERADE',
+  'MARK',
+  'CT',
+  'NOTRACK',
+])

@@ -28,7 +28,10 @@ interface Stop {
 
 class Chart {
   private readonly trace: Trace
-  private readonly hosts = new Map<string, { readonly id: string; readonly title: string; readonly stops: Map<string, Stop> }>()
+  private readonly hosts = new Map<
+    string,
+    { readonly id: string; readonly title: string; readonly stops: Map<string, Stop> }
+  >()
   private readonly edges: string[] = []
   private readonly classes: string[] = []
   private last: Stop | null = null
@@ -69,7 +72,9 @@ class Chart {
   /** The verdict, behind the last device of the request. */
   end(trace: Trace): void {
     const isGood = trace.verdict === 'DELIVERED'
-    const label = isGood ? '✓ DELIVERED' : `${trace.verdict === 'UNMODELLED' ? '?' : '✗'} ${trace.verdict}: ${trace.reason.text}`
+    const label = isGood
+      ? '✓ DELIVERED'
+      : `${trace.verdict === 'UNMODELLED' ? '?' : '✗'} ${trace.verdict}: ${trace.reason.text}`
     this.edges.push(`  ${this.last === null ? 'start' : this.last.id} --> verdict(${quote(label)})`)
     if (this.last === null) this.classes.unshift(`  start(${quote(trace.question.src.name)})`)
     this.classes.push(`  class verdict ${isGood ? 'good' : 'bad'}`)

@@ -27,7 +27,8 @@ const STYLES: { readonly [role in Role]: readonly [number, number] } = {
 export const plain: Paint = (_role, text) => text
 
 /** Colours text with ANSI sequences. */
-export const ansi: Paint = (role, text) => (text === '' ? '' : `\x1b[${STYLES[role][0]}m${text}\x1b[${STYLES[role][1]}m`)
+export const ansi: Paint = (role, text) =>
+  text === '' ? '' : `\x1b[${STYLES[role][0]}m${text}\x1b[${STYLES[role][1]}m`
 
 /** The mark that stands before a verdict. */
 export function markOf(verdict: Verdict): string {

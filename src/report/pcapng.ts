@@ -4,8 +4,9 @@
  *
  * An interface is named `NETNS/DEVICE` as the walk names it (`pod:shop/web-0/eth0`, `node:n1/cbr0`).
  */
-import { LINKTYPE_ETHERNET, LINKTYPE_RAW, type PcapngPacket, writePcapng } from '../wire/pcapng.ts'
+
 import type { Trace } from '../query/trace-types.ts'
+import { LINKTYPE_ETHERNET, LINKTYPE_RAW, type PcapngPacket, writePcapng } from '../wire/pcapng.ts'
 import { hopWords } from './hop-text.ts'
 import { hostTitle } from './text.ts'
 
@@ -15,7 +16,8 @@ export function tracePcapng(trace: Trace): Uint8Array {
   const comments = frameComments(trace)
   const packets = trace.frames.map((frame, n): PcapngPacket => {
     const interfaceId = index.get(key(frame))
-    if (interfaceId === undefined) throw new Error(`frame ${n} on ${frame.netns}/${frame.device}, which is no interface of the trace`)
+    if (interfaceId === undefined)
+      throw new Error(`frame ${n} on ${frame.netns}/${frame.device}, which is no interface of the trace`)
     const comment = comments.get(n) ?? summaryOf(trace, frame.packet)
     const packet = { interfaceId, atNs: frame.atNs, bytes: Buffer.from(frame.hex, 'hex'), direction: frame.direction }
     return comment === '' ? packet : { ...packet, comment }

@@ -47,7 +47,9 @@ export function reasonsMarkdown(): string {
   ]
   for (const r of REASONS) {
     if (r === undefined) continue
-    lines.push(`| <a id="${r.symbol.toLowerCase()}"></a>\`${r.symbol}\` | ${r.verdict} | ${cell(r.text)} | ${cell(r.hint)} |`)
+    lines.push(
+      `| <a id="${r.symbol.toLowerCase()}"></a>\`${r.symbol}\` | ${r.verdict} | ${cell(r.text)} | ${cell(r.hint)} |`,
+    )
   }
   return `${lines.join('\n')}\n`
 }

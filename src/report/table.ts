@@ -6,11 +6,23 @@ import type { Paint } from './paint.ts'
 
 /** Columns of each table: those of text, and those that wide adds. */
 const COLUMNS: { readonly [kind in TableDocument['kind']]: readonly [readonly string[], readonly string[]] } = {
-  Nodes: [['name', 'ready', 'role', 'internalIP', 'podCIDR', 'pods'], ['zone', 'source']],
-  Pods: [['namespace', 'name', 'ready', 'status', 'ip', 'node'], ['owner', 'ports', 'hostNetwork', 'source']],
-  Services: [['namespace', 'name', 'type', 'clusterIP', 'ports', 'endpoints'], ['notReady', 'source']],
+  Nodes: [
+    ['name', 'ready', 'role', 'internalIP', 'podCIDR', 'pods'],
+    ['zone', 'source'],
+  ],
+  Pods: [
+    ['namespace', 'name', 'ready', 'status', 'ip', 'node'],
+    ['owner', 'ports', 'hostNetwork', 'source'],
+  ],
+  Services: [
+    ['namespace', 'name', 'type', 'clusterIP', 'ports', 'endpoints'],
+    ['notReady', 'source'],
+  ],
   Links: [['netns', 'device', 'type', 'state', 'mtu', 'master', 'addresses'], ['mac']],
-  Routes: [['netns', 'dst', 'via', 'device', 'type'], ['src', 'protocol', 'metric']],
+  Routes: [
+    ['netns', 'dst', 'via', 'device', 'type'],
+    ['src', 'protocol', 'metric'],
+  ],
   Rules: [['netns', 'priority', 'from', 'to', 'fwmark', 'table'], []],
 }
 

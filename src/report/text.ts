@@ -14,8 +14,8 @@
  * (-v). `wide` is in wide.ts.
  */
 import type { Trace, TraceHop } from '../query/trace-types.ts'
-import { flowTable } from './flow-table.ts'
 import { endText, type Flow } from './flow.ts'
+import { flowTable } from './flow-table.ts'
 import { HopWriter, telling } from './hop-text.ts'
 import { cut, cutMiddle, markOf, type Paint, plain, roleOf, wrap } from './paint.ts'
 
@@ -50,7 +50,8 @@ export function traceText(trace: Trace, options: TextOptions = {}): string {
   }
   if (trace.question.flow) lines.push('', ...flowTable(trace, columns, paint))
   if (trace.notes.length > 0) lines.push('')
-  for (const note of trace.notes) lines.push(...wrap(note, columns - 6).map((l, i) => (i === 0 ? `note: ${l}` : `      ${l}`)))
+  for (const note of trace.notes)
+    lines.push(...wrap(note, columns - 6).map((l, i) => (i === 0 ? `note: ${l}` : `      ${l}`)))
   return `${lines.map((l) => l.trimEnd()).join('\n')}\n`
 }
 
@@ -60,7 +61,9 @@ function heading(trace: Trace, columns: number, paint: Paint): string[] {
   const title = `${q.protocol} ${q.src.name} -> ${q.dst.asked}`
   const lines: string[] = []
   if (title.length + 2 + setting.length <= columns) {
-    lines.push(`${paint('strong', title)}${' '.repeat(columns - title.length - setting.length)}${paint('dim', setting)}`)
+    lines.push(
+      `${paint('strong', title)}${' '.repeat(columns - title.length - setting.length)}${paint('dim', setting)}`,
+    )
   } else lines.push(paint('strong', cutMiddle(title, columns)), paint('dim', `  ${setting}`))
   for (const [word, end] of [
     ['from', q.src],
@@ -110,7 +113,9 @@ function walkLines(
     const n = String(hop.n).padStart(numberColumns)
     const device = cut(hop.device ?? '', deviceColumns).padEnd(deviceColumns)
     const lead = `  ${n}  ${device}  ${hop.point.padEnd(POINT_COLUMNS)} `
-    lines.push(`  ${paint('dim', n)}  ${device}  ${paint('dim', hop.point.padEnd(POINT_COLUMNS))} ${writer.line(hop, columns - lead.length)}`)
+    lines.push(
+      `  ${paint('dim', n)}  ${device}  ${paint('dim', hop.point.padEnd(POINT_COLUMNS))} ${writer.line(hop, columns - lead.length)}`,
+    )
     for (const extra of below?.(hop, trace) ?? []) lines.push(`${' '.repeat(lead.length)}${paint('dim', extra)}`)
   }
   return lines
@@ -160,7 +165,7 @@ function verdictLines(trace: Trace, columns: number, paint: Paint): string[] {
 /** A label and text that continues below itself. */
 function labelled(label: string, text: string, columns: number): string[] {
   const indent = ' '.repeat(LABEL_COLUMNS + 2)
-  // biome-ignore lint: the escape sequences of a painted label take no column
+  // The escape sequences of a painted label take no column.
   const width = label.replace(/\x1b\[\d+m/g, '').length
   const gap = ' '.repeat(Math.max(2, indent.length - width))
   const first = wrap(text, columns - indent.length)

@@ -2,8 +2,9 @@
  * `-o wide`: the same lines as text, not cut, and below each hop what it knows: the rule as the save tool prints it and
  * the manifest line that made it, conntrack and neighbour states, frame sizes and MAC addresses.
  */
-import { dissectFrame } from '../wire/dissect.ts'
+
 import type { DecidedBy, Trace, TraceHop } from '../query/trace-types.ts'
+import { dissectFrame } from '../wire/dissect.ts'
 import type { Paint } from './paint.ts'
 import { traceText } from './text.ts'
 
@@ -22,11 +23,15 @@ function detailLines(hop: TraceHop, trace: Trace): string[] {
   const lines: string[] = []
   const { text, origin } = hop.detail
   if (hop.point === 'rule' && typeof text === 'string') lines.push(text)
-  if (isOrigin(origin)) lines.push(`from ${origin.kind} ${origin.namespace}/${origin.name} ${origin.rule}  ${origin.file}:${origin.line}`)
+  if (isOrigin(origin))
+    lines.push(`from ${origin.kind} ${origin.namespace}/${origin.name} ${origin.rule}  ${origin.file}:${origin.line}`)
   const frame = hop.frame === null ? undefined : trace.frames[hop.frame]
   if (frame !== undefined) {
     const bytes = Buffer.from(frame.hex, 'hex')
-    const layers = dissectFrame(bytes, trace.interfaces.find((i) => i.netns === frame.netns && i.device === frame.device)?.linkType ?? 'ether')
+    const layers = dissectFrame(
+      bytes,
+      trace.interfaces.find((i) => i.netns === frame.netns && i.device === frame.device)?.linkType ?? 'ether',
+    )
     const words = [`frame ${hop.frame}`, `${bytes.length} bytes`]
     for (const l of layers) {
       if (l.layer === 'ethernet') words.push(`${l.src} > ${l.dst}`)

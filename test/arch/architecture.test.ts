@@ -9,7 +9,19 @@ const SOURCES = readSources()
 
 /** Rooms from the ground up: a room may use those of lower rank and itself. */
 const RANK: { readonly [room: string]: number } = {
-  ...{ diagnostics: 0, addr: 0, wire: 1, packet: 2, linux: 3, bgp: 4, kubernetes: 4, lab: 4, policy: 5, cni: 5, proxy: 5 },
+  ...{
+    diagnostics: 0,
+    addr: 0,
+    wire: 1,
+    packet: 2,
+    linux: 3,
+    bgp: 4,
+    kubernetes: 4,
+    lab: 4,
+    policy: 5,
+    cni: 5,
+    proxy: 5,
+  },
   ...{ cluster: 6, engine: 6, traffic: 6, query: 7, report: 8, cli: 9, web: 9, sweep: 9, 'index.ts': 9 },
 }
 /** The packet path. */
@@ -32,7 +44,11 @@ const packageName = (specifier: string): string =>
 describe('imports', () => {
   it('finds static, type, side-effect, re-exported and dynamic imports', () => {
     const text = `import { a } from './a.ts'\nimport type { B } from './b.ts'\nimport './c.ts'\nexport * from './d.ts'\nconst e = await import('./e.ts')\nimport {\n  f,\n} from './f.ts'\n/* import x from './no.ts' */`
-    expect(importsOf(text).map((i) => i.specifier).sort()).toEqual(['./a.ts', './b.ts', './c.ts', './d.ts', './e.ts', './f.ts'])
+    expect(
+      importsOf(text)
+        .map((i) => i.specifier)
+        .sort(),
+    ).toEqual(['./a.ts', './b.ts', './c.ts', './d.ts', './e.ts', './f.ts'])
   })
 
   it('knows the rank of every room', () => {
@@ -48,11 +64,17 @@ describe('imports', () => {
 
   it('lead to files that exist', () => {
     const known = new Set(SOURCES.map((s) => s.path))
-    expect(SOURCES.flatMap((s) => s.imports.filter((i) => !known.has(i.path)).map((i) => `${s.path} -> ${i.path}`))).toEqual([])
+    expect(
+      SOURCES.flatMap((s) => s.imports.filter((i) => !known.has(i.path)).map((i) => `${s.path} -> ${i.path}`)),
+    ).toEqual([])
   })
 
   it('bring no package into the packet path, not even one of Node', () => {
-    expect(SOURCES.filter((s) => HOT_ROOMS.includes(s.room) && s.packages.length > 0).map((s) => `${s.path}: ${s.packages.join(' ')}`)).toEqual([])
+    expect(
+      SOURCES.filter((s) => HOT_ROOMS.includes(s.room) && s.packages.length > 0).map(
+        (s) => `${s.path}: ${s.packages.join(' ')}`,
+      ),
+    ).toEqual([])
   })
 
   it('bring each package into its own room only, and none that is not listed', () => {
@@ -86,11 +108,19 @@ describe('files', () => {
   })
 
   it('print in the command line only', () => {
-    expect(SOURCES.filter((s) => s.room !== 'cli' && /\bconsole\.\w+\(|process\.std(?:out|err)\.write/.test(withoutComments(s.text))).map((s) => s.path)).toEqual([])
+    expect(
+      SOURCES.filter(
+        (s) => s.room !== 'cli' && /\bconsole\.\w+\(|process\.std(?:out|err)\.write/.test(withoutComments(s.text)),
+      ).map((s) => s.path),
+    ).toEqual([])
   })
 
   it('export by name only and have no enum', () => {
-    expect(SOURCES.filter((s) => /^export default|^(?:export )?(?:const )?enum /m.test(withoutComments(s.text))).map((s) => s.path)).toEqual([])
+    expect(
+      SOURCES.filter((s) => /^export default|^(?:export )?(?:const )?enum /m.test(withoutComments(s.text))).map(
+        (s) => s.path,
+      ),
+    ).toEqual([])
   })
 })
 
@@ -99,7 +129,10 @@ function roomOf(path: string): string {
 }
 
 function withoutComments(text: string): string {
-  return text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/\/\/.*$/gm, '').replaceAll(/'[^'\n]*'|`[^`]*`/g, "''")
+  return text
+    .replaceAll(/\/\*[\s\S]*?\*\//g, '')
+    .replaceAll(/\/\/.*$/gm, '')
+    .replaceAll(/'[^'\n]*'|`[^`]*`/g, "''")
 }
 
 function isHeaded(s: Source): boolean {

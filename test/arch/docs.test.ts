@@ -52,7 +52,11 @@ describe('docs', () => {
 
   it('docs/adding-a-driver.md shows the sample driver as it is', () => {
     const page = 'docs/adding-a-driver.md'
-    expectPart(page, 'sample:driver', read('test/support/sample-driver.ts').replaceAll('../../src/cni/', '../').replaceAll('../../src/', '../../'))
+    expectPart(
+      page,
+      'sample:driver',
+      read('test/support/sample-driver.ts').replaceAll('../../src/cni/', '../').replaceAll('../../src/', '../../'),
+    )
   })
 
   it.each([

@@ -15,7 +15,9 @@ describe.each([
 ])('%s', (folder, registry, names) => {
   it.each(names)('%s is imported from outside its folder by the registry alone, on one line', (name) => {
     const inside = `${folder}/${name}/`
-    const importers = SOURCES.filter((s) => !s.path.startsWith(inside) && s.imports.some((i) => i.path.startsWith(inside)))
+    const importers = SOURCES.filter(
+      (s) => !s.path.startsWith(inside) && s.imports.some((i) => i.path.startsWith(inside)),
+    )
     expect(importers.map((s) => s.path)).toEqual([registry])
     expect(importers[0]!.imports.filter((i) => i.path.startsWith(inside))).toHaveLength(1)
     expect(importers[0]!.text.split('\n').filter((l) => new RegExp(`^ {2}${name}\\w*\\b.*,`).test(l))).toHaveLength(1)

@@ -18,13 +18,23 @@ describe('a driver that is nothing but one folder and one line in the registry',
     ['a pod on the same node', 'deploy/shop/api', 'shop/db-0:5432'],
     ['a pod from outside through a NodePort', 'host:192.0.2.7', 'node/n2:30080'],
   ])('reaches %s', (_what, src, dst) => {
-    const { trace } = askTrace(model, { src, dst, namespace: 'shop', protocol: 'TCP', flow: true, seed: 1, verbose: false })
+    const { trace } = askTrace(model, {
+      src,
+      dst,
+      namespace: 'shop',
+      protocol: 'TCP',
+      flow: true,
+      seed: 1,
+      verbose: false,
+    })
     expect([trace!.verdict, trace!.flow?.established, trace!.question.cni]).toEqual(['DELIVERED', true, 'ptp'])
     expect(trace!.walk.some((h) => h.point === 'bridge' && h.netns !== 'underlay')).toBe(false)
   })
 
   it('is seen by the tools', () => {
     const cluster = buildCluster(model)
-    expect(execTool(cluster.nodes.get('n1')!, ['ip', 'route']).stdout).toMatch(/^10\.244\.0\.2 dev ptp[0-9a-f]{8} scope link/m)
+    expect(execTool(cluster.nodes.get('n1')!, ['ip', 'route']).stdout).toMatch(
+      /^10\.244\.0\.2 dev ptp[0-9a-f]{8} scope link/m,
+    )
   })
 })

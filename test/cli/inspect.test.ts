@@ -14,7 +14,9 @@ describe('podwalk exec', () => {
     const { status, stdout } = podwalk(['exec', 'node/n1', ...SHOP, '--', 'iptables-save', '-t', 'nat'])
     expect(status).toBe(0)
     expect(stdout).toMatch(/^\*nat\n:PREROUTING ACCEPT/m)
-    expect(stdout).toMatch(/^-A KUBE-SERVICES -d \S+\/32 -p tcp -m comment --comment "shop\/api:http cluster IP" -m tcp --dport 80 -j KUBE-SVC-/m)
+    expect(stdout).toMatch(
+      /^-A KUBE-SERVICES -d \S+\/32 -p tcp -m comment --comment "shop\/api:http cluster IP" -m tcp --dport 80 -j KUBE-SVC-/m,
+    )
     expect(stdout.trimEnd().endsWith('# Completed') || stdout.includes('\nCOMMIT\n')).toBe(true)
   })
 
@@ -25,14 +27,22 @@ describe('podwalk exec', () => {
     ['deploy/shop/web', 'eth0'],
   ])('runs in %s', (target, device) => {
     const { status, stdout } = podwalk(['exec', target, ...SHOP, '--', 'ip', 'addr', 'show', device])
-    expect([status, stdout]).toEqual([0, expect.stringMatching(new RegExp(`: ${device}(@|:)[\\s\\S]*inet 10\\.244\\.`))])
+    expect([status, stdout]).toEqual([
+      0,
+      expect.stringMatching(new RegExp(`: ${device}(@|:)[\\s\\S]*inet 10\\.244\\.`)),
+    ])
   })
 
   it('pings another pod, and gives the exit code of ping when nobody answers', () => {
-    const pods = JSON.parse(podwalk(['get', 'pods', ...SHOP, '-o', 'json']).stdout) as { items: { name: string; ip: string }[] }
+    const pods = JSON.parse(podwalk(['get', 'pods', ...SHOP, '-o', 'json']).stdout) as {
+      items: { name: string; ip: string }[]
+    }
     const { ip } = pods.items.find((p) => p.name === 'db-0')!
     const there = podwalk(['exec', 'deploy/shop/web', ...SHOP, '--', 'ping', '-c', '1', ip])
-    expect([there.status, there.stdout]).toEqual([0, expect.stringMatching(/1 packets transmitted, 1 received, 0% packet loss/)])
+    expect([there.status, there.stdout]).toEqual([
+      0,
+      expect.stringMatching(/1 packets transmitted, 1 received, 0% packet loss/),
+    ])
     const gone = podwalk(['exec', 'deploy/shop/web', ...SHOP, '--', 'ping', '-c', '1', '-W', '1', '10.244.1.250'])
     expect([gone.status, gone.stdout]).toEqual([1, expect.stringMatching(/0 received/)])
   })
@@ -41,7 +51,9 @@ describe('podwalk exec', () => {
     const rules = '*filter\n:TEST - [0:0]\n-A TEST -j ACCEPT\nCOMMIT\n'
     const good = podwalk(['exec', 'node/n1', ...SHOP, '--', 'iptables-restore', '--noflush'], { stdin: rules })
     expect([good.status, good.stderr]).toEqual([0, ''])
-    const bad = podwalk(['exec', 'node/n1', ...SHOP, '--', 'iptables-restore', '--noflush'], { stdin: rules.replace('ACCEPT', 'NO-SUCH') })
+    const bad = podwalk(['exec', 'node/n1', ...SHOP, '--', 'iptables-restore', '--noflush'], {
+      stdin: rules.replace('ACCEPT', 'NO-SUCH'),
+    })
     expect(bad.status).not.toBe(0)
     expect(bad.stderr).not.toBe('')
   })
@@ -65,16 +77,22 @@ describe('podwalk exec', () => {
 
 describe('podwalk get', () => {
   const ajv = new Ajv2020({ strict: true, allowUnionTypes: true })
-  it.each(['nodes', 'pods', 'services', 'links', 'routes', 'rules'])('%s prints a table, and JSON that its schema accepts', (what) => {
-    const text = podwalk(['get', what, ...SHOP])
-    expect([text.status, text.stderr]).toEqual([0, ''])
-    expect(text.stdout.split('\n')[0]).toMatch(/^[A-Z][A-Z -]+$/)
-    const document = JSON.parse(podwalk(['get', what, ...SHOP, '-o', 'json']).stdout) as { kind: string; items: object[] }
-    expect(text.stdout.trimEnd().split('\n')).toHaveLength(document.items.length + 1)
-    expect(document.items.length).toBeGreaterThan(2)
-    const validate = ajv.compile(SCHEMAS.get(document.kind)!)
-    expect([validate(document), validate.errors]).toEqual([true, null])
-  })
+  it.each(['nodes', 'pods', 'services', 'links', 'routes', 'rules'])(
+    '%s prints a table, and JSON that its schema accepts',
+    (what) => {
+      const text = podwalk(['get', what, ...SHOP])
+      expect([text.status, text.stderr]).toEqual([0, ''])
+      expect(text.stdout.split('\n')[0]).toMatch(/^[A-Z][A-Z -]+$/)
+      const document = JSON.parse(podwalk(['get', what, ...SHOP, '-o', 'json']).stdout) as {
+        kind: string
+        items: object[]
+      }
+      expect(text.stdout.trimEnd().split('\n')).toHaveLength(document.items.length + 1)
+      expect(document.items.length).toBeGreaterThan(2)
+      const validate = ajv.compile(SCHEMAS.get(document.kind)!)
+      expect([validate(document), validate.errors]).toEqual([true, null])
+    },
+  )
 
   it('shows the ports that are ready and the pods that are not', () => {
     const { stdout } = podwalk(['get', 'pods', '-f', 'topologies/03-not-ready.yaml'])
@@ -88,7 +106,8 @@ describe('podwalk get', () => {
   })
 
   it('takes overrides: nodes, CIDRs, settings', () => {
-    const nodes = (...args: string[]): string => podwalk(['get', 'nodes', '-f', 'topologies/03-not-ready.yaml', ...args]).stdout
+    const nodes = (...args: string[]): string =>
+      podwalk(['get', 'nodes', '-f', 'topologies/03-not-ready.yaml', ...args]).stdout
     expect(nodes('--nodes', '4').trimEnd().split('\n')).toHaveLength(5)
     expect(nodes('--set', 'podCIDR=10.10.0.0/16')).toContain('10.10.1.0/24')
   })
@@ -112,7 +131,11 @@ describe('podwalk schema, explain and completion', () => {
   it('completes commands and options in bash', () => {
     const script = podwalk(['completion', 'bash']).stdout
     const ask = (words: string, index: number): string =>
-      spawnSync('bash', ['-c', `${script}\nCOMP_WORDS=(${words}); COMP_CWORD=${index}; _podwalk; echo "\${COMPREPLY[@]}"`], { encoding: 'utf8' }).stdout.trim()
+      spawnSync(
+        'bash',
+        ['-c', `${script}\nCOMP_WORDS=(${words}); COMP_CWORD=${index}; _podwalk; echo "\${COMPREPLY[@]}"`],
+        { encoding: 'utf8' },
+      ).stdout.trim()
     expect(ask('podwalk tr', 1)).toBe('trace')
     expect(ask('podwalk trace --exp', 2)).toBe('--expect')
     expect(ask('podwalk lab r', 2)).toBe('run')
@@ -121,6 +144,7 @@ describe('podwalk schema, explain and completion', () => {
   it.each(['zsh', 'fish'])('has a script for %s that names every command', (shell) => {
     const { status, stdout } = podwalk(['completion', shell])
     expect(status).toBe(0)
-    for (const command of ['trace', 'exec', 'get', 'lab', 'explain', 'schema', 'completion', 'version']) expect(stdout).toContain(command)
+    for (const command of ['trace', 'exec', 'get', 'lab', 'explain', 'schema', 'completion', 'version'])
+      expect(stdout).toContain(command)
   })
 })

@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../dist/bundle/main.js', import.meta.url))
 const TIMEOUT_MS = 60_000
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 
@@ -28,7 +28,7 @@ export interface CliOptions {
 
 /** Runs `podwalk ARGS` in the project's folder. */
 export function podwalk(args: readonly string[], options: CliOptions = {}): CliResult {
-  if (!existsSync(MAIN)) throw new Error('dist/cli/main.js is not built: npm run build')
+  if (!existsSync(MAIN)) throw new Error('dist/bundle/main.js is not built: npm run build')
   const { NO_COLOR: _no, FORCE_COLOR: _force, PODWALK_DEBUG: _debug, ...env } = process.env
   const done = spawnSync(process.execPath, [MAIN, ...args], {
     cwd: ROOT,

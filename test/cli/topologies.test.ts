@@ -29,14 +29,17 @@ interface Expectation {
 const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(SCHEMAS.get('Trace')!)
 
 function tableOf(path: string): Expectation[] {
-  const documents = parseAllDocuments(readFileSync(join(ROOT, path), 'utf8')).map((d) => d.toJS() as { kind?: string; spec?: { expect?: Expectation[] } })
+  const documents = parseAllDocuments(readFileSync(join(ROOT, path), 'utf8')).map(
+    (d) => d.toJS() as { kind?: string; spec?: { expect?: Expectation[] } },
+  )
   return documents.find((d) => d.kind === 'Cluster')?.spec?.expect ?? []
 }
 
 /** What the trace says of everything that the row asks. */
 function answerOf(trace: Trace, row: Expectation): object {
   const { delivered: d, decidedBy: by } = trace
-  const start = (text: string | null | undefined, asked: string): string => (text?.startsWith(asked) ? asked : String(text))
+  const start = (text: string | null | undefined, asked: string): string =>
+    text?.startsWith(asked) ? asked : String(text)
   return {
     verdict: trace.verdict,
     ...(row.reply !== undefined && { reply: trace.replyVerdict?.verdict ?? null }),
@@ -56,21 +59,24 @@ describe.each(filesBelow('topologies', '.yaml'))('%s', (path) => {
     expect(rows.length).toBeGreaterThan(2)
   })
 
-  it.each(rows.map((row) => [`${row.proto ?? 'tcp'} ${row.from} -> ${row.to}: ${row.verdict}`, row] as const))('%s', (_title, row) => {
-    // A cluster of its own for each question: connections of one would be known to the next.
-    const { trace, diagnostics } = traceInCluster(buildCluster(built.model), {
-      src: row.from,
-      dst: row.to,
-      namespace: 'default',
-      protocol: (row.proto ?? 'tcp').toUpperCase() as 'TCP',
-      ...(row.size !== undefined && { size: row.size }),
-      flow: false,
-      seed: 1,
-      verbose: false,
-    })
-    expect(diagnostics.filter((d) => d.severity === 'error')).toEqual([])
-    const { from: _from, to: _to, proto: _proto, size: _size, ...expected } = row
-    expect(answerOf(trace!, row)).toEqual(expected)
-    expect([validate(trace), validate.errors]).toEqual([true, null])
-  })
+  it.each(rows.map((row) => [`${row.proto ?? 'tcp'} ${row.from} -> ${row.to}: ${row.verdict}`, row] as const))(
+    '%s',
+    (_title, row) => {
+      // A cluster of its own for each question: connections of one would be known to the next.
+      const { trace, diagnostics } = traceInCluster(buildCluster(built.model), {
+        src: row.from,
+        dst: row.to,
+        namespace: 'default',
+        protocol: (row.proto ?? 'tcp').toUpperCase() as 'TCP',
+        ...(row.size !== undefined && { size: row.size }),
+        flow: false,
+        seed: 1,
+        verbose: false,
+      })
+      expect(diagnostics.filter((d) => d.severity === 'error')).toEqual([])
+      const { from: _from, to: _to, proto: _proto, size: _size, ...expected } = row
+      expect(answerOf(trace!, row)).toEqual(expected)
+      expect([validate(trace), validate.errors]).toEqual([true, null])
+    },
+  )
 })

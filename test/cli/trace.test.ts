@@ -30,7 +30,12 @@ describe('podwalk trace', () => {
     const other = `node:${trace.delivered!.node}`
     expect(hosts(trace.walk)).toEqual([client, 'node:n1', 'underlay', other, server])
     expect(hosts(trace.reply)).toEqual([server, other, 'underlay', 'node:n1', client])
-    expect(trace.decidedBy).toMatchObject({ kind: 'Service', namespace: 'shop', name: 'api', file: 'topologies/01-shop.yaml' })
+    expect(trace.decidedBy).toMatchObject({
+      kind: 'Service',
+      namespace: 'shop',
+      name: 'api',
+      file: 'topologies/01-shop.yaml',
+    })
     expect(trace.delivered).toMatchObject({ src: trace.question.src.ip, dport: 8080 })
   })
 
@@ -48,11 +53,14 @@ describe('podwalk trace', () => {
     expect(stderr).toMatch(/podwalk: from deploy\/shop\/web: .*shop\/web-/)
   })
 
-  it.each([['text'], ['wide'], ['json'], ['yaml'], ['mermaid'], ['pcapng']])('-o %s gives the same bytes twice', (format) => {
-    const first = podwalk([...ASK, '--flow', '-o', format])
-    expect([first.status, first.bytes.length > 200]).toEqual([0, true])
-    expect(podwalk([...ASK, '--flow', '-o', format]).bytes.equals(first.bytes)).toBe(true)
-  })
+  it.each([['text'], ['wide'], ['json'], ['yaml'], ['mermaid'], ['pcapng']])(
+    '-o %s gives the same bytes twice',
+    (format) => {
+      const first = podwalk([...ASK, '--flow', '-o', format])
+      expect([first.status, first.bytes.length > 200]).toEqual([0, true])
+      expect(podwalk([...ASK, '--flow', '-o', format]).bytes.equals(first.bytes)).toBe(true)
+    },
+  )
 
   it('gives another source port or endpoint with another seed, never another verdict', () => {
     const answers = [1, 2, 3, 4, 5, 6].map((seed) => json(...ASK, '--seed', String(seed)))
@@ -62,7 +70,12 @@ describe('podwalk trace', () => {
 
   it('prints documents that their schema accepts, in JSON and YAML alike', () => {
     const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(SCHEMAS.get('Trace')!)
-    for (const args of [ASK, [...ASK, '--flow', '-v'], [...ASK, '--proto', 'udp'], ['trace', 'node/n1', 'shop/db-0', '--proto', 'icmp', ...SHOP]]) {
+    for (const args of [
+      ASK,
+      [...ASK, '--flow', '-v'],
+      [...ASK, '--proto', 'udp'],
+      ['trace', 'node/n1', 'shop/db-0', '--proto', 'icmp', ...SHOP],
+    ]) {
       const trace = json(...args)
       expect([validate(trace), validate.errors]).toEqual([true, null])
       expect(parse(podwalk([...args, '-o', 'yaml']).stdout)).toEqual(trace)
@@ -74,7 +87,9 @@ describe('podwalk trace', () => {
     expect(trace.flow).toMatchObject({ established: true, closed: true })
     expect(trace.flow!.requestBytes).toBeGreaterThan(0)
     expect(trace.packets.length).toBeGreaterThan(8)
-    expect(podwalk([...ASK, '--flow']).stdout).toMatch(/✓ connection established, \d+ bytes sent, \d+ bytes received, closed/)
+    expect(podwalk([...ASK, '--flow']).stdout).toMatch(
+      /✓ connection established, \d+ bytes sent, \d+ bytes received, closed/,
+    )
   })
 
   it('shows rules that did not match with -v only', () => {
@@ -132,9 +147,31 @@ describe('exit codes', () => {
   })
 })
 
+describe('a bug of ours', () => {
+  // Breaks a function that every report in JSON needs.
+  const env = { NODE_OPTIONS: '--import=data:text/javascript,JSON.stringify=()=>{throw(new(TypeError)("boom"))}' }
+
+  it('ends with 70, says what to do about it and shows no stack', () => {
+    const { status, stdout, stderr } = podwalk([...ASK, '-o', 'json'], { env })
+    expect([status, stdout]).toEqual([70, ''])
+    expect(stderr).toMatch(/podwalk: internal error: boom\n[\s\S]*report/)
+    expect(stderr).not.toMatch(/\n\s+at /)
+  })
+
+  it('shows the stack with PODWALK_DEBUG=1', () => {
+    expect(podwalk([...ASK, '-o', 'json'], { env: { ...env, PODWALK_DEBUG: '1' } }).stderr).toMatch(/\n\s+at toJson/)
+  })
+})
+
 describe('a packet that does not arrive', () => {
   it('ends with why, the manifest line and the nearest miss', () => {
-    const { stdout } = podwalk(['trace', 'platform/tools', 'svc/platform/checkout:80', '-f', 'topologies/02-edges.yaml'])
+    const { stdout } = podwalk([
+      'trace',
+      'platform/tools',
+      'svc/platform/checkout:80',
+      '-f',
+      'topologies/02-edges.yaml',
+    ])
     expect(stdout).toMatch(/✗ REJECTED {2}\[NETFILTER_REJECT\]/)
     expect(stdout).toMatch(/decided by +Service platform\/checkout [\s\S]*topologies\/02-edges\.yaml:\d+/)
     expect(stdout).toMatch(/nearest miss +Service platform\/checkout[\s\S]*app=chekout[\s\S]*app=checkout instead/)

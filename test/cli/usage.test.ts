@@ -25,21 +25,28 @@ function file(name: string, text: string | Uint8Array): string {
 }
 
 describe('help', () => {
-  it.each([['trace'], ['exec'], ['get'], ['explain'], ['schema'], ['completion']])('%s shows three examples before anything else', (command) => {
-    const { status, stdout } = podwalk([command, '--help'])
-    expect(status).toBe(0)
-    expect(stdout.indexOf('Examples:')).toBeLessThan(stdout.indexOf('Usage:'))
-    expect(stdout.slice(0, stdout.indexOf('Usage:')).match(/podwalk /g)!.length).toBeGreaterThanOrEqual(3)
-  })
+  it.each([['trace'], ['exec'], ['get'], ['explain'], ['schema'], ['completion']])(
+    '%s shows three examples before anything else',
+    (command) => {
+      const { status, stdout } = podwalk([command, '--help'])
+      expect(status).toBe(0)
+      expect(stdout.indexOf('Examples:')).toBeLessThan(stdout.indexOf('Usage:'))
+      expect(stdout.slice(0, stdout.indexOf('Usage:')).match(/podwalk /g)!.length).toBeGreaterThanOrEqual(3)
+    },
+  )
 
   it('lists the commands that work and no other', () => {
     const { stdout } = podwalk(['--help'])
-    for (const command of ['trace', 'exec', 'get', 'lab', 'explain', 'schema', 'completion', 'version']) expect(stdout).toMatch(new RegExp(`^  ${command}`, 'm'))
-    for (const later of ['reach', 'check', 'diff', 'lint', 'compare', 'bgp', 'ebpf']) expect(stdout).not.toMatch(new RegExp(`^  ${later}`, 'm'))
+    for (const command of ['trace', 'exec', 'get', 'lab', 'explain', 'schema', 'completion', 'version'])
+      expect(stdout).toMatch(new RegExp(`^  ${command}`, 'm'))
+    for (const later of ['reach', 'check', 'diff', 'lint', 'compare', 'bgp', 'ebpf'])
+      expect(stdout).not.toMatch(new RegExp(`^  ${later}`, 'm'))
   })
 
   it('prints the version of package.json', () => {
-    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      version: string
+    }
     expect(podwalk(['--version']).stdout).toBe(`${version}\n`)
     expect(podwalk(['version']).stdout).toContain(`podwalk ${version} (node `)
   })
@@ -102,18 +109,43 @@ describe('wrong input ends with 3, every problem with its place, never a stack',
     ['text that is no manifest', () => 'hello there\n', /expected an object/],
     ['bytes that are no text', () => Uint8Array.from({ length: 100_000 }, (_, i) => (i * 7919) & 255), /UTF-8|NUL/],
     ['ten megabytes of junk', () => 'x: [\n'.repeat(2_000_000), /error/],
-    ['an alias bomb', () => `a: &a [x,x,x,x,x,x,x,x,x]\n${'bcdefghij'.split('').map((c, i) => `${c}: &${c} [${Array(9).fill(`*${'abcdefghij'[i]}`).join(',')}]`).join('\n')}\n`, /alias/i],
-    ['a pod on a node that is not there', () => pod('nodeName: nowhere'), /expected a node of the cluster, found "nowhere"/],
+    [
+      'an alias bomb',
+      () =>
+        `a: &a [x,x,x,x,x,x,x,x,x]\n${'bcdefghij'
+          .split('')
+          .map((c, i) => `${c}: &${c} [${Array(9).fill(`*${'abcdefghij'[i]}`).join(',')}]`)
+          .join('\n')}\n`,
+      /alias/i,
+    ],
+    [
+      'a pod on a node that is not there',
+      () => pod('nodeName: nowhere'),
+      /expected a node of the cluster, found "nowhere"/,
+    ],
     ['a pod that fits no node', () => pod('nodeSelector: {disk: ssd}'), /cannot be scheduled/],
-    ['CIDRs that overlap', () => `${cluster('podCIDR: 10.96.0.0/16\n  serviceCIDR: 10.96.0.0/12')}---\n${pod('')}`, /overlap/],
-    ['a pod CIDR that is used up', () => `${cluster('nodes: 1\n  nodeCIDRMaskSize: 30')}---\n${pod('')}---\n${pod('').replace('name: p', 'name: q')}---\n${pod('').replace('name: p', 'name: r')}`, /no IP addresses available/],
+    [
+      'CIDRs that overlap',
+      () => `${cluster('podCIDR: 10.96.0.0/16\n  serviceCIDR: 10.96.0.0/12')}---\n${pod('')}`,
+      /overlap/,
+    ],
+    [
+      'a pod CIDR that is used up',
+      () =>
+        `${cluster('nodes: 1\n  nodeCIDRMaskSize: 30')}---\n${pod('')}---\n${pod('').replace('name: p', 'name: q')}---\n${pod('').replace('name: p', 'name: r')}`,
+      /no IP addresses available/,
+    ],
     ['a CIDR that is none', () => `${cluster('podCIDR: 10.244.0.0/99')}---\n${pod('')}`, /CIDR/],
-  ])('%s', (what, text, message) => {
-    const { status, stdout, stderr } = ask('-f', file(`${what.replaceAll(' ', '-')}.yaml`, text()))
-    expect([status, stdout]).toEqual([3, ''])
-    expect(stderr).toMatch(message)
-    expect(stderr).not.toMatch(STACK)
-  }, 60_000)
+  ])(
+    '%s',
+    (what, text, message) => {
+      const { status, stdout, stderr } = ask('-f', file(`${what.replaceAll(' ', '-')}.yaml`, text()))
+      expect([status, stdout]).toEqual([3, ''])
+      expect(stderr).toMatch(message)
+      expect(stderr).not.toMatch(STACK)
+    },
+    60_000,
+  )
 
   it.each<[string, string, string, RegExp]>([
     ['a pod', 'shop/webb', 'svc/shop/api:80', /shop\/webb/],
@@ -134,9 +166,16 @@ describe('wrong input ends with 3, every problem with its place, never a stack',
   })
 })
 
+it('reads a manifest behind a long comment in no time', () => {
+  const path = file('comment.yaml', `${'# a line of a licence, a story\n'.repeat(200)}${cluster('nodes: 1')}---\n${pod('')}`)
+  expect(podwalk(['get', 'nodes', '-f', path]).status).toBe(0)
+})
+
 describe('streams', () => {
   it('reads manifests from stdin', () => {
-    const { status, stdout } = podwalk(['get', 'services', '-f', '-'], { stdin: readFileSync(new URL('../../topologies/01-shop.yaml', import.meta.url)) })
+    const { status, stdout } = podwalk(['get', 'services', '-f', '-'], {
+      stdin: readFileSync(new URL('../../topologies/01-shop.yaml', import.meta.url)),
+    })
     expect(status).toBe(0)
     expect(stdout).toMatch(/shop +api +ClusterIP/)
   })
@@ -167,7 +206,7 @@ describe('streams', () => {
   })
 
   it('ends quietly when its reader goes away', async () => {
-    const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+    const main = fileURLToPath(new URL('../../dist/bundle/main.js', import.meta.url))
     const child = spawn(process.execPath, [main, 'explain', '-o', 'json'], { stdio: ['ignore', 'pipe', 'pipe'] })
     child.stdout.destroy()
     let stderr = ''

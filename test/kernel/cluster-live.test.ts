@@ -47,7 +47,9 @@ function maskOneSidedAcks(r: LabResult): LabResult {
 
 /** Without --random-fully the translated port is the client's own on both sides. */
 function withoutRandomPorts(s: LabScenario): LabScenario {
-  const iptables = Object.fromEntries(Object.entries(s.iptables ?? {}).map(([ns, text]) => [ns, text.replaceAll(' --random-fully', '')]))
+  const iptables = Object.fromEntries(
+    Object.entries(s.iptables ?? {}).map(([ns, text]) => [ns, text.replaceAll(' --random-fully', '')]),
+  )
   return { ...s, iptables }
 }
 
@@ -97,7 +99,16 @@ describeKernel('a kubenet cluster as podwalk programs it', TOOLS, () => {
       expect(kernel.events.length).toBeGreaterThan(200)
       const sim = runLab(scenario)
       expect(formatDifferences(checkLab(maskOneSidedAcks(sim), maskOneSidedAcks(kernel)))).toBe('')
-      expect(sim.ops.filter((o) => o.op === 'tcp_status').map((o) => o.error)).toEqual([0, 0, 0, 0, 0, 0, 'ECONNREFUSED', 'ECONNREFUSED'])
+      expect(sim.ops.filter((o) => o.op === 'tcp_status').map((o) => o.error)).toEqual([
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        'ECONNREFUSED',
+        'ECONNREFUSED',
+      ])
     },
     TIMEOUT_MS,
   )

@@ -5,14 +5,17 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals'
 import { ipset, ipsetRestore, ipsetSave } from '../../src/linux/tools/ipset.ts'
 import { describeKernel, inNetns, netnsAdd, netnsDel } from '../support/kernel.ts'
-import { newNs } from '../unit/linux/iptables/support.ts'
 import { SET_COMMANDS, SET_TEXT } from '../unit/linux/ipset/support.ts'
+import { newNs } from '../unit/linux/iptables/support.ts'
 
 const NS = 'podwalk-ipset'
 
 /** Elements in order of text; the random initval and seconds that pass are levelled. */
 function levelled(text: string): string[] {
-  const lines = text.replace(/initval 0x[0-9a-f]+/g, 'initval X').replace(/timeout (59|60|29|30)\b/g, 'timeout T').split('\n')
+  const lines = text
+    .replace(/initval 0x[0-9a-f]+/g, 'initval X')
+    .replace(/timeout (59|60|29|30)\b/g, 'timeout T')
+    .split('\n')
   return [...lines.filter((l) => l.startsWith('create')), ...lines.filter((l) => l.startsWith('add')).sort()]
 }
 

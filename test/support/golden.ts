@@ -17,6 +17,7 @@ export function expectGolden(name: string, text: string): void {
     writeFileSync(file, text)
     return
   }
-  if (!existsSync(file)) throw new Error(`no golden file ${name}: look at the text and write it with UPDATE_GOLDEN=1\n${text}`)
+  if (!existsSync(file))
+    throw new Error(`no golden file ${name}: look at the text and write it with UPDATE_GOLDEN=1\n${text}`)
   expect(text).toBe(readFileSync(file, 'utf8'))
 }

@@ -25,17 +25,33 @@ function program(model: ClusterModel): ReturnType<CniDriver['program']> {
     verbs.push({ verb: 'sysctl', netns, key: 'net.ipv4.ip_forward', value: '1', origin: node.source })
     for (const other of model.nodes) {
       if (other === node) continue
-      verbs.push({ verb: 'route-add', netns, dst: other.podCidr, dev: 'eth0', via: other.internalIp, origin: other.source })
+      verbs.push({
+        verb: 'route-add',
+        netns,
+        dst: other.podCidr,
+        dev: 'eth0',
+        via: other.internalIp,
+        origin: other.source,
+      })
     }
   }
   for (const pod of model.pods) {
     if (pod.hostNetwork) continue
     const key = `${pod.namespace}/${pod.name}`
-    const [host, node, inside] = [vethName('ptp', key), `node:${pod.node}`, `pod:${key}`] as [string, NetnsName, NetnsName]
+    const [host, node, inside] = [vethName('ptp', key), `node:${pod.node}`, `pod:${key}`] as [
+      string,
+      NetnsName,
+      NetnsName,
+    ]
     const origin = pod.source
     hostDevices.set(key, host)
     verbs.push(
-      { verb: 'link-add', netns: node, link: { type: 'veth', name: host, peer: { netns: inside, name: 'eth0' } }, origin },
+      {
+        verb: 'link-add',
+        netns: node,
+        link: { type: 'veth', name: host, peer: { netns: inside, name: 'eth0' } },
+        origin,
+      },
       { verb: 'link-set', netns: node, dev: host, up: true, origin },
       { verb: 'sysctl', netns: node, key: `net.ipv4.conf.${host}.proxy_arp`, value: '1', origin },
       { verb: 'sysctl', netns: node, key: `net.ipv4.neigh.${host}.proxy_delay`, value: '0', origin },

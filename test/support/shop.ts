@@ -1,7 +1,7 @@
 /**
  * A small cluster as text, for tests of the cluster builder and the queries.
  */
-import { buildClusterModel, loadText, type ClusterModel } from '../../src/kubernetes/index.ts'
+import { buildClusterModel, type ClusterModel, loadText } from '../../src/kubernetes/index.ts'
 
 /** Two nodes; `client` and `near` on n1, `far` on n2; Services of every kind the tests ask about. */
 export const SHOP = `

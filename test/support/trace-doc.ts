@@ -56,7 +56,14 @@ export class TraceDoc {
       apiVersion: API_VERSION,
       kind: 'Trace',
       question: {
-        src: { asked: 'deploy/shop/web', kind: 'pod', name: 'shop/web-0', node: 'n1', ip: '10.244.0.2', how: 'first ready pod of Deployment shop/web' },
+        src: {
+          asked: 'deploy/shop/web',
+          kind: 'pod',
+          name: 'shop/web-0',
+          node: 'n1',
+          ip: '10.244.0.2',
+          how: 'first ready pod of Deployment shop/web',
+        },
         dst: { asked: 'svc/shop/api:80', kind: 'service', name: 'shop/api', ip: '10.96.0.10' },
         protocol: 'TCP',
         sport: 40000,
@@ -70,7 +77,14 @@ export class TraceDoc {
       verdict: 'DELIVERED',
       reason: { code: 'CONSUMED', text: 'A socket took the packet.', hint: 'It arrived.' },
       nearestMiss: null,
-      decidedBy: { kind: 'Service', namespace: 'shop', name: 'api', rule: 'spec.ports[0]', file: 'shop.yaml', line: 12 },
+      decidedBy: {
+        kind: 'Service',
+        namespace: 'shop',
+        name: 'api',
+        rule: 'spec.ports[0]',
+        file: 'shop.yaml',
+        line: 12,
+      },
       delivered: { pod: 'shop/api-0', node: 'n2', src: '10.244.0.2', sport: 40000, dst: '10.244.1.2', dport: 8080 },
       walk: this.walk,
       reply: this.reply,
@@ -85,7 +99,13 @@ export class TraceDoc {
     }
   }
 
-  private add(device: string | null, point: string, action: string, frame: number | null, detail: TraceHop['detail']): this {
+  private add(
+    device: string | null,
+    point: string,
+    action: string,
+    frame: number | null,
+    detail: TraceHop['detail'],
+  ): this {
     const hops = this.isReply ? this.reply : this.walk
     hops.push({ n: hops.length + 1, node: this.node, netns: this.netns, device, point, action, frame, detail })
     return this
@@ -95,7 +115,14 @@ export class TraceDoc {
 const MAC = { pod: '0a:58:0a:f4:00:02', gateway: '0a:58:0a:f4:00:01', n1: '02:00:00:00:01:01', n2: '02:00:00:00:02:01' }
 
 /** A TCP segment of the walk. */
-export function segment(src: string, sport: number, dst: string, dport: number, flags: string, ttl = 64): PacketBuilder {
+export function segment(
+  src: string,
+  sport: number,
+  dst: string,
+  dport: number,
+  flags: string,
+  ttl = 64,
+): PacketBuilder {
   return pkt().eth({ src: MAC.pod, dst: MAC.gateway }).ip({ src, dst, ttl, df: true }).tcp(sport, dport, { flags })
 }
 
@@ -125,14 +152,32 @@ export function crossNodeTrace(changes: Partial<Trace> = {}): Trace {
       text: '-A KUBE-SERVICES -d 10.96.0.10/32 -p tcp -m comment --comment "shop/api:http cluster IP" -m tcp --dport 80 -j KUBE-SVC-ABCDEFGHIJKLMNOP',
     })
     .hop('cbr0', 'rule', 'nat KUBE-SVC-ABCDEFGHIJKLMNOP rule 2: KUBE-SEP-QRSTUVWXYZABCDEF', {
-      ...{ table: 'nat', chain: 'KUBE-SVC-ABCDEFGHIJKLMNOP', rule: 2, target: 'KUBE-SEP-QRSTUVWXYZABCDEF', matched: true, origin },
+      ...{
+        table: 'nat',
+        chain: 'KUBE-SVC-ABCDEFGHIJKLMNOP',
+        rule: 2,
+        target: 'KUBE-SEP-QRSTUVWXYZABCDEF',
+        matched: true,
+        origin,
+      },
       text: '-A KUBE-SVC-ABCDEFGHIJKLMNOP -m comment --comment "shop/api:http -> 10.244.1.2:8080" -j KUBE-SEP-QRSTUVWXYZABCDEF',
     })
     .hop('cbr0', 'rule', 'nat KUBE-SEP-QRSTUVWXYZABCDEF rule 2: DNAT --to-destination 10.244.1.2:8080', {
-      ...{ table: 'nat', chain: 'KUBE-SEP-QRSTUVWXYZABCDEF', rule: 2, target: 'DNAT --to-destination 10.244.1.2:8080', matched: true, origin },
+      ...{
+        table: 'nat',
+        chain: 'KUBE-SEP-QRSTUVWXYZABCDEF',
+        rule: 2,
+        target: 'DNAT --to-destination 10.244.1.2:8080',
+        matched: true,
+        origin,
+      },
       text: '-A KUBE-SEP-QRSTUVWXYZABCDEF -p tcp -m comment --comment "shop/api:http" -m tcp -j DNAT --to-destination 10.244.1.2:8080',
     })
-    .hop('cbr0', 'nat', 'NAT: destination becomes 10.244.1.2 (pod/shop/api-0):8080', { manip: 'destination', ip: '10.244.1.2', port: 8080 })
+    .hop('cbr0', 'nat', 'NAT: destination becomes 10.244.1.2 (pod/shop/api-0):8080', {
+      manip: 'destination',
+      ip: '10.244.1.2',
+      port: 8080,
+    })
     .hop('eth0', 'route', 'route: 10.244.1.0/24 via 172.18.0.3 (node/n2) dev eth0 (table main)', { type: 'unicast' })
     .hop('eth0', 'forward', 'forwards, TTL now 63', { ttl: 63 })
     .frame('eth0', 'tx', dnat)
@@ -146,7 +191,11 @@ export function crossNodeTrace(changes: Partial<Trace> = {}): Trace {
     .frame('eth0', 'tx', answer, 2)
     .at('n1', 'node:n1')
     .frame('eth0', 'rx', answer, 2)
-    .hop('eth0', 'nat', 'NAT: source becomes 10.96.0.10 (svc/shop/api):80', { manip: 'source', ip: '10.96.0.10', port: 80 })
+    .hop('eth0', 'nat', 'NAT: source becomes 10.96.0.10 (svc/shop/api):80', {
+      manip: 'source',
+      ip: '10.96.0.10',
+      port: 80,
+    })
     .at('n1', 'pod:shop/web-0')
     .frame('eth0', 'rx', undone, 2)
     .build({ replyVerdict: { verdict: 'DELIVERED', code: 'CONSUMED', text: 'A socket took the packet.' }, ...changes })
@@ -161,10 +210,19 @@ export function rejectedTrace(): Trace {
     .at('n1', 'node:n1')
     .frame('veth0f1e2d3c4b5', 'rx', syn)
     .hop('cbr0', 'rule', 'filter KUBE-SERVICES rule 3: REJECT --reject-with icmp-port-unreachable', {
-      ...{ table: 'filter', chain: 'KUBE-SERVICES', rule: 3, target: 'REJECT --reject-with icmp-port-unreachable', matched: true },
+      ...{
+        table: 'filter',
+        chain: 'KUBE-SERVICES',
+        rule: 3,
+        target: 'REJECT --reject-with icmp-port-unreachable',
+        matched: true,
+      },
       text: '-A KUBE-SERVICES -d 10.96.0.10/32 -p tcp -m comment --comment "shop/api:http has no endpoints" -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable',
     })
-    .hop('cbr0', 'end', 'A netfilter rule rejected the packet with an answer.', { reason: 'NETFILTER_REJECT', verdict: 'REJECTED' })
+    .hop('cbr0', 'end', 'A netfilter rule rejected the packet with an answer.', {
+      reason: 'NETFILTER_REJECT',
+      verdict: 'REJECTED',
+    })
     .build({
       verdict: 'REJECTED',
       reason: {
@@ -173,6 +231,7 @@ export function rejectedTrace(): Trace {
         hint: 'The trace names table, chain and rule.',
       },
       delivered: null,
-      nearestMiss: 'Service shop/api (shop.yaml:5) selects app=apii: no pod in shop has these labels; nearest is pod api-0 with app=api instead of apii.',
+      nearestMiss:
+        'Service shop/api (shop.yaml:5) selects app=apii: no pod in shop has these labels; nearest is pod api-0 with app=api instead of apii.',
     })
 }

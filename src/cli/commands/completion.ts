@@ -39,7 +39,9 @@ function wordsOf(commands: readonly Command[]): Word[] {
   return commands.map((c) => ({
     name: c.name(),
     description: c.description(),
-    options: c.options.flatMap((o) => (o.long === undefined || o.long === null ? [] : [{ long: o.long, description: o.description }])),
+    options: c.options.flatMap((o) =>
+      o.long === undefined || o.long === null ? [] : [{ long: o.long, description: o.description }],
+    ),
     children: c.commands.map((s) => s.name()),
   }))
 }
@@ -50,7 +52,9 @@ function script(shell: Shell, commands: readonly Command[]): string {
 }
 
 function bash(words: readonly Word[]): string {
-  const cases = words.map((w) => `    ${w.name}) words="${[...w.children, ...w.options.map((o) => o.long)].join(' ')}" ;;`)
+  const cases = words.map(
+    (w) => `    ${w.name}) words="${[...w.children, ...w.options.map((o) => o.long)].join(' ')}" ;;`,
+  )
   return `# bash completion for podwalk
 _podwalk() {
   local cur="\${COMP_WORDS[COMP_CWORD]}" words
@@ -103,7 +107,10 @@ function fish(words: readonly Word[]): string {
   const lines = words.flatMap((w) => [
     `complete -c podwalk -n __fish_use_subcommand -f -a ${w.name} -d '${quote(w.description)}'`,
     ...w.children.map((c) => `complete -c podwalk -n '__fish_seen_subcommand_from ${w.name}' -f -a ${c}`),
-    ...w.options.map((o) => `complete -c podwalk -n '__fish_seen_subcommand_from ${w.name}' -l ${o.long.slice(2)} -d '${quote(o.description)}'`),
+    ...w.options.map(
+      (o) =>
+        `complete -c podwalk -n '__fish_seen_subcommand_from ${w.name}' -l ${o.long.slice(2)} -d '${quote(o.description)}'`,
+    ),
   ])
   return `# fish completion for podwalk\n${lines.join('\n')}\n`
 }

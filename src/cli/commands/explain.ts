@@ -15,7 +15,10 @@ export function registerExplain(program: Command): void {
     .command('explain')
     .argument('[reason]', 'a reason of a trace, for example NETFILTER_REJECT; none lists them all')
     .description('say what a reason means and what to look at')
-    .addHelpText('before', 'Examples:\n  podwalk explain IP_RPFILTER\n  podwalk explain NEIGH_FAILED -o json\n  podwalk explain\n')
+    .addHelpText(
+      'before',
+      'Examples:\n  podwalk explain IP_RPFILTER\n  podwalk explain NEIGH_FAILED -o json\n  podwalk explain\n',
+    )
     .addOption(colorOption())
   addOutputOptions(command, ['text', 'json', 'yaml']).action(explain)
 }
@@ -27,8 +30,14 @@ async function explain(name: string | undefined, flags: OutputFlags & Pick<Input
     const symbol = name.toUpperCase().replaceAll('-', '_')
     chosen = known.filter((r) => r.symbol === symbol)
     if (chosen.length === 0) {
-      const meant = didYouMean(symbol, known.map((r) => r.symbol))
-      throw usageError(`unknown reason ${name}`, meant === undefined ? 'podwalk explain lists them all' : `did you mean ${meant}?`)
+      const meant = didYouMean(
+        symbol,
+        known.map((r) => r.symbol),
+      )
+      throw usageError(
+        `unknown reason ${name}`,
+        meant === undefined ? 'podwalk explain lists them all' : `did you mean ${meant}?`,
+      )
     }
   }
   const paint = stdoutPaint(flags.color, flags.write)

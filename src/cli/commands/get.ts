@@ -5,15 +5,22 @@ import type { Command } from 'commander'
 import type { ClusterModel } from '../../kubernetes/types.ts'
 import { nodesTable, podsTable, servicesTable, type TableDocument } from '../../query/tables.ts'
 import { documentTable } from '../../report/table.ts'
+import { choiceArgument } from '../choice.ts'
 import { readCluster } from '../input.ts'
 import { addInputOptions, addOutputOptions, type InputFlags, type OutputFlags } from '../options.ts'
 import { stdoutPaint, writeData } from '../output.ts'
 import { startCluster } from '../start.ts'
-import { choiceArgument } from '../choice.ts'
 
 type What = 'nodes' | 'pods' | 'services' | 'links' | 'routes' | 'rules'
 const KINDS: readonly What[] = ['nodes', 'pods', 'services', 'links', 'routes', 'rules']
-const SHORT: { readonly [word: string]: What } = { node: 'nodes', no: 'nodes', pod: 'pods', po: 'pods', service: 'services', svc: 'services' }
+const SHORT: { readonly [word: string]: What } = {
+  node: 'nodes',
+  no: 'nodes',
+  pod: 'pods',
+  po: 'pods',
+  service: 'services',
+  svc: 'services',
+}
 
 const EXAMPLES = `Examples:
   podwalk get pods -f shop.yaml

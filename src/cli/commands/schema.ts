@@ -15,7 +15,10 @@ export function registerSchema(program: Command): void {
     .argument('[kind]', `one of ${[...SCHEMAS.keys()].join(', ')}; none lists them`)
     .description('print the JSON Schema of a document')
     .option('-w, --write <file>', 'write there instead of to stdout')
-    .addHelpText('before', 'Examples:\n  podwalk schema Trace\n  podwalk schema Lab -w lab.schema.json\n  podwalk schema\n')
+    .addHelpText(
+      'before',
+      'Examples:\n  podwalk schema Trace\n  podwalk schema Lab -w lab.schema.json\n  podwalk schema\n',
+    )
     .action((kind: string | undefined, flags: { readonly write?: string }) => {
       if (kind === undefined) {
         writeData(`${[...SCHEMAS.keys()].join('\n')}\n`, flags.write)
@@ -24,7 +27,10 @@ export function registerSchema(program: Command): void {
       const name = [...SCHEMAS.keys()].find((k) => k.toLowerCase() === kind.toLowerCase())
       if (name === undefined) {
         const meant = didYouMean(kind, SCHEMAS.keys())
-        throw usageError(`no schema for ${kind}`, meant === undefined ? `there are ${[...SCHEMAS.keys()].join(', ')}` : `did you mean ${meant}?`)
+        throw usageError(
+          `no schema for ${kind}`,
+          meant === undefined ? `there are ${[...SCHEMAS.keys()].join(', ')}` : `did you mean ${meant}?`,
+        )
       }
       writeData(toJson(SCHEMAS.get(name)), flags.write)
     })

@@ -54,7 +54,12 @@ export function registerTrace(program: Command): void {
     .option('--size <bytes>', 'payload of a UDP or ICMP packet, request of a TCP connection', integer(0, 10_000_000))
     .option('--flow', 'play the whole connection: handshake, data, close')
     .addOption(choiceOption('--expect <verdict>', 'exit with 1 when the verdict is another', VERDICTS))
-  addInputOptions(addOutputOptions(command, TRACE_FORMATS.map((f) => f.name))).action(trace)
+  addInputOptions(
+    addOutputOptions(
+      command,
+      TRACE_FORMATS.map((f) => f.name),
+    ),
+  ).action(trace)
 }
 
 async function trace(src: string, dst: string, flags: TraceFlags): Promise<void> {

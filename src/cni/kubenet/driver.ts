@@ -55,7 +55,10 @@ function readOptions(model: ClusterModel, diagnostics: Diagnostic[]): KubenetOpt
   }
   const mtu = o.mtu ?? model.config.mtu
   if (typeof mtu !== 'number' || !Number.isInteger(mtu) || mtu < 576 || mtu > 65535) {
-    bad(`kubenet: mtu: expected bytes from 576 to 65535, found ${JSON.stringify(mtu)}`, 'leave it out to follow the node')
+    bad(
+      `kubenet: mtu: expected bytes from 576 to 65535, found ${JSON.stringify(mtu)}`,
+      'leave it out to follow the node',
+    )
   }
   return { nonMasqueradeCidr: String(cidr), mtu: Number(mtu) }
 }
@@ -107,7 +110,14 @@ function* podVerbs(node: NodeModel, pod: PodModel, host: string, mtu: number): G
   yield { verb: 'link-set', netns: nodeNs, dev: host, up: true, origin }
   yield { verb: 'link-set', netns: nodeNs, dev: host, master: BRIDGE, hairpin: true, origin }
   yield { verb: 'sysctl', netns: podNs, key: 'net.ipv4.conf.eth0.arp_notify', value: '1', origin }
-  yield { verb: 'addr-add', netns: podNs, dev: 'eth0', address: `${pod.ip}/${prefix}`, broadcast: broadcastOf(node.podCidr), origin }
+  yield {
+    verb: 'addr-add',
+    netns: podNs,
+    dev: 'eth0',
+    address: `${pod.ip}/${prefix}`,
+    broadcast: broadcastOf(node.podCidr),
+    origin,
+  }
   yield { verb: 'link-set', netns: podNs, dev: 'eth0', up: true, origin }
   yield { verb: 'route-add', netns: podNs, dst: 'default', dev: 'eth0', via: gatewayOf(node.podCidr), origin }
 }
@@ -137,7 +147,15 @@ function program(model: ClusterModel): CniProgram {
       })
     }
     for (const other of model.nodes) {
-      if (other !== node) verbs.push({ verb: 'route-add', netns, dst: other.podCidr, dev: 'eth0', via: other.internalIp, origin: other.source })
+      if (other !== node)
+        verbs.push({
+          verb: 'route-add',
+          netns,
+          dst: other.podCidr,
+          dev: 'eth0',
+          via: other.internalIp,
+          origin: other.source,
+        })
     }
   }
   const bridged = new Set<string>()

@@ -7,6 +7,7 @@
  * SO_RCVBUF/SO_SNDBUF, keepalive, TCP_CORK, Fast Open.
  */
 import {
+  ECONNRESET,
   EADDRINUSE,
   EADDRNOTAVAIL,
   EAGAIN,
@@ -70,6 +71,7 @@ import {
   hashListen,
   holdPort,
   lookupEstablished,
+  doneWithError,
   tcpDone,
   tcpSetState,
   unhashEstablished,
@@ -413,7 +415,15 @@ function closeState(sk: TcpSock): boolean {
 
 /** shutdown(SHUT_WR). @returns 0 or -ENOTCONN */
 export function tcpShutdown(sk: TcpSock): number {
-  if (sk.state === TCP_CLOSE || sk.state === TCP_LISTEN || sk.state === TCP_SYN_SENT) return ENOTCONN
+  if (sk.state === TCP_CLOSE) return ENOTCONN
+  if (sk.state === TCP_LISTEN) return 0
+  if (sk.state === TCP_SYN_SENT) {
+    // inet_shutdown gives up the attempt by tcp_disconnect
+    doneWithError(sk, ECONNRESET)
+    sk.rcvShutdown = false
+    sk.sendShutdown = false
+    return 0
+  }
   lockSock(sk)
   sk.sendShutdown = true
   if ((sk.state === TCP_ESTABLISHED || sk.state === TCP_CLOSE_WAIT) && closeState(sk)) tcpSendFin(sk)

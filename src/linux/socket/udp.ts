@@ -198,6 +198,8 @@ export function udpRecvmsg(sk: UdpSock): Datagram | number {
   const d = sk.queue.shift()
   if (d === undefined) return EAGAIN
   sk.rmem -= d.truesize
+  // udp_recvmsg counts, not the arrival
+  sk.ns.count('Udp.InDatagrams')
   return d
 }
 
@@ -328,7 +330,6 @@ function queueRcv(
     ns.count('Udp.InErrors')
     return false
   }
-  ns.count('Udp.InDatagrams')
   if (w.tracer !== null) w.tracer.step(T_SOCK, slot, ns, null, sk.id, IPPROTO_UDP, sk.sport, sk)
   sk.rmem += truesize
   sk.queue.push({

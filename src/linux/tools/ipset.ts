@@ -177,7 +177,8 @@ function destroy(ns: Netns, name: string | undefined): void {
   const registry = ns.nf.tables.ipsets
   const doomed = name === undefined ? [...sets(ns).values()] : [setOf(ns, name)]
   for (const set of doomed) {
-    if (registry.references(set) > 0) throw new IpSetError('Set cannot be destroyed: it is in use by a kernel component')
+    if (registry.references(set) > 0)
+      throw new IpSetError('Set cannot be destroyed: it is in use by a kernel component')
   }
   for (const set of doomed) sets(ns).delete(set.name)
 }
@@ -424,7 +425,8 @@ function testElement(ns: Netns, set: IpSet, text: string): Output {
     const keys = parseElement(set, text, false)
     found = keys.every((k) => testKey(ns, set, k))
     // netmask sets show the address as given
-    if (keys.length === 1 && set.options.netmask === 32) text = formatKey(set, keys[0]![0], keys[0]![1], keys[0]![2], keys[0]![3])
+    if (keys.length === 1 && set.options.netmask === 32)
+      text = formatKey(set, keys[0]![0], keys[0]![1], keys[0]![2], keys[0]![3])
   }
   if (!found) throw new NotInSet(`${text} is NOT in set ${set.name}.`)
   return { stdout: '', stderr: `Warning: ${text} is in set ${set.name}.\n` }

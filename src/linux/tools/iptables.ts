@@ -6,7 +6,7 @@
  */
 import { TableDraft } from '../netfilter/iptables/edit.ts'
 import { listRules, listTable, saveTable } from '../netfilter/iptables/list.ts'
-import { type IptCommand, parseIptCommand } from '../netfilter/iptables/parse-rule.ts'
+import { parseIptCommand } from '../netfilter/iptables/parse-rule.ts'
 import { type RestoreOptions, type RestoreResult, restoreText } from '../netfilter/iptables/restore.ts'
 import { TABLE_HOOKS } from '../netfilter/iptables/tables.ts'
 import { IptTextError } from '../netfilter/iptables/types.ts'
@@ -89,27 +89,10 @@ function run(ns: Netns, argv: readonly string[]): string {
     return ''
   }
   const draft = new TableDraft(name, table.draft())
-  apply(draft, cmd)
+  draft.apply(cmd)
   if (cmd.command === 'C') return ''
   const refused = tables.check(name, draft.chains)
   if (refused !== null) throw new IptTextError("Invalid argument. Run `dmesg' for more information.", true)
   table.replace(draft.chains)
   return ''
-}
-
-function apply(draft: TableDraft, cmd: IptCommand): void {
-  switch (cmd.command) {
-    case 'N':
-      return draft.createByCommand(cmd.chain)
-    case 'X':
-      return draft.remove(cmd.chain)
-    case 'F':
-      return draft.flush(cmd.chain)
-    case 'E':
-      return draft.rename(cmd.chain, cmd.argument)
-    case 'P':
-      return draft.policy(cmd.chain, cmd.argument, 0, 0)
-    default:
-      return draft.rule(cmd)
-  }
 }

@@ -1,7 +1,7 @@
 /** The iptables mode over every fixture: the rules against the golden file, the flows through a tracer, the origins. */
 import { describe, expect, it } from '@jest/globals'
 import { iptablesMode } from '../../../src/proxy/iptables/mode.ts'
-import { originKey } from '../../../src/proxy/iptables/restore-buffer.ts'
+import { originKey } from '../../../src/proxy/origin-key.ts'
 import { restoreTextOf } from '../../support/iptables-dump.ts'
 import { applyRestore, type TracedTables, tracePacket } from '../../support/iptables-tracer.ts'
 import { goldenRules, proxyFixtures } from '../../support/proxy-fixtures.ts'

@@ -1,7 +1,7 @@
 /** Partial syncs of the iptables mode: what is rewritten, what is deleted, when everything is written again. */
 import { describe, expect, it } from '@jest/globals'
 import { type IptablesState, iptablesMode } from '../../../src/proxy/iptables/mode.ts'
-import { originKey } from '../../../src/proxy/iptables/restore-buffer.ts'
+import { originKey } from '../../../src/proxy/origin-key.ts'
 import type { NodeProgram, ProxyEndpointSlice, ProxyInput, ProxyService } from '../../../src/proxy/types.ts'
 import { restoreTextOf } from '../../support/iptables-dump.ts'
 import { applyRestore, type TracedTables } from '../../support/iptables-tracer.ts'

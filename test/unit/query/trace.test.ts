@@ -5,7 +5,16 @@ import type { Trace, TraceHop } from '../../../src/query/trace-types.ts'
 import { clusterOf, SHOP } from '../../support/shop.ts'
 
 function ask(src: string, dst: string, more: Partial<TraceQuestion> = {}, text = SHOP): Trace {
-  const question: TraceQuestion = { src, dst, namespace: 'default', protocol: 'TCP', flow: false, seed: 1, verbose: false, ...more }
+  const question: TraceQuestion = {
+    src,
+    dst,
+    namespace: 'default',
+    protocol: 'TCP',
+    flow: false,
+    seed: 1,
+    verbose: false,
+    ...more,
+  }
   const { trace, diagnostics } = askTrace(clusterOf(text), question)
   if (trace === null) throw new Error(JSON.stringify(diagnostics))
   return trace
@@ -121,7 +130,10 @@ describe('traceQuery', () => {
   it('fragments a datagram that is larger than the MTU and delivers it', () => {
     const t = ask('client', 'svc/near:dns', { protocol: 'UDP', size: 4000 })
     expect(t.verdict).toBe('DELIVERED')
-    expect(t.frames.filter((f) => f.netns === 'pod:default/near' && f.direction === 'rx' && f.hex.slice(24, 28) === '0800').length).toBe(3)
+    expect(
+      t.frames.filter((f) => f.netns === 'pod:default/near' && f.direction === 'rx' && f.hex.slice(24, 28) === '0800')
+        .length,
+    ).toBe(3)
   })
 
   it('answers UNMODELLED with its name for a CNI that is not there', () => {
@@ -136,7 +148,15 @@ describe('traceQuery', () => {
   })
 
   it('reports an end that does not exist with the nearest names', () => {
-    const r = askTrace(clusterOf(), { src: 'default/clint', dst: 'svc/faar:80', namespace: 'default', protocol: 'TCP', flow: false, seed: 1, verbose: false })
+    const r = askTrace(clusterOf(), {
+      src: 'default/clint',
+      dst: 'svc/faar:80',
+      namespace: 'default',
+      protocol: 'TCP',
+      flow: false,
+      seed: 1,
+      verbose: false,
+    })
     expect(r.trace).toBeNull()
     const texts = r.diagnostics.map((d) => `${d.message} ${d.hint ?? ''}`)
     expect(texts.some((s) => /clint/.test(s) && /client/.test(s))).toBe(true)

@@ -10,18 +10,21 @@ import { toJson, toYaml } from '../../../src/report/json.ts'
 import { traceMermaid } from '../../../src/report/mermaid.ts'
 import { plain } from '../../../src/report/paint.ts'
 import { tracePcapng } from '../../../src/report/pcapng.ts'
-import { crossNodeTrace, rejectedTrace } from '../../support/trace-doc.ts'
 import { expectGolden } from '../../support/golden.ts'
+import { crossNodeTrace, rejectedTrace } from '../../support/trace-doc.ts'
 
 describe('every format', () => {
-  it.each(TRACE_FORMATS.map((f) => [f.name, f] as const))('%s gives the same bytes twice and says something of every trace', async (_name, format) => {
-    for (const trace of [crossNodeTrace(), rejectedTrace()]) {
-      const first = await format.render(trace, plain)
-      expect(await format.render(structuredClone(trace), plain)).toEqual(first)
-      expect(first.length).toBeGreaterThan(100)
-      expect(first instanceof Uint8Array).toBe(format.isBinary)
-    }
-  })
+  it.each(TRACE_FORMATS.map((f) => [f.name, f] as const))(
+    '%s gives the same bytes twice and says something of every trace',
+    async (_name, format) => {
+      for (const trace of [crossNodeTrace(), rejectedTrace()]) {
+        const first = await format.render(trace, plain)
+        expect(await format.render(structuredClone(trace), plain)).toEqual(first)
+        expect(first.length).toBeGreaterThan(100)
+        expect(first instanceof Uint8Array).toBe(format.isBinary)
+      }
+    },
+  )
 })
 
 describe('json and yaml', () => {
@@ -36,7 +39,11 @@ describe('json and yaml', () => {
   })
 
   it('keeps a seed-like text a text in YAML', async () => {
-    expect(parse(await toYaml({ hex: '0123e4', yes: 'yes', colon: 'a: b' }))).toEqual({ hex: '0123e4', yes: 'yes', colon: 'a: b' })
+    expect(parse(await toYaml({ hex: '0123e4', yes: 'yes', colon: 'a: b' }))).toEqual({
+      hex: '0123e4',
+      yes: 'yes',
+      colon: 'a: b',
+    })
   })
 })
 
@@ -44,7 +51,8 @@ describe('schema of Trace', () => {
   const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(SCHEMAS.get('Trace')!)
 
   it('accepts traces', () => {
-    for (const trace of [crossNodeTrace(), rejectedTrace()]) expect([validate(trace), validate.errors]).toEqual([true, null])
+    for (const trace of [crossNodeTrace(), rejectedTrace()])
+      expect([validate(trace), validate.errors]).toEqual([true, null])
   })
 
   it.each([
@@ -83,7 +91,11 @@ describe('mermaid', () => {
   it('names every node of an arrow that it declares, and no other', () => {
     const chart = traceMermaid(crossNodeTrace())
     const declared = new Set([...chart.matchAll(/^ {4}(h\d+d\d+)[[{]/gm)].map((m) => m[1]))
-    const used = new Set([...chart.matchAll(/(h\d+d\d+) -\.?->|\| (h\d+d\d+)$/gm)].flatMap((m) => [m[1], m[2]].filter((x) => x !== undefined)))
+    const used = new Set(
+      [...chart.matchAll(/(h\d+d\d+) -\.?->|\| (h\d+d\d+)$/gm)].flatMap((m) =>
+        [m[1], m[2]].filter((x) => x !== undefined),
+      ),
+    )
     expect(used).toEqual(declared)
   })
 
@@ -97,7 +109,13 @@ describe('pcapng', () => {
 
   it('holds an interface per namespace and device, named so', () => {
     const capture = text(tracePcapng(crossNodeTrace()))
-    for (const name of ['pod:shop/web-0/eth0', 'node:n1/veth0f1e2d3c4b5', 'node:n1/eth0', 'node:n2/eth0', 'pod:shop/api-0/eth0']) {
+    for (const name of [
+      'pod:shop/web-0/eth0',
+      'node:n1/veth0f1e2d3c4b5',
+      'node:n1/eth0',
+      'node:n2/eth0',
+      'pod:shop/api-0/eth0',
+    ]) {
       expect(capture).toContain(name)
     }
     expect(capture).toContain('eth0 of pod shop/web-0 on n1')

@@ -3,11 +3,12 @@
  *
  * Linux: net/netfilter/utils.c (nf_ip_checksum). Over the bytes that the packet really has (skb->len), so a UDP length
  * that differs from the IP payload counts as wrong. Packets that this stack made itself (SKB_CSUM_OK) are taken as right
- * (CHECKSUM_UNNECESSARY).
+ * (CHECKSUM_UNNECESSARY). Words are added as the machine has them, in little-endian order, and the sum is swapped at the
+ * end (RFC 1071, 2 (B)): half the work of asking for big-endian words.
  */
 import type { PacketArena } from '../../../packet/arena.ts'
 import { M_DATA, M_FLAGS, M_LEN, META_SHIFT, SKB_CSUM_OK } from '../../../packet/layout.ts'
-import { internetChecksum, pseudoSumV4 } from '../../../wire/checksum.ts'
+import { foldChecksum, pseudoSumV4 } from '../../../wire/checksum.ts'
 import { IPPROTO_TCP, IPPROTO_UDP } from './layout.ts'
 
 /** True when the checksum of the transport part at absolute offset `l4` is right. */
@@ -22,5 +23,28 @@ export function nfIpChecksumOk(arena: PacketArena, slot: number, l4: number, pro
     proto === IPPROTO_TCP || proto === IPPROTO_UDP
       ? pseudoSumV4(view.getInt32(nh + 12), view.getInt32(nh + 16), proto, len)
       : 0
-  return internetChecksum(view, l4, len, seed) === 0
+  return foldChecksum(seed + swappedSum(view, l4, len)) === 0
+}
+
+/**
+ * The sum of `len` <= 65,535 bytes at `off`, folded to 16 bits, in network order. Both halves together stay below 2^32.
+ */
+export function swappedSum(view: DataView, off: number, len: number): number {
+  let low = 0
+  let high = 0
+  let i = off
+  for (const end = off + (len & ~15); i < end; i += 16) {
+    const a = view.getInt32(i, true)
+    const b = view.getInt32(i + 4, true)
+    const c = view.getInt32(i + 8, true)
+    const d = view.getInt32(i + 12, true)
+    low += (a & 0xffff) + (b & 0xffff) + (c & 0xffff) + (d & 0xffff)
+    high += (a >>> 16) + (b >>> 16) + (c >>> 16) + (d >>> 16)
+  }
+  for (const end = off + (len & ~1); i < end; i += 2) low += view.getUint16(i, true)
+  if ((len & 1) !== 0) low += view.getUint8(i)
+  let sum = low + high
+  sum = (sum & 0xffff) + (sum >>> 16)
+  sum = (sum & 0xffff) + (sum >>> 16)
+  return ((sum & 0xff) << 8) | (sum >>> 8)
 }

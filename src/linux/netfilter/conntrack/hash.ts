@@ -26,15 +26,20 @@ import {
 
 const FIRST_ROWS = 256
 
-/** hash_conntrack_raw: 32 bits over namespace and tuple. */
+/**
+ * hash_conntrack_raw: 32 bits over namespace and tuple. The five products do not wait for each other (a multilinear hash),
+ * two rounds spread the sum over all bits.
+ */
 export function hashTuple(net: number, src: number, dst: number, ports: number, proto: number): number {
-  let h = Math.imul(src ^ Math.imul(net + 1, 0x9e3779b1), 0x85ebca6b)
-  h = Math.imul((h ^ (h >>> 15)) + dst, 0xc2b2ae35)
-  h = Math.imul((h ^ (h >>> 13)) + ports, 0x27d4eb2f)
-  h = Math.imul((h ^ (h >>> 16)) + proto, 0x165667b1)
-  h ^= h >>> 15
-  h = Math.imul(h, 0x2c1b3c6d)
-  return h ^ (h >>> 13)
+  let h =
+    (Math.imul(src, 0x85ebca6b) +
+      Math.imul(dst, 0xc2b2ae35) +
+      Math.imul(ports, 0x27d4eb2f) +
+      Math.imul((net << 8) + proto, 0x9e3779b1)) |
+    0
+  h = Math.imul(h ^ (h >>> 16), 0x2c1b3c6d)
+  h = Math.imul(h ^ (h >>> 13), 0x297a2d39)
+  return h ^ (h >>> 15)
 }
 
 /** Rows, hash table and free list. */
@@ -51,8 +56,8 @@ export class ConntrackHash {
   used = 0
   /** log2 of the number of slots. */
   bits = 10
-  private slotRef = new Int32Array(1 << 10)
-  private slotHash = new Int32Array(1 << 10)
+  /** Two words per slot: hash, reference (0 = empty). */
+  private slots = new Int32Array(2 << 10)
   private freeIds = new Int32Array(FIRST_ROWS)
   private freeTop = 0
   private bysourceBits = 8
@@ -67,8 +72,9 @@ export class ConntrackHash {
       id = this.top++
       if (id >= this.timeout.length) this.growRows()
     }
-    const e = id * C_WORDS
-    this.rows.fill(0, e, e + C_WORDS)
+    const rows = this.rows
+    // a loop: a call of fill costs more than these few words
+    for (let i = id * C_WORDS, end = i + C_WORDS; i < end; i++) rows[i] = 0
     this.timeout[id] = 0
     this.streamTs[id] = 0
     return id
@@ -83,13 +89,13 @@ export class ConntrackHash {
 
   /** ____nf_conntrack_find without the look at the clock. */
   find(hash: number, net: number, src: number, dst: number, ports: number, proto: number): number {
-    const mask = (1 << this.bits) - 1
-    const { slotRef, slotHash, rows } = this
-    let i = hash >>> (32 - this.bits)
+    const { slots, rows } = this
+    const mask = slots.length - 1
+    let i = (hash >>> (32 - this.bits)) << 1
     for (;;) {
-      const ref = slotRef[i]!
+      const ref = slots[i + 1]!
       if (ref === 0) return 0
-      if (slotHash[i] === hash) {
+      if (slots[i] === hash) {
         const e = (ref >>> 1) * C_WORDS
         const t = e + (ref & 1) * C_TUPLE_WORDS
         if (
@@ -101,17 +107,26 @@ export class ConntrackHash {
         )
           return ref
       }
-      i = (i + 1) & mask
+      i = (i + 2) & mask
     }
   }
 
-  /** __nf_conntrack_hash_insert for one direction; the tuple must not be in the table. */
-  insert(id: number, dir: number): void {
-    if ((this.used + 1) * 2 > 1 << this.bits) this.growSlots()
+  /** hash_conntrack_raw of the tuple that an entry has in direction `dir`. */
+  hashOf(id: number, dir: number): number {
     const e = id * C_WORDS
     const t = e + dir * C_TUPLE_WORDS
     const rows = this.rows
-    const hash = hashTuple(rows[e + C_NET]!, rows[t + C_SRC]!, rows[t + C_DST]!, rows[t + C_PORTS]!, rows[e + C_PROTO]!)
+    return hashTuple(rows[e + C_NET]!, rows[t + C_SRC]!, rows[t + C_DST]!, rows[t + C_PORTS]!, rows[e + C_PROTO]!)
+  }
+
+  /**
+   * __nf_conntrack_hash_insert for one direction; the tuple must not be in the table.
+   * @param hash what hashOf says
+   */
+  insert(id: number, dir: number, hash = this.hashOf(id, dir)): void {
+    if ((this.used + 1) * 2 > 1 << this.bits) this.growSlots()
+    const e = id * C_WORDS
+    const rows = this.rows
     rows[e + (dir === 0 ? C_HASH : C_REPLY_HASH)] = hash
     rows[e + C_LISTED] = rows[e + C_LISTED]! | (dir === 0 ? LISTED_ORIGINAL : LISTED_REPLY)
     this.place(hash, (id << 1) | dir)
@@ -124,25 +139,25 @@ export class ConntrackHash {
     const bit = dir === 0 ? LISTED_ORIGINAL : LISTED_REPLY
     if ((this.rows[e + C_LISTED]! & bit) === 0) return
     this.rows[e + C_LISTED] = this.rows[e + C_LISTED]! & ~bit
-    const mask = (1 << this.bits) - 1
+    const slots = this.slots
+    const mask = slots.length - 1
     const shift = 32 - this.bits
-    const { slotRef, slotHash } = this
     const ref = (id << 1) | dir
-    let i = this.rows[e + (dir === 0 ? C_HASH : C_REPLY_HASH)]! >>> shift
-    while (slotRef[i] !== ref) i = (i + 1) & mask
+    let i = (this.rows[e + (dir === 0 ? C_HASH : C_REPLY_HASH)]! >>> shift) << 1
+    while (slots[i + 1] !== ref) i = (i + 2) & mask
     // backward shift: pull up every later slot of the run whose home is not after the hole
     let j = i
     for (;;) {
-      j = (j + 1) & mask
-      if (slotRef[j] === 0) break
-      const home = slotHash[j]! >>> shift
+      j = (j + 2) & mask
+      if (slots[j + 1] === 0) break
+      const home = (slots[j]! >>> shift) << 1
       if (((j - home) & mask) >= ((j - i) & mask)) {
-        slotRef[i] = slotRef[j]!
-        slotHash[i] = slotHash[j]!
+        slots[i] = slots[j]!
+        slots[i + 1] = slots[j + 1]!
         i = j
       }
     }
-    slotRef[i] = 0
+    slots[i + 1] = 0
     this.used--
   }
 
@@ -157,12 +172,13 @@ export class ConntrackHash {
     const end = lastHash >>> shift
     let n = 0
     for (let i = firstHash >>> shift; i <= end + mask && n < out.length; i++) {
-      const ref = this.slotRef[i & mask]!
+      const at = (i & mask) << 1
+      const ref = this.slots[at + 1]!
       if (ref === 0) {
         if (i >= end) break
         continue
       }
-      const h = this.slotHash[i & mask]! >>> 0
+      const h = this.slots[at]! >>> 0
       if (h >= firstHash && h <= lastHash) out[n++] = ref
     }
     return n
@@ -214,11 +230,12 @@ export class ConntrackHash {
   }
 
   private place(hash: number, ref: number): void {
-    const mask = (1 << this.bits) - 1
-    let i = hash >>> (32 - this.bits)
-    while (this.slotRef[i] !== 0) i = (i + 1) & mask
-    this.slotRef[i] = ref
-    this.slotHash[i] = hash
+    const slots = this.slots
+    const mask = slots.length - 1
+    let i = (hash >>> (32 - this.bits)) << 1
+    while (slots[i + 1] !== 0) i = (i + 2) & mask
+    slots[i] = hash
+    slots[i + 1] = ref
   }
 
   private growRows(): void {
@@ -238,12 +255,10 @@ export class ConntrackHash {
   }
 
   private growSlots(): void {
-    const refs = this.slotRef
-    const hashes = this.slotHash
+    const old = this.slots
     this.bits++
-    this.slotRef = new Int32Array(1 << this.bits)
-    this.slotHash = new Int32Array(1 << this.bits)
-    for (let i = 0; i < refs.length; i++) if (refs[i] !== 0) this.place(hashes[i]!, refs[i]!)
+    this.slots = new Int32Array(2 << this.bits)
+    for (let i = 0; i < old.length; i += 2) if (old[i + 1] !== 0) this.place(old[i]!, old[i + 1]!)
   }
 
   private growBysource(): void {

@@ -30,9 +30,20 @@ const NF_CT_EVICTION_RANGE = 8
  * entry past its time is removed on the way.
  */
 export function nfConntrackFind(ct: Conntrack, t: Tuple): number {
+  return findTuple(ct, hashTuple(ct.ns.id, t.src, t.dst, t.ports, t.proto), t.src, t.dst, t.ports, t.proto)
+}
+
+/** nfConntrackFind by the words of the tuple and their hash. */
+export function findTuple(
+  ct: Conntrack,
+  hash: number,
+  src: number,
+  dst: number,
+  ports: number,
+  proto: number,
+): number {
   const h = ct.hash
-  const net = ct.ns.id
-  const ref = h.find(hashTuple(net, t.src, t.dst, t.ports, t.proto), net, t.src, t.dst, t.ports, t.proto)
+  const ref = h.find(hash, ct.ns.id, src, dst, ports, proto)
   if (ref === 0) return 0
   const id = ref >>> 1
   if (h.timeout[id]! <= ct.ns.world.nowNs) {
@@ -60,9 +71,14 @@ export function putConntrack(ct: Conntrack, id: number): void {
   const h = ct.hash
   const u = id * C_WORDS + C_USE
   const use = h.rows[u]! - 1
-  if (use < 0) throw new Error(`conntrack entry ${id} put once too often`)
   h.rows[u] = use
-  if (use > 0) return
+  if (use <= 0) freeConntrack(ct, id, use)
+}
+
+/** nf_ct_destroy */
+function freeConntrack(ct: Conntrack, id: number, use: number): void {
+  if (use < 0) throw new Error(`conntrack entry ${id} put once too often`)
+  const h = ct.hash
   h.removeBysource(id)
   h.free(id)
   ct.count--

@@ -62,12 +62,15 @@ export function parseElement(set: IpSet, text: string, create: boolean): Element
   if (words.length < parts.length) {
     throw new IpSetError(`Syntax error: Second element is missing from ${text}.`)
   }
-  if (words.length > parts.length) throw new IpSetError(`Syntax error: Elem separator in ${text}, but settype ${set.type.name} supports none.`)
+  if (words.length > parts.length)
+    throw new IpSetError(`Syntax error: Elem separator in ${text}, but settype ${set.type.name} supports none.`)
   let keys: [number, number, number, number, number][] = [[0, 0, 0, 0, 0]]
   parts.forEach((part, i) => {
     const values = parsePart(set, part, words[i]!, create)
     if (keys.length * values.length > MAX_RANGE) throw new IpSetError('Range is too large')
-    keys = keys.flatMap((k) => values.map((v): typeof k => [k[0] | v[0], k[1] | v[1], k[2] | v[2], k[3] | v[3], k[4] | v[4]]))
+    keys = keys.flatMap((k) =>
+      values.map((v): typeof k => [k[0] | v[0], k[1] | v[1], k[2] | v[2], k[3] | v[3], k[4] | v[4]]),
+    )
   })
   return keys
 }
@@ -92,7 +95,8 @@ function parsePart(set: IpSet, part: string, text: string, create: boolean): Ele
     case 'iface': {
       const phys = text.startsWith('physdev:')
       const name = phys ? text.slice(8) : text
-      if (name === '' || name.length > 15) throw new IpSetError(`Syntax error: interface name '${name}' is longer than 15 characters`)
+      if (name === '' || name.length > 15)
+        throw new IpSetError(`Syntax error: interface name '${name}' is longer than 15 characters`)
       const n = set.iface(phys ? text : name, create)
       return [[0, n, 0, 0, phys ? ELEM_PHYSDEV : 0]]
     }

@@ -4,8 +4,9 @@
  * A match is laid out as [kind, words to the next match, arguments ...]; a target as [kind, arguments ...]. Objects that
  * keep state (recent lists, sets, limits) stand in `refs`, arguments hold their index.
  */
-import { RateLimit } from './limit.ts'
+
 import type { IpSet } from '../ipset/set.ts'
+import { RateLimit } from './limit.ts'
 import type { RecentTable } from './recent.ts'
 
 /** Collects the words of a table. */

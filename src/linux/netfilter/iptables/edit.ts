@@ -23,6 +23,49 @@ export class TableDraft {
     this.chains = chains
   }
 
+  /** Carries out a command; -L and -S do nothing here. */
+  apply(cmd: IptCommand): void {
+    switch (cmd.command) {
+      case 'N':
+        this.createByCommand(cmd.chain)
+        break
+      case 'X':
+        this.remove(cmd.chain)
+        break
+      case 'F':
+        this.flush(cmd.chain)
+        break
+      case 'E':
+        this.rename(cmd.chain, cmd.argument)
+        break
+      case 'P':
+        this.policy(cmd.chain, cmd.argument, cmd.pcnt, cmd.bcnt)
+        break
+      case 'Z':
+        this.zero(cmd.chain, cmd.ruleNumber)
+        break
+      case 'L':
+      case 'S':
+        break
+      case '':
+        throw new IptTextError('no command specified')
+      default:
+        this.rule(cmd)
+    }
+  }
+
+  /** -Z of one chain, of one rule, or of all chains (empty name). */
+  zero(name: string, ruleNumber: number): void {
+    for (const n of name === '' ? [...this.chains.keys()] : [name]) {
+      const chain = this.edit(n)
+      if (chain === null) throw noChain()
+      if (ruleNumber === 0) chain.pcnt = chain.bcnt = 0
+      chain.rules = chain.rules.map((rule, i) => {
+        return ruleNumber === 0 || i === ruleNumber - 1 ? this.copyRule(rule, rule.chain, rule.spec.jump, 0, 0) : rule
+      })
+    }
+  }
+
   /** The chain, ready to be changed; null when it does not exist. */
   edit(name: string): IptChain | null {
     const chain = this.chains.get(name)
@@ -109,8 +152,8 @@ export class TableDraft {
     }
   }
 
-  private copyRule(rule: IptRule, chain: string, jump: string): IptRule {
-    const copy = new IptRule(this.table, chain, { ...rule.spec, jump }, rule.pcnt, rule.bcnt, printRule)
+  private copyRule(rule: IptRule, chain: string, jump: string, pcnt = rule.pcnt, bcnt = rule.bcnt): IptRule {
+    const copy = new IptRule(this.table, chain, { ...rule.spec, jump }, pcnt, bcnt, printRule)
     copy.origin = rule.origin
     return copy
   }
@@ -120,7 +163,8 @@ export class TableDraft {
     const chain = this.edit(name)
     if (chain === null) throw noChain()
     if (chain.hook < 0) throw new IptTextError('Bad built-in chain name', true)
-    if (policy !== 'ACCEPT' && policy !== 'DROP') throw new IptTextError('Bad policy name. Run `dmesg\' for more information.', true)
+    if (policy !== 'ACCEPT' && policy !== 'DROP')
+      throw new IptTextError("Bad policy name. Run `dmesg' for more information.", true)
     chain.policy = policy
     chain.pcnt = pcnt
     chain.bcnt = bcnt
@@ -134,7 +178,8 @@ export class TableDraft {
     const n = cmd.ruleNumber
     for (const spec of cmd.specs) {
       const to = spec.target === null ? this.chains.get(spec.jump) : undefined
-      if (to !== undefined && to.hook >= 0) throw new IptTextError('Invalid argument. Run `dmesg\' for more information.', true)
+      if (to !== undefined && to.hook >= 0)
+        throw new IptTextError("Invalid argument. Run `dmesg' for more information.", true)
     }
     switch (cmd.command) {
       case 'A':

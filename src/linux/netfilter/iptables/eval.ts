@@ -42,8 +42,8 @@ import {
   E_TARGET,
   ENTRY_FRAG,
   ENTRY_WORDS,
-  runHash,
   type IptProgram,
+  runHash,
 } from './program.ts'
 import type { IptTable } from './tables.ts'
 import { runTarget } from './target.ts'
@@ -111,18 +111,29 @@ export function iptDoTable(
   const { entries, words } = p
   let depth = 0
   let i = first
+  const src = view.getInt32(nh + 12)
+  const dst = view.getInt32(nh + 16)
   for (;;) {
     const e = i * ENTRY_WORDS
-    const src = view.getInt32(nh + 12)
-    const dst = view.getInt32(nh + 16)
     if (entries[e + E_RUN_END] !== 0 && indexed && !misses) {
-      const next = findInRun(p, i, entries[e + E_RUN]!, entries[e + E_RUN_END]!, dst, (proto << 16) | view.getUint16(s.th + 2))
+      const next = findInRun(
+        p,
+        i,
+        entries[e + E_RUN]!,
+        entries[e + E_RUN_END]!,
+        dst,
+        (proto << 16) | view.getUint16(s.th + 2),
+      )
       if (next !== i) {
         i = next
         if (entries[i * ENTRY_WORDS + E_RUN_END] !== entries[e + E_RUN_END]) continue
       }
-    } else if (!matchEntry(w, ns, p, e, slot, src, dst, proto, inRow, outRow)) {
-      if (s.hotdrop) return hotdrop(w, ns, p, i, slot, hook)
+    } else if (
+      ((dst & entries[e + E_DMASK]!) !== entries[e + E_DST]!) !== ((entries[e + E_FLAGS]! & INV_DSTIP) !== 0) ||
+      ((src & entries[e + E_SMASK]!) !== entries[e + E_SRC]!) !== ((entries[e + E_FLAGS]! & INV_SRCIP) !== 0) ||
+      !matchEntry(w, ns, p, e, slot, proto, inRow, outRow)
+    ) {
+      if (s.hotdrop) return hotdrop(w, ns, p, i, slot)
       if (misses) trace(w, ns, p, i, slot, T_NF_MISS, XT_CONTINUE)
       i++
       continue
@@ -159,7 +170,7 @@ export function iptDoTable(
         return words[t + 2]!
       case TARGET_UNMODELLED:
         s.unmodelled = p.names[words[t + 2]!]!
-        return hotdrop(w, ns, p, i, slot, hook)
+        return hotdrop(w, ns, p, i, slot)
       default: {
         if (w.tracer !== null) trace(w, ns, p, i, slot, T_NF_RULE, targetVerdict(words[t]!))
         const verdict = runTarget(w, ns, p, t, slot)
@@ -172,23 +183,19 @@ export function iptDoTable(
   }
 }
 
-/** ip_packet_match, then the rule's matches in order. */
+/** ip_packet_match without the addresses, then the rule's matches in order. */
 function matchEntry(
   w: World,
   ns: Netns,
   p: IptProgram,
   e: number,
   slot: number,
-  src: number,
-  dst: number,
   proto: number,
   inRow: Uint8Array,
   outRow: Uint8Array,
 ): boolean {
   const entries = p.entries
   const flags = entries[e + E_FLAGS]!
-  if (((src & entries[e + E_SMASK]!) !== entries[e + E_SRC]!) !== ((flags & INV_SRCIP) !== 0)) return false
-  if (((dst & entries[e + E_DMASK]!) !== entries[e + E_DST]!) !== ((flags & INV_DSTIP) !== 0)) return false
   const inPattern = entries[e + E_IN]!
   if (inPattern >= 0 || (flags & INV_VIA_IN) !== 0) {
     if ((inPattern < 0 || inRow[inPattern] === 1) === ((flags & INV_VIA_IN) !== 0)) return false
@@ -226,8 +233,7 @@ function findInRun(p: IptProgram, i: number, base: number, end: number, dst: num
   }
 }
 
-function hotdrop(w: World, ns: Netns, p: IptProgram, i: number, slot: number, hook: number): number {
-  void hook
+function hotdrop(w: World, ns: Netns, p: IptProgram, i: number, slot: number): number {
   if (evalState.unmodelled !== '') w.dropReason = R_UNMODELLED
   else w.dropReason = R_L4_HDR
   if (w.tracer !== null) trace(w, ns, p, i, slot, T_NF_RULE, NF_DROP)

@@ -14,8 +14,8 @@ import {
   INV_SRCIP,
   INV_VIA_IN,
   INV_VIA_OUT,
-  IptTextError,
   type IptRule,
+  IptTextError,
 } from './types.ts'
 import { maskSuffix, protoName } from './values.ts'
 

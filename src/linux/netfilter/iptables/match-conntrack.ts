@@ -3,11 +3,11 @@
  *
  * iptables: extensions/libxt_conntrack.c (revision 3). Kernel: net/netfilter/xt_conntrack.c.
  */
+
+import { formatIpv4 } from '../../../addr/ipv4.ts'
 import { MATCH_CONNTRACK } from './kinds.ts'
 import { IptTextError, type XtMatch, type XtOption } from './types.ts'
-import { bitNames, hostMask, parseProtocol, portRange, uint } from './values.ts'
-import { formatIpv4 } from '../../../addr/ipv4.ts'
-import { maskSuffix } from './values.ts'
+import { bitNames, hostMask, maskSuffix, parseProtocol, portRange, uint } from './values.ts'
 
 /** Bits of the state mask, as XT_CONNTRACK_STATE_BIT and friends. */
 export const CT_STATE_INVALID = 1
@@ -69,7 +69,8 @@ function parseNames(text: string, names: readonly (readonly [number, string])[],
   for (const word of text.split(',')) {
     const row = names.find(([, name]) => name === word.toUpperCase())
     if (row !== undefined) bits |= row[0]
-    else if (none === undefined || word.toUpperCase() !== none) throw new IptTextError(`Bad ${what} "${word === '' ? text : word}"`)
+    else if (none === undefined || word.toUpperCase() !== none)
+      throw new IptTextError(`Bad ${what} "${word === '' ? text : word}"`)
   }
   return bits
 }

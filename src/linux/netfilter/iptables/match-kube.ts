@@ -141,7 +141,8 @@ export const addrtypeMatch: XtMatch<AddrtypeData> = {
     if (!seen.has('src-type') && !seen.has('dst-type')) {
       throw new IptTextError('addrtype: you must specify --src-type or --dst-type')
     }
-    if ((d.flags & 12) === 12) throw new IptTextError('addrtype: you can\'t specify both --limit-iface-in and --limit-iface-out')
+    if ((d.flags & 12) === 12)
+      throw new IptTextError("addrtype: you can't specify both --limit-iface-in and --limit-iface-out")
   },
   save(d) {
     let out = ''
@@ -302,13 +303,14 @@ export const recentMatch: XtMatch<RecentData> = {
   init: () => ({ set: 0, seconds: 0, hitCount: 0, name: 'DEFAULT', mask: -1, dest: false, inv: false }),
   check(d, seen) {
     if ((d.set & 15) === 0) {
-      throw new IptTextError('recent: you must specify one of `--set\', `--rcheck\' `--update\' or `--remove\'')
+      throw new IptTextError("recent: you must specify one of `--set', `--rcheck' `--update' or `--remove'")
     }
     const given = RECENT_COMMANDS.filter(([name]) => seen.has(name))
     if (given.length > 1) {
       throw new IptTextError(`recent: option "--${given[0]![0]}" cannot be used together with "--${given[1]![0]}".\n`)
     }
-    if (seen.has('reap') && !seen.has('seconds')) throw new IptTextError('recent: option "--reap" also requires "--seconds".\n')
+    if (seen.has('reap') && !seen.has('seconds'))
+      throw new IptTextError('recent: option "--reap" also requires "--seconds".\n')
   },
   save(d) {
     let out = d.inv ? ' !' : ''
@@ -332,7 +334,15 @@ export const recentMatch: XtMatch<RecentData> = {
     return `${out} name: ${d.name} side: ${d.dest ? 'dest' : 'source'} mask: ${formatIpv4(d.mask)}`
   },
   compile(d, c) {
-    c.emit(MATCH_RECENT, c.recent(d.name, d.mask, d.hitCount), d.set, d.seconds, d.hitCount, d.inv ? 1 : 0, d.dest ? 1 : 0)
+    c.emit(
+      MATCH_RECENT,
+      c.recent(d.name, d.mask, d.hitCount),
+      d.set,
+      d.seconds,
+      d.hitCount,
+      d.inv ? 1 : 0,
+      d.dest ? 1 : 0,
+    )
   },
 }
 
@@ -352,7 +362,12 @@ export function parseRate(text: string, scale: number): number | null {
   let mult = 1
   if (slash >= 0) {
     const unit = text.slice(slash + 1).toLowerCase()
-    const row = unit === '' ? undefined : [...RATES].reverse().find(([name]) => (name === 'min' ? 'minute' : name === 'sec' ? 'second' : name).startsWith(unit))
+    const row =
+      unit === ''
+        ? undefined
+        : [...RATES]
+            .reverse()
+            .find(([name]) => (name === 'min' ? 'minute' : name === 'sec' ? 'second' : name).startsWith(unit))
     if (row === undefined) return null
     mult = row[1]
   }
@@ -391,7 +406,8 @@ export const limitMatch: XtMatch<{ avg: number; burst: number }> = {
       arg: true,
       set(d, v) {
         const burst = strtoui(v, 10000)
-        if (burst === null) throw new IptTextError('limit: bad value for option "--limit-burst", or out of range (0-10000).\n')
+        if (burst === null)
+          throw new IptTextError('limit: bad value for option "--limit-burst", or out of range (0-10000).\n')
         d.burst = burst
       },
     },

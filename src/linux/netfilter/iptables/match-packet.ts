@@ -4,8 +4,9 @@
  * iptables: extensions/libxt_{length,tcpmss,tos,dscp,mac,pkttype,iprange,physdev,set}.c, libipt_ttl.c. Kernel:
  * net/netfilter/xt_*.c of the same names.
  */
-import { formatMac, parseMac } from '../../../addr/mac.ts'
+
 import { formatIpv4 } from '../../../addr/ipv4.ts'
+import { formatMac, parseMac } from '../../../addr/mac.ts'
 import {
   MATCH_IPRANGE,
   MATCH_LENGTH,
@@ -79,8 +80,28 @@ export const tosMatch: XtMatch<ValueMask> = {
 
 /** DSCP class names. */
 const DSCP_CLASSES: Readonly<Record<string, number>> = {
-  CS0: 0, CS1: 8, CS2: 16, CS3: 24, CS4: 32, CS5: 40, CS6: 48, CS7: 56, BE: 0, AF11: 10, AF12: 12, AF13: 14, AF21: 18,
-  AF22: 20, AF23: 22, AF31: 26, AF32: 28, AF33: 30, AF41: 34, AF42: 36, AF43: 38, EF: 46,
+  CS0: 0,
+  CS1: 8,
+  CS2: 16,
+  CS3: 24,
+  CS4: 32,
+  CS5: 40,
+  CS6: 48,
+  CS7: 56,
+  BE: 0,
+  AF11: 10,
+  AF12: 12,
+  AF13: 14,
+  AF21: 18,
+  AF22: 20,
+  AF23: 22,
+  AF31: 26,
+  AF32: 28,
+  AF33: 30,
+  AF41: 34,
+  AF42: 36,
+  AF43: 38,
+  EF: 46,
 }
 
 /** A DSCP class by name. */
@@ -160,7 +181,7 @@ export const ttlMatch: XtMatch<{ mode: number; ttl: number }> = {
   ],
   init: () => ({ mode: 0, ttl: 0 }),
   check(_d, seen) {
-    if (seen.size === 0) throw new IptTextError('TTL match: You must specify one of `--ttl-eq\', `--ttl-lt\', `--ttl-gt')
+    if (seen.size === 0) throw new IptTextError("TTL match: You must specify one of `--ttl-eq', `--ttl-lt', `--ttl-gt")
   },
   save: (d) => (d.mode === 1 ? ` ! --ttl-eq ${d.ttl}` : ` --${TTL_MODES[d.mode]} ${d.ttl}`),
   list: (d) => ` TTL match TTL ${TTL_WORDS[d.mode]} ${d.ttl}`,
@@ -210,7 +231,9 @@ export const pkttypeMatch: XtMatch<{ type: number; inv: boolean }> = {
       invert: true,
       set(d, v, inverted) {
         const t = v.toLowerCase()
-        d.type = PKTTYPES.indexOf(t === 'bcast' ? 'broadcast' : t === 'mcast' ? 'multicast' : t === 'host' ? 'unicast' : t)
+        d.type = PKTTYPES.indexOf(
+          t === 'bcast' ? 'broadcast' : t === 'mcast' ? 'multicast' : t === 'host' ? 'unicast' : t,
+        )
         if (d.type < 0) throw new IptTextError(`Bad packet type '${v}'`)
         d.inv = inverted
       },
@@ -265,7 +288,7 @@ export const iprangeMatch: XtMatch<IprangeData> = {
   ],
   init: () => ({ flags: 0, src: [0, 0], dst: [0, 0] }),
   check(d) {
-    if (d.flags === 0) throw new IptTextError('iprange match: You must specify `--src-range\' or `--dst-range\'')
+    if (d.flags === 0) throw new IptTextError("iprange match: You must specify `--src-range' or `--dst-range'")
   },
   save(d) {
     let out = ''
@@ -365,7 +388,7 @@ export function parseSetDirs(name: string, text: string, x: ParseContext): strin
   const dirs = text.split(',')
   for (const dir of dirs) {
     if (dir !== 'src' && dir !== 'dst') {
-      throw new IptTextError('You must spefify (the comma separated list of) \'src\' or \'dst\'.')
+      throw new IptTextError("You must spefify (the comma separated list of) 'src' or 'dst'.")
     }
   }
   if (dirs.length > 6) throw new IptTextError(`Can't be more src/dst options than 6.`)
@@ -420,7 +443,7 @@ export const setMatch: XtMatch<SetMatchData> = {
     bytes: null,
   }),
   check(d) {
-    if (d.name === '') throw new IptTextError('You must specify `--match-set\' with proper arguments')
+    if (d.name === '') throw new IptTextError("You must specify `--match-set' with proper arguments")
   },
   save: (d) => `${d.inv ? ' !' : ''} --match-set ${setText(d, '--')}`,
   list: (d) => `${d.inv ? ' !' : ''} match-set ${setText(d, '')}`,

@@ -279,7 +279,7 @@ export const icmpMatch: XtMatch<IcmpData> = {
         if (type === null) throw new IptTextError(`Invalid ICMP type \`${v}'\n`)
         if (code === null) throw new IptTextError(`Invalid ICMP code \`${v.slice(slash + 1)}'\n`)
         d.type = type
-        d.codeLo = code < 0 ? 0 : code
+        d.codeLo = Math.max(0, code)
         d.codeHi = code < 0 ? 0xff : code
       },
     },
@@ -310,7 +310,7 @@ interface MultiportData {
 
 function parsePorts(d: MultiportData, which: number, text: string, inverted: boolean, x: ParseContext): void {
   if (x.proto === 0 || x.protoInverted || ![6, 17, 33, 132, 136].includes(x.proto)) {
-    throw new IptTextError('multiport needs `-p tcp\', `-p udp\', `-p udplite\', `-p sctp\' or `-p dccp\'')
+    throw new IptTextError("multiport needs `-p tcp', `-p udp', `-p udplite', `-p sctp' or `-p dccp'")
   }
   d.which = which
   d.inv = inverted
@@ -341,7 +341,8 @@ export const multiportMatch: XtMatch<MultiportData> = {
     name: String(name),
     arg: true,
     invert: true,
-    set: (d: MultiportData, v: string, inverted: boolean, x: ParseContext) => parsePorts(d, Number(which), v, inverted, x),
+    set: (d: MultiportData, v: string, inverted: boolean, x: ParseContext) =>
+      parsePorts(d, Number(which), v, inverted, x),
   })),
   init: () => ({ which: 0, inv: false, ranges: [] }),
   check(d) {
@@ -378,7 +379,13 @@ function parseLength(ext: string, option: string, v: string): [number, number] {
 }
 
 /** Builds `-m length` and `-m tcpmss`: one 16-bit range. */
-export function rangeMatch(name: string, option: string, kind: number, label: string, needsProto?: number[]): XtMatch<LengthData> {
+export function rangeMatch(
+  name: string,
+  option: string,
+  kind: number,
+  label: string,
+  needsProto?: number[],
+): XtMatch<LengthData> {
   return {
     name,
     ...(needsProto === undefined ? {} : { needsProto }),

@@ -53,7 +53,11 @@ export const hashlimitMatch: XtMatch<HashlimitData> = {
         d.above = inverted !== (name === 'hashlimit-above')
       },
     })),
-    { name: 'hashlimit-burst', arg: true, set: (d, v) => void (d.burst = uint('hashlimit', 'hashlimit-burst', v, 1000000, 1)) },
+    {
+      name: 'hashlimit-burst',
+      arg: true,
+      set: (d, v) => void (d.burst = uint('hashlimit', 'hashlimit-burst', v, 1000000, 1)),
+    },
     {
       name: 'hashlimit-mode',
       arg: true,
@@ -67,12 +71,36 @@ export const hashlimitMatch: XtMatch<HashlimitData> = {
       },
     },
     { name: 'hashlimit-name', arg: true, set: (d, v) => void (d.name = v) },
-    { name: 'hashlimit-htable-size', arg: true, set: (d, v) => void (d.htableSize = uint('hashlimit', 'hashlimit-htable-size', v)) },
-    { name: 'hashlimit-htable-max', arg: true, set: (d, v) => void (d.htableMax = uint('hashlimit', 'hashlimit-htable-max', v)) },
-    { name: 'hashlimit-htable-expire', arg: true, set: (d, v) => void (d.htableExpire = uint('hashlimit', 'hashlimit-htable-expire', v)) },
-    { name: 'hashlimit-htable-gcinterval', arg: true, set: (d, v) => void (d.htableGc = uint('hashlimit', 'hashlimit-htable-gcinterval', v)) },
-    { name: 'hashlimit-srcmask', arg: true, set: (d, v) => void (d.srcmask = uint('hashlimit', 'hashlimit-srcmask', v, 32)) },
-    { name: 'hashlimit-dstmask', arg: true, set: (d, v) => void (d.dstmask = uint('hashlimit', 'hashlimit-dstmask', v, 32)) },
+    {
+      name: 'hashlimit-htable-size',
+      arg: true,
+      set: (d, v) => void (d.htableSize = uint('hashlimit', 'hashlimit-htable-size', v)),
+    },
+    {
+      name: 'hashlimit-htable-max',
+      arg: true,
+      set: (d, v) => void (d.htableMax = uint('hashlimit', 'hashlimit-htable-max', v)),
+    },
+    {
+      name: 'hashlimit-htable-expire',
+      arg: true,
+      set: (d, v) => void (d.htableExpire = uint('hashlimit', 'hashlimit-htable-expire', v)),
+    },
+    {
+      name: 'hashlimit-htable-gcinterval',
+      arg: true,
+      set: (d, v) => void (d.htableGc = uint('hashlimit', 'hashlimit-htable-gcinterval', v)),
+    },
+    {
+      name: 'hashlimit-srcmask',
+      arg: true,
+      set: (d, v) => void (d.srcmask = uint('hashlimit', 'hashlimit-srcmask', v, 32)),
+    },
+    {
+      name: 'hashlimit-dstmask',
+      arg: true,
+      set: (d, v) => void (d.dstmask = uint('hashlimit', 'hashlimit-dstmask', v, 32)),
+    },
   ],
   init: () => ({
     avg: 0,
@@ -88,7 +116,8 @@ export const hashlimitMatch: XtMatch<HashlimitData> = {
     dstmask: 32,
   }),
   check(d) {
-    if (d.avg === 0) throw new IptTextError('hashlimit: you must specify one of "--hashlimit-upto" or "--hashlimit-above"')
+    if (d.avg === 0)
+      throw new IptTextError('hashlimit: you must specify one of "--hashlimit-upto" or "--hashlimit-above"')
     if (d.name === '') throw new IptTextError('hashlimit: option "--hashlimit-name" must be specified')
   },
   save(d) {
@@ -262,7 +291,8 @@ export const bpfMatch: XtMatch<{ option: string; value: string }> = {
     if (d.option === '') throw new IptTextError('bpf: No bytecode or pinned path specified')
   },
   save: (d) => (d.option === 'bytecode' ? ` --bytecode "${d.value}"` : ` --object-pinned ${d.value}`),
-  list: (d) => (d.option === 'bytecode' ? `match bpf ${d.value.slice(d.value.indexOf(',') + 1)} ` : `match bpf pinned ${d.value}`),
+  list: (d) =>
+    d.option === 'bytecode' ? `match bpf ${d.value.slice(d.value.indexOf(',') + 1)} ` : `match bpf pinned ${d.value}`,
   unmodelled: () => 'match bpf',
 }
 

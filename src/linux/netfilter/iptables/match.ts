@@ -75,7 +75,8 @@ export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot
       }
       const type = words[a]!
       const hit =
-        type === 0xff || (type === view.getUint8(s.th) && inRange(words[a + 1]!, words[a + 2]!, view.getUint8(s.th + 1)))
+        type === 0xff ||
+        (type === view.getUint8(s.th) && inRange(words[a + 1]!, words[a + 2]!, view.getUint8(s.th + 1)))
       return hit !== (words[a + 3] === 1)
     }
     case K.MATCH_CONNTRACK:
@@ -200,7 +201,7 @@ function matchTcp(w: World, words: Int32Array, a: number): boolean {
     s.hotdrop = true
     return false
   }
-  return (findTcpOption(w, option) >= 0) !== ((inv & 8) !== 0)
+  return findTcpOption(w, option) >= 0 !== ((inv & 8) !== 0)
 }
 
 /** Absolute offset of a TCP option, -1 when it is not there. */

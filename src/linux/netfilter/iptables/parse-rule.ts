@@ -7,7 +7,7 @@
  *
  * Not modelled: host names, `-M`, RPC of extension help. ip6tables will use the same file with a family of 6.
  */
-import { MATCHES, KNOWN_ELSEWHERE, PROTO_MATCHES, TARGETS, type Registered } from './registry.ts'
+import { KNOWN_ELSEWHERE, MATCHES, PROTO_MATCHES, type Registered, TARGETS } from './registry.ts'
 import {
   INV_DSTIP,
   INV_FRAG,
@@ -68,11 +68,44 @@ export const STANDARD_TARGETS: ReadonlySet<string> = new Set(['ACCEPT', 'DROP', 
 /** Long base options: [short letter, takes an argument]. */
 const BASE_LONG: ReadonlyMap<string, string> = new Map(
   Object.entries({
-    append: 'A', delete: 'D', check: 'C', insert: 'I', replace: 'R', list: 'L', 'list-rules': 'S', flush: 'F', zero: 'Z',
-    'new-chain': 'N', 'delete-chain': 'X', 'rename-chain': 'E', policy: 'P', source: 's', src: 's', destination: 'd',
-    dst: 'd', protocol: 'p', 'in-interface': 'i', 'out-interface': 'o', jump: 'j', table: 't', match: 'm', numeric: 'n',
-    verbose: 'v', wait: 'w', 'wait-interval': 'W', exact: 'x', fragments: 'f', fragment: 'f', goto: 'g', 'line-numbers': '0',
-    'set-counters': 'c', ipv4: '4', ipv6: '6', modprobe: 'M', help: 'h', version: 'V',
+    append: 'A',
+    delete: 'D',
+    check: 'C',
+    insert: 'I',
+    replace: 'R',
+    list: 'L',
+    'list-rules': 'S',
+    flush: 'F',
+    zero: 'Z',
+    'new-chain': 'N',
+    'delete-chain': 'X',
+    'rename-chain': 'E',
+    policy: 'P',
+    source: 's',
+    src: 's',
+    destination: 'd',
+    dst: 'd',
+    protocol: 'p',
+    'in-interface': 'i',
+    'out-interface': 'o',
+    jump: 'j',
+    table: 't',
+    match: 'm',
+    numeric: 'n',
+    verbose: 'v',
+    wait: 'w',
+    'wait-interval': 'W',
+    exact: 'x',
+    fragments: 'f',
+    fragment: 'f',
+    goto: 'g',
+    'line-numbers': '0',
+    'set-counters': 'c',
+    ipv4: '4',
+    ipv6: '6',
+    modprobe: 'M',
+    help: 'h',
+    version: 'V',
   }),
 )
 const WITH_ARGUMENT = 'ADRINEPCiopsdjgmtcM'
@@ -199,9 +232,11 @@ class RuleParser {
     }
     const candidates: ([Loaded, XtOption<unknown>] | string)[] = []
     for (let k = this.loaded.length - 1; k >= 0; k--) {
-      for (const [full, option] of this.loaded[k]!.options) if (full.startsWith(name)) candidates.push([this.loaded[k]!, option])
+      for (const [full, option] of this.loaded[k]!.options)
+        if (full.startsWith(name)) candidates.push([this.loaded[k]!, option])
     }
-    for (const [full, letter] of BASE_LONG) if (full.startsWith(name) && !candidates.includes(letter)) candidates.push(letter)
+    for (const [full, letter] of BASE_LONG)
+      if (full.startsWith(name) && !candidates.includes(letter)) candidates.push(letter)
     if (candidates.length === 1) return candidates[0]!
     const proto = PROTO_MATCHES[this.spec.proto]
     if (proto !== undefined && !this.protoLoaded && this.seenBase.has('p')) {
@@ -402,7 +437,8 @@ class RuleParser {
     if (cmd.chain.length > 28 && letter !== 'N') {
       throw new IptTextError(`chain name \`${cmd.chain}' too long (must be under 29 chars)`)
     }
-    if ('ADRINEPC'.includes(letter) && cmd.chain === '') throw new IptTextError(`option "-${letter}" requires an argument`)
+    if ('ADRINEPC'.includes(letter) && cmd.chain === '')
+      throw new IptTextError(`option "-${letter}" requires an argument`)
     if (letter === 'D' || letter === 'R' || letter === 'I' || letter === 'L' || letter === 'S' || letter === 'Z') {
       const word = this.argv[this.i]
       if (cmd.chain !== '' && word !== undefined && /^\d/.test(word)) {
@@ -415,7 +451,9 @@ class RuleParser {
     if (letter === 'P' || letter === 'E') {
       cmd.argument = next()
       if (cmd.argument === '') {
-        throw new IptTextError(letter === 'P' ? '-P requires a chain and a policy' : '-E requires old-chain-name and new-chain-name')
+        throw new IptTextError(
+          letter === 'P' ? '-P requires a chain and a policy' : '-E requires old-chain-name and new-chain-name',
+        )
       }
     }
   }
@@ -423,7 +461,8 @@ class RuleParser {
   private finish(): void {
     const { cmd, spec } = this
     if (cmd.exact && cmd.command !== 'L') throw new IptTextError("Illegal option `-x' with this command")
-    if (cmd.lineNumbers && cmd.command !== 'L') throw new IptTextError("Illegal option `--line-numbers' with this command")
+    if (cmd.lineNumbers && cmd.command !== 'L')
+      throw new IptTextError("Illegal option `--line-numbers' with this command")
     const chain = cmd.chain
     if ('ADRIC'.includes(cmd.command) && cmd.command !== '') {
       if (spec.outInterface !== '' && (chain === 'PREROUTING' || chain === 'INPUT')) {

@@ -29,8 +29,10 @@ export function ruleBody(spec: RuleSpec): string {
     address('-s', spec.src, spec.smask, (inv & INV_SRCIP) !== 0) +
     address('-d', spec.dst, spec.dmask, (inv & INV_DSTIP) !== 0)
   // save_iface prints nothing for the pattern that matches every name
-  if (spec.inInterface !== '' && spec.inInterface !== '+') out += `${(inv & INV_VIA_IN) !== 0 ? ' !' : ''} -i ${spec.inInterface}`
-  if (spec.outInterface !== '' && spec.outInterface !== '+') out += `${(inv & INV_VIA_OUT) !== 0 ? ' !' : ''} -o ${spec.outInterface}`
+  if (spec.inInterface !== '' && spec.inInterface !== '+')
+    out += `${(inv & INV_VIA_IN) !== 0 ? ' !' : ''} -i ${spec.inInterface}`
+  if (spec.outInterface !== '' && spec.outInterface !== '+')
+    out += `${(inv & INV_VIA_OUT) !== 0 ? ' !' : ''} -o ${spec.outInterface}`
   if (spec.proto !== 0) out += `${(inv & INV_PROTO) !== 0 ? ' !' : ''} -p ${protoName(spec.proto)}`
   if (spec.fragment) out += `${(inv & INV_FRAG) !== 0 ? ' !' : ''} -f`
   for (const m of spec.matches) out += ` -m ${m.ext.name}${m.ext.save(m.data)}`

@@ -9,7 +9,7 @@
  * Entry layout (ENTRY_WORDS int32 per rule):
  *   src smask dst dmask | in out proto flags | match start, target start | run end, run number
  */
-import type { Netns } from '../../netns.ts'
+import type { IpSet } from '../ipset/set.ts'
 import { CompileSink } from './compile-sink.ts'
 import {
   MATCH_TCP,
@@ -24,7 +24,6 @@ import {
 } from './kinds.ts'
 import type { RateLimit } from './limit.ts'
 import type { RecentTable } from './recent.ts'
-import type { IpSet } from '../ipset/set.ts'
 import type { IptChain, IptTable } from './tables.ts'
 import { IptRule, type RuleSpec } from './types.ts'
 
@@ -153,14 +152,13 @@ export function interfaceMatches(pattern: string, name: string): boolean {
 }
 
 /** Compiles all chains of a table. */
-export function compileTable(table: IptTable, ns: Netns): IptProgram {
+export function compileTable(table: IptTable): IptProgram {
   const tables = table.owner
   const sink = new CompileSink(
     table.name,
     (name) => tables.ipsets.get(name),
     (name, mask, hitCount) => tables.recent(name, mask, hitCount),
   )
-  void ns
   const chains = [...table.chains.values()]
   const start = new Map<string, number>()
   let n = 0

@@ -9,6 +9,7 @@ import {
   ETH_P_IP,
   M_DATA,
   M_DEV,
+  M_FLAGS,
   M_MAC,
   M_MARK,
   M_NFB_IN,
@@ -19,7 +20,6 @@ import {
   META_SHIFT,
   NFB_PRESENT,
   SKB_CSUM_OK,
-  M_FLAGS,
 } from '../../../packet/layout.ts'
 import { internetChecksum, pseudoSumV4 } from '../../../wire/checksum.ts'
 import { devQueueXmit } from '../../core/dev.ts'
@@ -112,7 +112,15 @@ function sendReset(w: World, ns: Netns, slot: number): void {
   else ipLocalOut(w, ns, reset)
 }
 
-function writeReset(view: DataView, ip: number, nh: number, th: number, tcpLen: number, flags: number, ttl: number): void {
+function writeReset(
+  view: DataView,
+  ip: number,
+  nh: number,
+  th: number,
+  tcpLen: number,
+  flags: number,
+  ttl: number,
+): void {
   view.setUint16(ip, 0x4500)
   view.setUint16(ip + 2, RESET_BYTES)
   view.setUint16(ip + 4, 0)
@@ -164,4 +172,3 @@ function bridgeReset(w: World, slot: number, reset: number): void {
   meta[n + M_DEV] = port
   devQueueXmit(w, reset)
 }
-

@@ -7,7 +7,7 @@
  */
 import type { Netns } from '../../netns.ts'
 import { TableDraft } from './edit.ts'
-import { parseIptCommand, splitRestoreLine, type RuleEnvironment } from './parse-rule.ts'
+import { parseIptCommand, type RuleEnvironment, splitRestoreLine } from './parse-rule.ts'
 import { TABLE_HOOKS } from './tables.ts'
 import { IptTextError } from './types.ts'
 
@@ -78,7 +78,7 @@ class Restore {
     const first = text.charCodeAt(0)
     if (first === 35) return
     try {
-      if (text === 'COMMIT' && terminated && this.inTable) this.commit(n)
+      if (text === 'COMMIT' && terminated && this.inTable) this.commit()
       else if (first === 42 && !this.inTable) this.begin(text)
       else if (first === 58 && this.inTable) this.chain(n, text)
       else if (this.inTable) this.rule(n, text)
@@ -173,34 +173,10 @@ class Restore {
       cmd.bcnt = b
     }
     draft.origin = this.options.origin?.(n) ?? null
-    switch (cmd.command) {
-      case 'N':
-        return draft.createByCommand(cmd.chain)
-      case 'X':
-        return draft.remove(cmd.chain)
-      case 'F':
-        return draft.flush(cmd.chain)
-      case 'E':
-        return draft.rename(cmd.chain, cmd.argument)
-      case 'P':
-        return draft.policy(cmd.chain, cmd.argument, cmd.pcnt, cmd.bcnt)
-      case 'Z':
-        return zeroDraft(draft, cmd.chain, cmd.ruleNumber)
-      case 'A':
-      case 'I':
-      case 'D':
-      case 'R':
-      case 'C':
-        return draft.rule(cmd)
-      case 'L':
-      case 'S':
-        return
-      default:
-        throw new IptTextError('no command specified')
-    }
+    draft.apply(cmd)
   }
 
-  private commit(n: number): void {
+  private commit(): void {
     this.inTable = false
     const draft = this.draft
     this.draft = null
@@ -217,16 +193,5 @@ class Restore {
       this.errors.push({ line: lines + 1, message: `iptables-restore: COMMIT expected at line ${lines + 1}` })
     }
     return { ok: this.errors.length === 0, errors: this.errors }
-  }
-}
-
-function zeroDraft(draft: TableDraft, name: string, ruleNumber: number): void {
-  for (const n of name === '' ? [...draft.chains.keys()] : [name]) {
-    const chain = draft.edit(n)
-    if (chain === null) throw new IptTextError('No chain/target/match by that name.', true)
-    if (ruleNumber === 0) chain.pcnt = chain.bcnt = 0
-    chain.rules.forEach((rule, i) => {
-      if (ruleNumber === 0 || i === ruleNumber - 1) rule.pcnt = rule.bcnt = 0
-    })
   }
 }

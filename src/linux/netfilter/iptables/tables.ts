@@ -8,15 +8,10 @@
  */
 import type { Netns } from '../../netns.ts'
 import { nfConntrackGet } from '../conntrack/table.ts'
-import { nfNatRegister } from '../nat/core.ts'
-import {
-  NFH_FILTER,
-  NFH_MANGLE,
-  NFH_RAW,
-  NFH_SECURITY,
-} from '../hooks.ts'
+import { NFH_FILTER, NFH_MANGLE, NFH_RAW, NFH_SECURITY } from '../hooks.ts'
 import { IpSetRegistry } from '../ipset/registry.ts'
 import type { IpSet } from '../ipset/set.ts'
+import { nfNatRegister } from '../nat/core.ts'
 import { checkRuleset } from './check.ts'
 import { compileTable, type IptProgram } from './program.ts'
 import { RecentTable, recentStampMask } from './recent.ts'
@@ -84,7 +79,7 @@ export class IptTable {
 
   /** The compiled ruleset, made when a packet first needs it. */
   get program(): IptProgram {
-    if (this.compiled === null) this.compiled = compileTable(this, this.owner.ns)
+    if (this.compiled === null) this.compiled = compileTable(this)
     return this.compiled
   }
 

@@ -21,7 +21,8 @@ import { hex, hex2, markMask, strtoui, uint } from './values.ts'
 
 function oneWord(ext: string, option: string, text: string): number {
   const v = strtoui(text)
-  if (v === null) throw new IptTextError(`${ext}: bad value for option "--${option}", or out of range (0-4294967295).\n`)
+  if (v === null)
+    throw new IptTextError(`${ext}: bad value for option "--${option}", or out of range (0-4294967295).\n`)
   return v | 0
 }
 
@@ -112,7 +113,11 @@ export const connmarkTarget: XtTarget<ConnmarkData> = {
       name,
       set: (d: ConnmarkData) => void (d.mode = i + 1),
     })),
-    { name: 'left-shift-mark', arg: true, set: (d, v) => void (d.shiftBits = uint('CONNMARK', 'left-shift-mark', v, 31)) },
+    {
+      name: 'left-shift-mark',
+      arg: true,
+      set: (d, v) => void (d.shiftBits = uint('CONNMARK', 'left-shift-mark', v, 31)),
+    },
     {
       name: 'right-shift-mark',
       arg: true,
@@ -366,7 +371,8 @@ export const classifyTarget: XtTarget<{ priority: number }> = {
   check(_d, seen) {
     if (seen.size === 0) throw new IptTextError('CLASSIFY: option "--set-class" must be specified')
   },
-  save: (d) => ` --set-class ${(d.priority >>> 16).toString(16).padStart(4, '0')}:${(d.priority & 0xffff).toString(16).padStart(4, '0')}`,
+  save: (d) =>
+    ` --set-class ${(d.priority >>> 16).toString(16).padStart(4, '0')}:${(d.priority & 0xffff).toString(16).padStart(4, '0')}`,
   list: (d) => ` CLASSIFY set ${(d.priority >>> 16).toString(16)}:${(d.priority & 0xffff).toString(16)}`,
   compile(d, c) {
     c.emit(TARGET_CLASSIFY, d.priority)

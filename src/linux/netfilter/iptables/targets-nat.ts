@@ -108,11 +108,7 @@ export const dnatTarget: XtTarget<NatData> = {
   name: 'DNAT',
   tables: ['nat'],
   hooks: (1 << 0) | (1 << 3),
-  options: [
-    { name: 'to-destination', arg: true, set: (d, v, _i, x) => parseTo(d, v, x) },
-    RANDOM,
-    PERSISTENT,
-  ],
+  options: [{ name: 'to-destination', arg: true, set: (d, v, _i, x) => parseTo(d, v, x) }, RANDOM, PERSISTENT],
   init,
   check(_d, seen) {
     if (!seen.has('to-destination')) throw new IptTextError('DNAT: option "--to-destination" must be specified')
@@ -129,12 +125,7 @@ export const snatTarget: XtTarget<NatData> = {
   name: 'SNAT',
   tables: ['nat'],
   hooks: (1 << 1) | (1 << 4),
-  options: [
-    { name: 'to-source', arg: true, set: (d, v, _i, x) => parseTo(d, v, x) },
-    RANDOM,
-    RANDOM_FULLY,
-    PERSISTENT,
-  ],
+  options: [{ name: 'to-source', arg: true, set: (d, v, _i, x) => parseTo(d, v, x) }, RANDOM, RANDOM_FULLY, PERSISTENT],
   init,
   check(_d, seen) {
     if (!seen.has('to-source')) throw new IptTextError('SNAT: option "--to-source" must be specified')

@@ -132,7 +132,11 @@ export const nflogTarget: XtTarget<NflogData> = {
     { name: 'nflog-prefix', arg: true, set: (d, v) => void (d.prefix = v.slice(0, 63)) },
     { name: 'nflog-range', arg: true, set: (d, v) => void (d.range = uint('NFLOG', 'nflog-range', v)) },
     { name: 'nflog-size', arg: true, set: (d, v) => void (d.size = uint('NFLOG', 'nflog-size', v)) },
-    { name: 'nflog-threshold', arg: true, set: (d, v) => void (d.threshold = uint('NFLOG', 'nflog-threshold', v, 65535)) },
+    {
+      name: 'nflog-threshold',
+      arg: true,
+      set: (d, v) => void (d.threshold = uint('NFLOG', 'nflog-threshold', v, 65535)),
+    },
   ],
   init: () => ({ group: 0, prefix: '', size: null, range: 0, threshold: 0 }),
   save: (d) => nflogText(d, '--'),
@@ -195,7 +199,7 @@ export const setTarget: XtTarget<SetTargetData> = {
   }),
   check(d) {
     if (d.add === '' && d.del === '' && d.map === '') {
-      throw new IptTextError('You must specify either `--add-set\' or `--del-set\' or `--map-set\'')
+      throw new IptTextError("You must specify either `--add-set' or `--del-set' or `--map-set'")
     }
   },
   save: (d) => setText(d, '--'),
@@ -221,7 +225,8 @@ function setText(d: SetTargetData, dash: string): string {
   for (const kind of SET_KINDS) {
     if (d[kind] === '') continue
     out += ` ${dash}${kind}-set ${d[kind]} ${d[`${kind}Dirs`].join(',')}`
-    if (kind === 'add') out += `${d.exist ? ` ${dash}exist` : ''}${d.timeout === null ? '' : ` ${dash}timeout ${d.timeout}`}`
+    if (kind === 'add')
+      out += `${d.exist ? ` ${dash}exist` : ''}${d.timeout === null ? '' : ` ${dash}timeout ${d.timeout}`}`
     if (kind === 'map' && d.mapMark) out += ` ${dash}map-mark`
   }
   return out

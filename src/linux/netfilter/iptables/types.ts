@@ -133,7 +133,14 @@ export class IptRule {
   private line: string | null = null
   private readonly print: (rule: IptRule) => string
 
-  constructor(table: string, chain: string, spec: RuleSpec, pcnt: number, bcnt: number, print: (rule: IptRule) => string) {
+  constructor(
+    table: string,
+    chain: string,
+    spec: RuleSpec,
+    pcnt: number,
+    bcnt: number,
+    print: (rule: IptRule) => string,
+  ) {
     this.table = table
     this.chain = chain
     this.spec = spec

@@ -11,7 +11,8 @@ import { IptTextError } from './types.ts'
 /** xtables_strtoui: decimal, 0x hex or octal within [0, max]; null otherwise. */
 export function strtoui(text: string, max = 0xffffffff): number | null {
   let value: number
-  if (/^\d+$/.test(text)) value = text.length > 1 && text[0] === '0' ? (/^[0-7]+$/.test(text) ? Number.parseInt(text, 8) : NaN) : Number(text)
+  if (/^\d+$/.test(text))
+    value = text.length > 1 && text[0] === '0' ? (/^[0-7]+$/.test(text) ? Number.parseInt(text, 8) : NaN) : Number(text)
   else if (/^0[xX][0-9a-fA-F]+$/.test(text)) value = Number.parseInt(text.slice(2), 16)
   else return null
   return value >= 0 && value <= max ? value : null
@@ -27,10 +28,35 @@ export function uint(ext: string, option: string, text: string, max = 0xffffffff
 }
 
 const SERVICES: Readonly<Record<string, number>> = {
-  'ftp-data': 20, ftp: 21, ssh: 22, telnet: 23, smtp: 25, domain: 53, bootps: 67, bootpc: 68, tftp: 69, http: 80,
-  kerberos: 88, pop3: 110, sunrpc: 111, ntp: 123, imap2: 143, snmp: 161, 'snmp-trap': 162, bgp: 179, ldap: 389,
-  https: 443, 'isakmp': 500, syslog: 514, ldaps: 636, imaps: 993, pop3s: 995, nfs: 2049, mysql: 3306,
-  postgresql: 5432, 'http-alt': 8080,
+  'ftp-data': 20,
+  ftp: 21,
+  ssh: 22,
+  telnet: 23,
+  smtp: 25,
+  domain: 53,
+  bootps: 67,
+  bootpc: 68,
+  tftp: 69,
+  http: 80,
+  kerberos: 88,
+  pop3: 110,
+  sunrpc: 111,
+  ntp: 123,
+  imap2: 143,
+  snmp: 161,
+  'snmp-trap': 162,
+  bgp: 179,
+  ldap: 389,
+  https: 443,
+  isakmp: 500,
+  syslog: 514,
+  ldaps: 636,
+  imaps: 993,
+  pop3s: 995,
+  nfs: 2049,
+  mysql: 3306,
+  postgresql: 5432,
+  'http-alt': 8080,
 }
 
 /** A port number or service name. */
@@ -126,16 +152,69 @@ export function host(text: string): number {
 
 /** Names of /etc/protocols as iptables-save prints them, by number. */
 export const PROTO_NAMES: Readonly<Record<number, string>> = {
-  0: 'ip', 1: 'icmp', 2: 'igmp', 3: 'ggp', 4: 'ipencap', 5: 'st', 6: 'tcp', 8: 'egp', 9: 'igp', 12: 'pup', 17: 'udp',
-  20: 'hmp', 22: 'xns-idp', 27: 'rdp', 29: 'iso-tp4', 33: 'dccp', 36: 'xtp', 37: 'ddp', 38: 'idpr-cmtp', 41: 'ipv6',
-  43: 'ipv6-route', 44: 'ipv6-frag', 45: 'idrp', 46: 'rsvp', 47: 'gre', 50: 'esp', 51: 'ah', 57: 'skip',
-  58: 'ipv6-icmp', 59: 'ipv6-nonxt', 60: 'ipv6-opts', 73: 'rspf', 81: 'vmtp', 88: 'eigrp', 89: 'ospf', 93: 'ax.25',
-  94: 'ipip', 97: 'etherip', 98: 'encap', 103: 'pim', 108: 'ipcomp', 112: 'vrrp', 115: 'l2tp', 124: 'isis',
-  132: 'sctp', 133: 'fc', 135: 'mobility-header', 136: 'udplite', 137: 'mpls-in-ip', 138: 'manet', 139: 'hip',
-  140: 'shim6', 141: 'wesp', 142: 'rohc', 143: 'ethernet',
+  0: 'ip',
+  1: 'icmp',
+  2: 'igmp',
+  3: 'ggp',
+  4: 'ipencap',
+  5: 'st',
+  6: 'tcp',
+  8: 'egp',
+  9: 'igp',
+  12: 'pup',
+  17: 'udp',
+  20: 'hmp',
+  22: 'xns-idp',
+  27: 'rdp',
+  29: 'iso-tp4',
+  33: 'dccp',
+  36: 'xtp',
+  37: 'ddp',
+  38: 'idpr-cmtp',
+  41: 'ipv6',
+  43: 'ipv6-route',
+  44: 'ipv6-frag',
+  45: 'idrp',
+  46: 'rsvp',
+  47: 'gre',
+  50: 'esp',
+  51: 'ah',
+  57: 'skip',
+  58: 'ipv6-icmp',
+  59: 'ipv6-nonxt',
+  60: 'ipv6-opts',
+  73: 'rspf',
+  81: 'vmtp',
+  88: 'eigrp',
+  89: 'ospf',
+  93: 'ax.25',
+  94: 'ipip',
+  97: 'etherip',
+  98: 'encap',
+  103: 'pim',
+  108: 'ipcomp',
+  112: 'vrrp',
+  115: 'l2tp',
+  124: 'isis',
+  132: 'sctp',
+  133: 'fc',
+  135: 'mobility-header',
+  136: 'udplite',
+  137: 'mpls-in-ip',
+  138: 'manet',
+  139: 'hip',
+  140: 'shim6',
+  141: 'wesp',
+  142: 'rohc',
+  143: 'ethernet',
 }
 const PROTO_NUMBERS = new Map<string, number>(Object.entries(PROTO_NAMES).map(([n, name]) => [name, Number(n)]))
-for (const [name, n] of [['all', 0], ['icmpv6', 58], ['mh', 135]] as const) PROTO_NUMBERS.set(name, n)
+for (const [name, n] of [
+  ['all', 0],
+  ['icmpv6', 58],
+  ['mh', 135],
+] as const)
+  PROTO_NUMBERS.set(name, n)
 
 /** xtables_parse_protocol */
 export function parseProtocol(text: string): number {

@@ -28,9 +28,13 @@ describe('ipset text', () => {
     const b = newNs()
     expect(ipsetRestore(b, text)).toEqual({ ok: true, errors: [] })
     expect(ipsetSave(b)).toBe(text)
-    expect(text).toContain('create b hash:net family inet hashsize 1024 maxelem 65536 counters comment bucketsize 12 initval 0x')
+    expect(text).toContain(
+      'create b hash:net family inet hashsize 1024 maxelem 65536 counters comment bucketsize 12 initval 0x',
+    )
     expect(text).toContain('add b 10.1.0.0/16 nomatch packets 0 bytes 0\n')
-    expect(text).toContain('add b 192.168.0.5 packets 0 bytes 0\nadd b 192.168.0.6/31 packets 0 bytes 0\nadd b 192.168.0.8/31')
+    expect(text).toContain(
+      'add b 192.168.0.5 packets 0 bytes 0\nadd b 192.168.0.6/31 packets 0 bytes 0\nadd b 192.168.0.8/31',
+    )
     expect(text).toContain('add c 10.0.0.1,icmp:echo-request timeout 60\n')
     expect(text).toContain('add m a\nadd m c\nadd m b\n')
     expect(ipsetList(a, 'k2')).toBe(
@@ -84,7 +88,8 @@ describe('set match', () => {
   })
 
   it('takes each dimension from the side that the flags name', () => {
-    const sets = 'create p hash:ip,port\nadd p 10.0.0.1,tcp:80\ncreate q hash:ip,port,ip\nadd q 10.0.0.1,tcp:80,10.0.0.2\n'
+    const sets =
+      'create p hash:ip,port\nadd p 10.0.0.1,tcp:80\ncreate q hash:ip,port,ip\nadd q 10.0.0.1,tcp:80,10.0.0.2\n'
     const tcp = from('10.0.0.1', '10.0.0.2').tcp(4000, 80).bytes()
     expect(matches(sets, '--match-set p src,dst')(tcp)).toBe(true)
     expect(matches(sets, '--match-set p dst,dst')(tcp)).toBe(false)
@@ -96,16 +101,24 @@ describe('set match', () => {
   })
 
   it('reads type and code of ICMP as a port, and no port of a later fragment', () => {
-    const hit = matches('create p hash:ip,port\nadd p 10.0.0.2,icmp:echo-request\nadd p 10.0.0.2,udp:53\nadd p 10.0.0.2,gre:0\n', '--match-set p dst,dst')
+    const hit = matches(
+      'create p hash:ip,port\nadd p 10.0.0.2,icmp:echo-request\nadd p 10.0.0.2,udp:53\nadd p 10.0.0.2,gre:0\n',
+      '--match-set p dst,dst',
+    )
     expect(hit(from('1.1.1.1', '10.0.0.2').icmpEcho().bytes())).toBe(true)
     expect(hit(from('1.1.1.1', '10.0.0.2').icmpEcho({ reply: true }).bytes())).toBe(false)
     expect(hit(from('1.1.1.1', '10.0.0.2').udp(1, 53).bytes())).toBe(true)
-    const fragment = pkt().eth({ src: '02:00:00:00:00:01', dst: '02:00:00:00:00:02' }).ip({ src: '1.1.1.1', dst: '10.0.0.2', fragmentOffsetBytes: 64 })
+    const fragment = pkt()
+      .eth({ src: '02:00:00:00:00:01', dst: '02:00:00:00:00:02' })
+      .ip({ src: '1.1.1.1', dst: '10.0.0.2', fragmentOffsetBytes: 64 })
     expect(hit(fragment.udp(1, 53).bytes())).toBe(false)
   })
 
   it('looks through the members of a list:set in order', () => {
-    const hit = matches('create a hash:ip\nadd a 10.0.0.1\ncreate b bitmap:port range 0-100\nadd b 80\ncreate l list:set\nadd l a\nadd l b\n', '--match-set l src')
+    const hit = matches(
+      'create a hash:ip\nadd a 10.0.0.1\ncreate b bitmap:port range 0-100\nadd b 80\ncreate l list:set\nadd l a\nadd l b\n',
+      '--match-set l src',
+    )
     expect(hit(from('10.0.0.1', '10.0.0.2').udp(1, 2).bytes())).toBe(true)
     expect(hit(from('10.0.0.3', '10.0.0.2').udp(80, 2).bytes())).toBe(true)
     expect(hit(from('10.0.0.3', '10.0.0.2').udp(81, 2).bytes())).toBe(false)

@@ -21,23 +21,37 @@ describe('iptables-restore', () => {
   it('with --noflush keeps everything but the user chains that the text declares, which it empties', () => {
     const ns = newNs()
     iptablesRestore(ns, filter(':X - [0:0]\n:Y - [0:0]\n-A X -j DROP\n-A Y -j DROP\n-A FORWARD -j X'))
-    const r = iptablesRestore(ns, filter(':X - [0:0]\n:FORWARD ACCEPT [0:0]\n-A X -s 1.1.1.1 -j ACCEPT\n-I FORWARD -j Y'), { noflush: true })
+    const r = iptablesRestore(
+      ns,
+      filter(':X - [0:0]\n:FORWARD ACCEPT [0:0]\n-A X -s 1.1.1.1 -j ACCEPT\n-I FORWARD -j Y'),
+      { noflush: true },
+    )
     expect(r.errors).toEqual([])
-    expect(rulesOf(iptablesSave(ns))).toEqual(['-A FORWARD -j Y', '-A FORWARD -j X', '-A X -s 1.1.1.1/32 -j ACCEPT', '-A Y -j DROP'])
+    expect(rulesOf(iptablesSave(ns))).toEqual([
+      '-A FORWARD -j Y',
+      '-A FORWARD -j X',
+      '-A X -s 1.1.1.1/32 -j ACCEPT',
+      '-A Y -j DROP',
+    ])
   })
 
   it('deletes a chain with -X only after its rules and its references are gone', () => {
     const ns = newNs()
     iptablesRestore(ns, filter(':X - [0:0]\n-A X -j DROP\n-A FORWARD -j X'))
     expect(iptablesRestore(ns, filter('-X X'), { noflush: true }).errors[0]!.message).toContain('line 2 failed')
-    expect(iptablesRestore(ns, filter(':X - [0:0]\n-X X'), { noflush: true }).errors[0]!.message).toContain('line 3 failed')
+    expect(iptablesRestore(ns, filter(':X - [0:0]\n-X X'), { noflush: true }).errors[0]!.message).toContain(
+      'line 3 failed',
+    )
     expect(iptablesRestore(ns, filter(':X - [0:0]\n-D FORWARD -j X\n-X X'), { noflush: true }).ok).toBe(true)
     expect(iptablesSave(ns)).not.toContain('X')
   })
 
   it('leaves a table alone when COMMIT is refused, and keeps the tables before it', () => {
     const ns = newNs()
-    const r = iptablesRestore(ns, `*mangle\n-A FORWARD -j MARK --set-mark 1\nCOMMIT\n${filter('-A FORWARD -j DROP\n-A FORWARD -j DNAT --to-destination 1.1.1.1')}`)
+    const r = iptablesRestore(
+      ns,
+      `*mangle\n-A FORWARD -j MARK --set-mark 1\nCOMMIT\n${filter('-A FORWARD -j DROP\n-A FORWARD -j DNAT --to-destination 1.1.1.1')}`,
+    )
     expect(r.errors.map((e) => e.line)).toEqual([7])
     expect(rulesOf(iptablesSave(ns))).toEqual(['-A FORWARD -j MARK --set-xmark 0x1/0xffffffff'])
   })
@@ -50,11 +64,14 @@ describe('iptables-restore', () => {
 
   it('takes and prints counters with -c only', () => {
     const ns = newNs()
-    const text = '*filter\n:INPUT ACCEPT [1:2]\n:FORWARD DROP [3:4]\n:OUTPUT ACCEPT [0:0]\n[5:60] -A FORWARD -s 1.1.1.1/32 -j ACCEPT\nCOMMIT\n'
+    const text =
+      '*filter\n:INPUT ACCEPT [1:2]\n:FORWARD DROP [3:4]\n:OUTPUT ACCEPT [0:0]\n[5:60] -A FORWARD -s 1.1.1.1/32 -j ACCEPT\nCOMMIT\n'
     iptablesRestore(ns, text, { counters: true })
     expect(iptablesSave(ns, { counters: true })).toBe(text)
     iptablesRestore(ns, text)
-    expect(iptablesSave(ns, { counters: true })).toBe(text.replace('[1:2]', '[0:0]').replace('[3:4]', '[0:0]').replace('[5:60]', '[0:0]'))
+    expect(iptablesSave(ns, { counters: true })).toBe(
+      text.replace('[1:2]', '[0:0]').replace('[3:4]', '[0:0]').replace('[5:60]', '[0:0]'),
+    )
   })
 
   it('prints the table created last first', () => {
@@ -86,7 +103,9 @@ describe('iptables argv', () => {
     expect(run('-C FORWARD -s 4.4.4.4 -j ACCEPT')).toBe(1)
     expect(run('-R FORWARD 1 -s 5.5.5.5 -j DROP')).toBe(0)
     expect(run('-D FORWARD 2')).toBe(0)
-    expect(iptables(ns, ['-S', 'FORWARD']).stdout).toBe('-P FORWARD ACCEPT\n-A FORWARD -s 5.5.5.5/32 -j DROP\n-A FORWARD -s 1.1.1.1/32 -j ACCEPT\n')
+    expect(iptables(ns, ['-S', 'FORWARD']).stdout).toBe(
+      '-P FORWARD ACCEPT\n-A FORWARD -s 5.5.5.5/32 -j DROP\n-A FORWARD -s 1.1.1.1/32 -j ACCEPT\n',
+    )
     expect(run('-D FORWARD -s 1.1.1.1 -j ACCEPT')).toBe(0)
     expect(iptables(ns, ['-D', 'FORWARD', '-s', '1.1.1.1', '-j', 'ACCEPT']).stderr).toBe(
       'iptables: Bad rule (does a matching rule exist in that chain?).\n',
@@ -106,17 +125,25 @@ describe('iptables argv', () => {
     w.walk(udp)
     w.walk(udp)
     w.walk(icmp)
-    expect(iptables(w.ns, ['-S', 'FORWARD', '-v']).stdout).toBe('-P FORWARD DROP -c 1 28\n-A FORWARD -p udp -c 2 58 -j ACCEPT\n')
-    expect(iptables(w.ns, ['-L', 'FORWARD', '-nv']).stdout.split('\n')[0]).toBe('Chain FORWARD (policy DROP 1 packets, 28 bytes)')
+    expect(iptables(w.ns, ['-S', 'FORWARD', '-v']).stdout).toBe(
+      '-P FORWARD DROP -c 1 28\n-A FORWARD -p udp -c 2 58 -j ACCEPT\n',
+    )
+    expect(iptables(w.ns, ['-L', 'FORWARD', '-nv']).stdout.split('\n')[0]).toBe(
+      'Chain FORWARD (policy DROP 1 packets, 28 bytes)',
+    )
     iptables(w.ns, ['-Z', 'FORWARD'])
     w.walk(udp)
-    expect(iptables(w.ns, ['-S', 'FORWARD', '-v']).stdout).toBe('-P FORWARD DROP -c 0 0\n-A FORWARD -p udp -c 1 29 -j ACCEPT\n')
+    expect(iptables(w.ns, ['-S', 'FORWARD', '-v']).stdout).toBe(
+      '-P FORWARD DROP -c 0 0\n-A FORWARD -p udp -c 1 29 -j ACCEPT\n',
+    )
   })
 
   it('keeps counters of the other rules when a rule is added', () => {
     const w = new Walker('filter', '-A FORWARD -p udp -j ACCEPT')
     w.walk(pkt().eth(MACS).ip({ src: '10.0.0.1', dst: '10.0.0.2' }).udp(1, 2).payload('x').bytes())
     iptables(w.ns, ['-A', 'FORWARD', '-j', 'DROP'])
-    expect(iptablesSave(w.ns, { counters: true })).toContain('[1:29] -A FORWARD -p udp -j ACCEPT\n[0:0] -A FORWARD -j DROP\n')
+    expect(iptablesSave(w.ns, { counters: true })).toContain(
+      '[1:29] -A FORWARD -p udp -j ACCEPT\n[0:0] -A FORWARD -j DROP\n',
+    )
   })
 })

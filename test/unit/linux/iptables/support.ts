@@ -39,7 +39,8 @@ export function errorCases(): ErrorCase[] {
 }
 
 /** Sets that the recorded rules name. */
-export const SETS = 'create ips hash:ip counters\ncreate ipp hash:ip,port\ncreate nets hash:net\ncreate dyn hash:ip timeout 60\n'
+export const SETS =
+  'create ips hash:ip counters\ncreate ipp hash:ip,port\ncreate nets hash:net\ncreate dyn hash:ip timeout 60\n'
 
 /** A fresh namespace. */
 export function newNs(): Netns {
@@ -64,7 +65,16 @@ export class Recorder implements Tracer {
     this.wantMisses = wantMisses
   }
 
-  step(point: number, _slot: number, _ns: Netns, _dev: NetDevice | null, a: number, b: number, c: number, ref: unknown): void {
+  step(
+    point: number,
+    _slot: number,
+    _ns: Netns,
+    _dev: NetDevice | null,
+    a: number,
+    b: number,
+    c: number,
+    ref: unknown,
+  ): void {
     this.steps.push({ point, a, b, c, ref })
   }
 }

@@ -29,7 +29,7 @@ describe('errors in the words and at the line of the real iptables-restore', () 
     expect(ok).toBe(c.status === 0)
     if (c.status === 0) return
     const line = /Error occurred at line: (\d+)/.exec(c.stderr)?.[1] ?? /line (\d+)/.exec(c.stderr)?.[1]
-    const message = c.stderr.replace(/\n*Error occurred[^]*/, '').replace(/\n+$/, '')
+    const message = c.stderr.replace(/\n*Error occurred[\s\S]*/, '').replace(/\n+$/, '')
     expect(String(errors[0]!.line)).toBe(line)
     if (/line \d+ failed$/.test(message)) expect(errors[0]!.message.startsWith(message)).toBe(true)
     else expect(errors[0]!.message.replace(/\n+$/, '')).toBe(message)
@@ -37,7 +37,10 @@ describe('errors in the words and at the line of the real iptables-restore', () 
 
   it('collects the errors of all lines and changes nothing', () => {
     const ns = newNs()
-    const r = iptablesRestore(ns, '*filter\n-A FORWARD -j FOO\n-A FORWARD -j ACCEPT\n-A NOPE -j DROP\n-A FORWARD --x\nCOMMIT\n')
+    const r = iptablesRestore(
+      ns,
+      '*filter\n-A FORWARD -j FOO\n-A FORWARD -j ACCEPT\n-A NOPE -j DROP\n-A FORWARD --x\nCOMMIT\n',
+    )
     expect(r.errors.map((e) => e.line)).toEqual([2, 4, 5])
     expect(iptablesSave(ns, { table: 'filter' })).not.toContain('-A')
   })
@@ -64,7 +67,15 @@ describe('printing', () => {
       input: fc.option(fc.constantFrom('eth0', 'cali+', 'br-1')),
       proto: fc.option(fc.constantFrom('tcp', 'udp', 'icmp', 'sctp', 'ipencap')),
       matches: fc.array(fc.constantFrom(...matchTexts), { maxLength: 4 }),
-      target: fc.constantFrom('', ' -j ACCEPT', ' -j DROP', ' -j U1', ' -g U1', ' -j RETURN', ' -j MARK --set-xmark 0x1/0xff'),
+      target: fc.constantFrom(
+        '',
+        ' -j ACCEPT',
+        ' -j DROP',
+        ' -j U1',
+        ' -g U1',
+        ' -j RETURN',
+        ' -j MARK --set-xmark 0x1/0xff',
+      ),
     })
     .map((r) => {
       const net = (flag: string, a: { inv: boolean; text: string } | null): string => {
