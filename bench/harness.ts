@@ -89,7 +89,13 @@ export async function measure(bench: BenchCase): Promise<BenchRow> {
   try {
     await benny.suite(
       bench.name,
-      benny.add(bench.name, () => once, { initCount: 1, minSamples: MIN_RUNS, minTime: 0.001, maxTime: MAX_SECONDS, delay: 0 }),
+      benny.add(bench.name, () => once, {
+        initCount: 1,
+        minSamples: MIN_RUNS,
+        minTime: 0.001,
+        maxTime: MAX_SECONDS,
+        delay: 0,
+      }),
     )
   } finally {
     console.log = quiet
@@ -113,7 +119,9 @@ export function tableOf(rows: readonly BenchRow[]): string {
     r.ratioToKernel === undefined ? '' : `${r.ratioToKernel.toFixed(1)}x`,
   ])
   const widths = head.map((h, i) => Math.max(h.length, ...lines.map((l) => l[i]!.length)))
-  return [head, ...lines].map((l) => l.map((c, i) => (i === 0 ? c.padEnd(widths[i]!) : c.padStart(widths[i]!))).join('  ')).join('\n')
+  return [head, ...lines]
+    .map((l) => l.map((c, i) => (i === 0 ? c.padEnd(widths[i]!) : c.padStart(widths[i]!))).join('  '))
+    .join('\n')
 }
 
 function number(x: number): string {

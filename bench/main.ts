@@ -35,7 +35,9 @@ function runAll(only: string): number {
     const file = join(scratch, `${suite.name}.json`)
     process.stderr.write(`bench: ${suite.name}\n`)
     const self = fileURLToPath(import.meta.url)
-    const done = spawnSync(process.execPath, [self, '--suite', suite.name, '--only', only, '--file', file], { stdio: 'inherit' })
+    const done = spawnSync(process.execPath, [self, '--suite', suite.name, '--only', only, '--file', file], {
+      stdio: 'inherit',
+    })
     if (done.status === 0) rows.push(...(JSON.parse(readFileSync(file, 'utf8')) as BenchRow[]))
     else failed++
   }

@@ -15,12 +15,32 @@ export interface SuiteEntry {
 
 /** All suites, in order. */
 export const SUITES: readonly SuiteEntry[] = [
-  { name: 'micro-arena', rows: ['micro/arena-alloc-free', 'micro/arena-clone'], load: async () => (await import('./micro/arena.ts')).arenaSuite },
+  {
+    name: 'micro-arena',
+    rows: ['micro/arena-alloc-free', 'micro/arena-clone'],
+    load: async () => (await import('./micro/arena.ts')).arenaSuite,
+  },
   { name: 'micro-fdb', rows: ['micro/fdb-lookup'], load: async () => (await import('./micro/fdb.ts')).fdbSuite },
-  { name: 'micro-timers', rows: ['micro/timers-hold'], load: async () => (await import('./micro/timers.ts')).timersSuite },
-  { name: 'walk-bridge', rows: ['walk/same-node-bridge'], load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/same-node-bridge') },
-  { name: 'walk-same', rows: ['walk/clusterip-same-node'], load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/clusterip-same-node') },
-  { name: 'walk-cross', rows: ['walk/clusterip-cross-node'], load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/clusterip-cross-node') },
+  {
+    name: 'micro-timers',
+    rows: ['micro/timers-hold'],
+    load: async () => (await import('./micro/timers.ts')).timersSuite,
+  },
+  {
+    name: 'walk-bridge',
+    rows: ['walk/same-node-bridge'],
+    load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/same-node-bridge'),
+  },
+  {
+    name: 'walk-same',
+    rows: ['walk/clusterip-same-node'],
+    load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/clusterip-same-node'),
+  },
+  {
+    name: 'walk-cross',
+    rows: ['walk/clusterip-cross-node'],
+    load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/clusterip-cross-node'),
+  },
   {
     name: 'walk-traced',
     rows: ['walk/clusterip-cross-node-traced'],

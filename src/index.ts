@@ -52,11 +52,12 @@ export type {
   TracePacket,
 } from './query/trace-types.ts'
 export { TRACE_FORMATS, type TraceFormat } from './report/formats.ts'
-export { toJson, toYaml } from './report/json.ts'
+export { toJson } from './report/json.ts'
 export { traceMermaid } from './report/mermaid.ts'
 export { ansi, type Paint, plain } from './report/paint.ts'
 export { tracePcapng } from './report/pcapng.ts'
 export { documentTable } from './report/table.ts'
 export { traceText } from './report/text.ts'
 export { traceWide } from './report/wide.ts'
+export { toYaml } from './report/yaml.ts'
 export { type PcapngCapture, writePcapng } from './wire/pcapng.ts'

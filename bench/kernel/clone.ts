@@ -8,7 +8,7 @@
 import { spawnSync } from 'node:child_process'
 import { formatIpv4, formatMac } from '../../src/addr/index.ts'
 import { DEV_BRIDGE, DEV_LOOPBACK, IFF_PROMISC, type NetDevice } from '../../src/linux/device/device.ts'
-import { NUD_VALID, type Neighbour } from '../../src/linux/neighbour/neighbour.ts'
+import { type Neighbour, NUD_VALID } from '../../src/linux/neighbour/neighbour.ts'
 import type { Netns } from '../../src/linux/netns.ts'
 import { iptablesSave } from '../../src/linux/tools/iptables.ts'
 import type { World } from '../../src/linux/world.ts'
@@ -39,7 +39,9 @@ function linkLines(world: World, made: Set<NetDevice>): string[] {
     made.add(dev)
     const at = `netns ${kernelName(dev.ns)}`
     if (dev.kind === DEV_BRIDGE) {
-      lines.push(`link add ${dev.name} ${at} address ${macOf(dev)} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`)
+      lines.push(
+        `link add ${dev.name} ${at} address ${macOf(dev)} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
+      )
     } else if (dev.peer !== null) {
       made.add(dev.peer)
       const peer = `name ${dev.peer.name} address ${macOf(dev.peer)} netns ${kernelName(dev.peer.ns)}`

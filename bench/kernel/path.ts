@@ -81,9 +81,24 @@ interface Flow {
 function generate(gen: string, f: Flow, seconds: number, most: number): number {
   const before = softirqdNs()
   const out = sh([
-    'ip', 'netns', 'exec', kernelName(f.ns), gen, 'pkt', f.dev.name, f.mac, formatMac({ hi: f.dev.macHi, lo: f.dev.macLo }),
-    formatIpv4(f.src), formatIpv4(f.dst), String(f.sport), String(f.dport), '1', String(seconds), String(most),
-    String(FRAME_BYTES), String(SEND_BATCH),
+    'ip',
+    'netns',
+    'exec',
+    kernelName(f.ns),
+    gen,
+    'pkt',
+    f.dev.name,
+    f.mac,
+    formatMac({ hi: f.dev.macHi, lo: f.dev.macLo }),
+    formatIpv4(f.src),
+    formatIpv4(f.dst),
+    String(f.sport),
+    String(f.dport),
+    '1',
+    String(seconds),
+    String(most),
+    String(FRAME_BYTES),
+    String(SEND_BATCH),
   ])
   return Number(out.split(/\s+/)[3]) + (softirqdNs() - before) / 1e9
 }

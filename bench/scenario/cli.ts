@@ -21,7 +21,8 @@ export const cliSuite: Suite = async () => {
     const start = process.hrtime.bigint()
     const done = spawnSync(process.execPath, ARGV, { encoding: 'utf8' })
     const ms = Number(process.hrtime.bigint() - start) / 1e6
-    if (done.status !== 0 || !done.stdout.includes('DELIVERED')) throw new Error(`podwalk trace: ${done.status} ${done.stderr}`)
+    if (done.status !== 0 || !done.stdout.includes('DELIVERED'))
+      throw new Error(`podwalk trace: ${done.status} ${done.stderr}`)
     if (i >= 0) samples.push(ms)
   }
   return [rowOf('cli/trace-small', 'ms', samples)]

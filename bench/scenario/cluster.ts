@@ -124,7 +124,15 @@ export function openPath(cluster: Cluster, to: 'near' | 'far', dst: number | nul
     if (typeof back === 'number') throw new Error(`no answer: ${back}`)
     if (back.from !== address) throw new Error('the answer was not translated back')
   }
-  const frame = udpFrame(client.dev, gatewayMac(cluster, client.ns, client.dev, address), client.ip, address, CLIENT_PORT, dport, payload)
+  const frame = udpFrame(
+    client.dev,
+    gatewayMac(cluster, client.ns, client.dev, address),
+    client.ip,
+    address,
+    CLIENT_PORT,
+    dport,
+    payload,
+  )
   return {
     cluster,
     client: client.ns,

@@ -30,7 +30,9 @@ async function firstPacket(name: string, services: number): Promise<BenchRow> {
   const to = { hi: v.getUint16(0), lo: v.getInt32(2) }
   const frames: Uint8Array[] = []
   for (let i = 0; i < BATCH; i++) {
-    frames.push(udpFrame(path.clientDev, to, path.src, path.dst, 20_000 + i, path.dport, new Uint8Array(FRAME_BYTES - 42)))
+    frames.push(
+      udpFrame(path.clientDev, to, path.src, path.dst, 20_000 + i, path.dport, new Uint8Array(FRAME_BYTES - 42)),
+    )
   }
   let before = 0
   return measure({

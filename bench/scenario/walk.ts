@@ -11,8 +11,8 @@ import { TraceLog } from '../../src/engine/trace-log.ts'
 import { injectFrame } from '../../src/linux/core/dev.ts'
 import type { PacketTap } from '../../src/linux/trace.ts'
 import { foldChecksum, pseudoSumV4, sumWords } from '../../src/wire/checksum.ts'
-import { kernelRate } from '../kernel/path.ts'
 import { type BenchRow, measure } from '../harness.ts'
+import { kernelRate } from '../kernel/path.ts'
 import type { Suite } from '../suites.ts'
 import { benchCluster, CLIENT_PORT, ECHO_PORT, FAR_VIP, NEAR_VIP, openPath, type Path } from './cluster.ts'
 
@@ -65,7 +65,8 @@ export function walkSuite(name: string): Suite {
       verify() {
         const arrived = path.serverDev.rxPackets - before
         if (arrived < BATCH) throw new Error(`${name}: ${arrived} of ${BATCH} arrived`)
-        if (log !== null && log.length - steps < 10 * BATCH) throw new Error(`${name}: ${log.length - steps} steps recorded`)
+        if (log !== null && log.length - steps < 10 * BATCH)
+          throw new Error(`${name}: ${log.length - steps} steps recorded`)
         w.runUntil(w.nowNs)
       },
     })

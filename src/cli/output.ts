@@ -4,6 +4,7 @@
  * A reader that goes away (`podwalk ... | head`) ends the process quietly, as with any Unix tool.
  */
 import { writeFileSync, writeSync } from 'node:fs'
+import { toJson } from '../report/json.ts'
 import { ansi, type Paint, plain } from '../report/paint.ts'
 import { CliError, EXIT_USAGE, usageError } from './exit.ts'
 
@@ -49,6 +50,15 @@ export function writeData(data: string | Uint8Array, file: string | undefined): 
   } catch (e) {
     throw new CliError(EXIT_USAGE, `cannot write ${file}: ${e instanceof Error ? e.message : String(e)}`)
   }
+}
+
+/** Writes a document as JSON, or as YAML when that was asked for. */
+export async function writeDocument(
+  document: object,
+  flags: { readonly output: string; readonly write?: string },
+): Promise<void> {
+  const text = flags.output === 'yaml' ? (await import('../report/yaml.ts')).toYaml(document) : toJson(document)
+  writeData(text, flags.write)
 }
 
 /** Writes a line to stderr. */

@@ -14,6 +14,7 @@ import type { Conntrack } from './netfilter/conntrack/table.ts'
 import { SocketTable } from './socket/table.ts'
 import { NetSysctl } from './sysctl.ts'
 import type { NetDevice } from './device/device.ts'
+import type { VxlanSock } from './device/vxlan.ts'
 import type { World } from './world.ts'
 
 /** One network namespace. */
@@ -36,6 +37,8 @@ export class Netns {
   /** Created when the first rule or table needs it (nf_ct_netns_get), null until then. */
   ct: Conntrack | null = null
   readonly sockets: SocketTable
+  /** UDP sockets of VXLAN devices by port (vxlan_net.sock_list). */
+  readonly vxlanSocks = new Map<number, VxlanSock>()
   /** The counters of the hot path, by number (ip/mib.ts). */
   readonly mib = new Float64Array(MIB_NAMES.length)
   private readonly counters = new Map<string, number>()

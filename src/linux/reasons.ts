@@ -88,6 +88,14 @@ export const R_UNICAST_IN_L2_MULTICAST = reason(50, 'UNICAST_IN_L2_MULTICAST', '
 export const R_INVALID_TX = reason(51, 'TX_INVALID', 'DROPPED', 'The frame is shorter than a link header.', 'The sender made a runt.')
 export const R_ECHO_IGNORED = reason(52, 'ICMP_ECHO_IGNORED', 'DROPPED', 'The host is told not to answer this echo.', 'net.ipv4.icmp_echo_ignore_*')
 export const R_UNDERLAY = reason(53, 'UNDERLAY_NO_ROUTE', 'DROPPED', 'The underlay has no route for this destination.', 'A cloud fabric drops what its route table does not hold.')
+export const R_NO_TX_TARGET = reason(54, 'NO_TX_TARGET', 'DROPPED', 'The tunnel device has no destination for this MAC address.', 'bridge fdb show dev DEV: no entry for the MAC and none for 00:00:00:00:00:00.')
+export const R_TUNNEL_NO_ROUTE = reason(55, 'TUNNEL_NO_ROUTE', 'UNREACHABLE', 'The underlay has no route to the far end of the tunnel.', 'ip route get ADDRESS of the tunnel endpoint.')
+export const R_TUNNEL_ECN = reason(56, 'IP_TUNNEL_ECN', 'DROPPED', 'The outer header reports congestion to an inner packet that knows no ECN.', 'A router marked the outer packet CE.')
+export const R_VXLAN_HDR = reason(57, 'VXLAN_INVALID_HDR', 'DROPPED', 'The VXLAN header is short, lacks its flag or has reserved bits set.', 'The sender speaks another dialect (GBP, GPE) or is not VXLAN.')
+export const R_VXLAN_VNI = reason(58, 'VXLAN_VNI_NOT_FOUND', 'DROPPED', 'No VXLAN device here has this VNI on this port.', 'Compare `id` and `dstport` of both ends: ip -d link.')
+export const R_VXLAN_LOCAL_MAC = reason(59, 'LOCAL_MAC', 'DROPPED', 'The inner frame carries the VXLAN device\'s own MAC as its source.', 'Two VTEPs with the same MAC, or a loop.')
+export const R_VXLAN_ENTRY_EXISTS = reason(60, 'VXLAN_ENTRY_EXISTS', 'DROPPED', 'A learning VXLAN device has a static entry for this MAC behind another VTEP.', 'bridge fdb show dev DEV; use nolearning with static entries.')
+export const R_TUNNEL_UNKNOWN = reason(61, 'TUNNEL_UNKNOWN', 'REJECTED', 'No tunnel device takes packets from this outer source.', 'Compare `local` and `remote` of the tunnels: ip -d link.')
 
 /** All reasons, by code. */
 export const REASONS: readonly Reason[] = table

@@ -6,8 +6,9 @@
  * that the data path reads a field; the text interface maps names on them through the tables below. A name that is not
  * known is answered as by sysctl(8) (no such file), never silently taken.
  */
-import type { Netns } from './netns.ts'
+
 import type { NetDevice } from './device/device.ts'
+import type { Netns } from './netns.ts'
 
 /** net.ipv4.conf.DEV.*: defaults as in net/ipv4/devinet.c (ipv4_devconf, ipv4_devconf_dflt). */
 export class Ipv4Conf {
@@ -168,17 +169,49 @@ export class NetSysctl {
 type IntFields = { [name: string]: number }
 
 const IPV4_NAMES = new Set([
-  'ip_default_ttl', 'ip_no_pmtu_disc', 'ip_forward_use_pmtu', 'ip_forward_update_priority', 'ip_nonlocal_bind',
-  'ip_early_demux', 'ip_dynaddr', 'icmp_echo_ignore_all', 'icmp_echo_ignore_broadcasts',
-  'icmp_ignore_bogus_error_responses', 'icmp_errors_use_inbound_ifaddr', 'icmp_ratelimit', 'icmp_ratemask',
-  'icmp_msgs_per_sec', 'icmp_msgs_burst', 'fib_multipath_hash_policy', 'fib_multipath_use_neigh', 'fwmark_reflect',
-  'ipfrag_high_thresh', 'ipfrag_low_thresh', 'ipfrag_time', 'ipfrag_max_dist', 'tcp_timestamps', 'tcp_sack',
-  'tcp_window_scaling', 'tcp_syn_retries', 'tcp_synack_retries', 'tcp_retries1', 'tcp_retries2', 'tcp_fin_timeout',
-  'tcp_mtu_probing', 'tcp_base_mss', 'tcp_min_snd_mss', 'tcp_ecn', 'tcp_no_metrics_save', 'tcp_abort_on_overflow',
-  'tcp_syncookies', 'tcp_autocorking',
+  'ip_default_ttl',
+  'ip_no_pmtu_disc',
+  'ip_forward_use_pmtu',
+  'ip_forward_update_priority',
+  'ip_nonlocal_bind',
+  'ip_early_demux',
+  'ip_dynaddr',
+  'icmp_echo_ignore_all',
+  'icmp_echo_ignore_broadcasts',
+  'icmp_ignore_bogus_error_responses',
+  'icmp_errors_use_inbound_ifaddr',
+  'icmp_ratelimit',
+  'icmp_ratemask',
+  'icmp_msgs_per_sec',
+  'icmp_msgs_burst',
+  'fib_multipath_hash_policy',
+  'fib_multipath_use_neigh',
+  'fwmark_reflect',
+  'ipfrag_high_thresh',
+  'ipfrag_low_thresh',
+  'ipfrag_time',
+  'ipfrag_max_dist',
+  'tcp_timestamps',
+  'tcp_sack',
+  'tcp_window_scaling',
+  'tcp_syn_retries',
+  'tcp_synack_retries',
+  'tcp_retries1',
+  'tcp_retries2',
+  'tcp_fin_timeout',
+  'tcp_mtu_probing',
+  'tcp_base_mss',
+  'tcp_min_snd_mss',
+  'tcp_ecn',
+  'tcp_no_metrics_save',
+  'tcp_abort_on_overflow',
+  'tcp_syncookies',
+  'tcp_autocorking',
 ])
 const ROUTE_NAMES: { [name: string]: keyof NetSysctl } = {
-  min_pmtu: 'min_pmtu', mtu_expires: 'mtu_expires', min_adv_mss: 'min_adv_mss',
+  min_pmtu: 'min_pmtu',
+  mtu_expires: 'mtu_expires',
+  min_adv_mss: 'min_adv_mss',
 }
 const RANGES: { [name: string]: readonly (keyof NetSysctl)[] } = {
   'net.ipv4.ip_local_port_range': ['ip_local_port_range_min', 'ip_local_port_range_max'],
@@ -224,7 +257,8 @@ function find(ns: Netns, name: string): Place | null {
     if (p === undefined || !(m[2]! in p)) return null
     return { obj: p as unknown as IntFields, fields: [m[2]!], dev, neigh: true }
   }
-  if (name === 'net.ipv4.ip_forward') return { obj: ns.sysctl.all as unknown as IntFields, fields: ['forwarding'], conf: 'all' }
+  if (name === 'net.ipv4.ip_forward')
+    return { obj: ns.sysctl.all as unknown as IntFields, fields: ['forwarding'], conf: 'all' }
   m = /^net\.ipv4\.route\.([a-z_]+)$/.exec(name)
   if (m !== null) return ROUTE_NAMES[m[1]!] === undefined ? null : { obj: s, fields: [ROUTE_NAMES[m[1]!]!] }
   m = /^net\.ipv4\.([a-z0-9_]+)$/.exec(name)
@@ -244,7 +278,8 @@ function find(ns: Netns, name: string): Place | null {
 
 /** `a/b.c` or `a.b.c`: sysctl(8) takes both; with slashes, dots belong to names. */
 function canonical(name: string): string {
-  if (!name.includes('/')) return name
+  // the first separator says which one it is
+  if (name.search(/[./]/) < 0 || name[name.search(/[./]/)] === '.') return name
   return name
     .split('/')
     .map((part) => part.replaceAll('.', '/'))

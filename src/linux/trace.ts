@@ -76,6 +76,10 @@ export const T_TCP_STATE = 32
 export const T_WIRE = 33
 /** ipset looked up. a=1 matched; ref=IpSet */
 export const T_IPSET = 34
+/** A tunnel device puts an outer header on. a=outer source, b=outer destination, c=VNI; ref=VxlanRdst|null */
+export const T_TUNNEL_ENCAP = 35
+/** A tunnel device took the outer header off. a=outer source, b=outer destination, c=VNI; ref=VxlanDev|null */
+export const T_TUNNEL_DECAP = 36
 
 /** Receives trace points and frames. */
 export interface Tracer {

@@ -22,6 +22,8 @@ import type { PacketTap, Tracer } from './trace.ts'
 export interface WorldOptions {
   /** Seed of everything that Linux would draw at random. Default 1. */
   readonly seed?: number
+  /** Key of the flow hash (skb_get_hash) that tunnels draw UDP source ports from. Default: from `seed`. */
+  readonly hashSeed?: number
   /** Packets that may exist at once. Default 2048. */
   readonly packets?: number
   /** Packets above 2 KiB that may exist at once. Default 48. */
@@ -35,6 +37,8 @@ export const LOOP_LIMIT = 1_000_000
 export class World {
   readonly arena: PacketArena
   readonly random: Random
+  /** `hashrnd` of the flow dissector. */
+  readonly hashKey: number
   readonly timers = new TimerQueue()
   readonly namespaces: Netns[] = []
   readonly netnsByName = new Map<string, Netns>()
@@ -48,6 +52,8 @@ export class World {
   tap: PacketTap | null = null
   /** True while the backlog is being processed or a timer runs: transmits then only enqueue. */
   inSoftirq = false
+  /** dev_xmit_recursion: transmits of stacked devices inside each other right now. */
+  xmitRecursion = 0
   /** Reason that a hook function leaves behind with NF_DROP, R_NONE when it left none. */
   dropReason = 0
   /** Conntrack entries of all namespaces (nf_conntrack_hash is global too); null until one namespace tracks. */
@@ -62,6 +68,7 @@ export class World {
   constructor(options: WorldOptions = {}) {
     this.arena = new PacketArena(options.packets ?? 2048, options.largePackets ?? 48)
     this.random = new Random(options.seed ?? 1)
+    this.hashKey = new Random(options.hashSeed ?? ~(options.seed ?? 1)).u32() | 0
   }
 
   /** ip netns add: a namespace with its loopback device (down). */

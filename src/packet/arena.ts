@@ -103,7 +103,8 @@ export class PacketArena {
     this.inUse++
     const m = slot << META_SHIFT
     const meta = this.meta
-    meta.fill(0, m, m + META_WORDS)
+    // a loop over 32 words is faster than the call of TypedArray.fill
+    for (let i = m; i < m + META_WORDS; i++) meta[i] = 0
     const data = base + headroom
     meta[m + M_BASE] = base
     meta[m + M_CAP] = cap

@@ -23,6 +23,8 @@ export const LAB_SCHEMA = {
   title: 'The recording of a lab scenario',
   ...exactly(
     {
+      apiVersion: { const: 'podwalk.dev/v1alpha1' },
+      kind: { const: 'Lab' },
       scenario: TEXT,
       title: TEXT,
       kernel: TEXT,
@@ -44,6 +46,7 @@ export const LAB_SCHEMA = {
       raw: byInterface(listOf(HEX)),
       csum_partial_seen: BOOL,
     },
-    ['volatile', 'raw', 'csum_partial_seen'],
+    // What the kernel lab's own recorder writes has neither.
+    ['apiVersion', 'kind', 'volatile', 'raw', 'csum_partial_seen'],
   ),
 }

@@ -17,7 +17,7 @@ export const TRACE_FORMATS: readonly TraceFormat[] = [
   { name: 'text', isBinary: false, render: async (t, paint) => (await import('./text.ts')).traceText(t, { paint }) },
   { name: 'wide', isBinary: false, render: async (t, paint) => (await import('./wide.ts')).traceWide(t, paint) },
   { name: 'json', isBinary: false, render: async (t) => (await import('./json.ts')).toJson(t) },
-  { name: 'yaml', isBinary: false, render: async (t) => (await import('./json.ts')).toYaml(t) },
+  { name: 'yaml', isBinary: false, render: async (t) => (await import('./yaml.ts')).toYaml(t) },
   { name: 'mermaid', isBinary: false, render: async (t) => (await import('./mermaid.ts')).traceMermaid(t) },
   { name: 'pcapng', isBinary: true, render: async (t) => (await import('./pcapng.ts')).tracePcapng(t) },
 ]

@@ -1,5 +1,5 @@
 /**
- * JSON and YAML of any document: keys sorted, two spaces, a newline at the end; the same document gives the same bytes.
+ * JSON of any document: keys sorted, two spaces, a newline at the end; the same document gives the same bytes.
  */
 
 /** A value with the keys of all its objects in sorted order. */
@@ -15,10 +15,4 @@ export function sortKeys(value: unknown): unknown {
 /** The document as JSON. */
 export function toJson(document: unknown): string {
   return `${JSON.stringify(sortKeys(document), null, 2)}\n`
-}
-
-/** The document as YAML. The parser is loaded only when someone asks for YAML. */
-export async function toYaml(document: unknown): Promise<string> {
-  const { stringify } = await import('yaml')
-  return stringify(sortKeys(document), { aliasDuplicateObjects: false, lineWidth: 0 })
 }

@@ -167,7 +167,10 @@ describe('wrong input ends with 3, every problem with its place, never a stack',
 })
 
 it('reads a manifest behind a long comment in no time', () => {
-  const path = file('comment.yaml', `${'# a line of a licence, a story\n'.repeat(200)}${cluster('nodes: 1')}---\n${pod('')}`)
+  const path = file(
+    'comment.yaml',
+    `${'# a line of a licence, a story\n'.repeat(200)}${cluster('nodes: 1')}---\n${pod('')}`,
+  )
   expect(podwalk(['get', 'nodes', '-f', path]).status).toBe(0)
 })
 

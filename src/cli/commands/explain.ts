@@ -7,7 +7,7 @@ import { REASONS } from '../../linux/reasons.ts'
 import { explainText, reasonDocument } from '../../report/reason.ts'
 import { usageError } from '../exit.ts'
 import { addOutputOptions, colorOption, type InputFlags, type OutputFlags } from '../options.ts'
-import { stdoutPaint, writeData } from '../output.ts'
+import { stdoutPaint, writeData, writeDocument } from '../output.ts'
 
 /** Adds the command. */
 export function registerExplain(program: Command): void {
@@ -43,8 +43,7 @@ async function explain(name: string | undefined, flags: OutputFlags & Pick<Input
   const paint = stdoutPaint(flags.color, flags.write)
   if (flags.output === 'text') writeData(explainText(chosen, paint), flags.write)
   else {
-    const { toJson, toYaml } = await import('../../report/json.ts')
     const document = reasonDocument(chosen)
-    writeData(flags.output === 'json' ? toJson(document) : await toYaml(document), flags.write)
+    await writeDocument(document, flags)
   }
 }

@@ -8,7 +8,7 @@ import { documentTable } from '../../report/table.ts'
 import { choiceArgument } from '../choice.ts'
 import { readCluster } from '../input.ts'
 import { addInputOptions, addOutputOptions, type InputFlags, type OutputFlags } from '../options.ts'
-import { stdoutPaint, writeData } from '../output.ts'
+import { stdoutPaint, writeData, writeDocument } from '../output.ts'
 import { startCluster } from '../start.ts'
 
 type What = 'nodes' | 'pods' | 'services' | 'links' | 'routes' | 'rules'
@@ -45,8 +45,7 @@ async function get(what: What, flags: InputFlags & OutputFlags, command: Command
     document = { ...document, items: document.items.filter((i) => i.namespace === flags.namespace) }
   }
   if (flags.output === 'json' || flags.output === 'yaml') {
-    const { toJson, toYaml } = await import('../../report/json.ts')
-    writeData(flags.output === 'json' ? toJson(document) : await toYaml(document), flags.write)
+    await writeDocument(document, flags)
     return
   }
   writeData(documentTable(document, flags.output === 'wide', stdoutPaint(flags.color, flags.write)), flags.write)

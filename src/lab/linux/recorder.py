@@ -192,25 +192,7 @@ class Lab:
             sh(["ip", "-n", PFX + na, "link", "add", da, "address", ma, "mtu", str(l.get("mtu", 1500)), "type", "veth",
                 "peer", "name", db, "address", mb, "mtu", str(l.get("mtu", 1500)), "netns", PFX + nb])
         for d in sc.get("devices", []):
-            c = "link add %s " % d["name"]
-            if d.get("mac"): c += "address %s " % d["mac"]
-            if d.get("mtu"): c += "mtu %d " % d["mtu"]
-            c += "type %s " % d["type"]
-            if d["type"] == "bridge":
-                c += "stp_state 0 forward_delay 0 mcast_snooping 0 ageing_time %d " % d.get("ageing_cs", 30000)
-            if d["type"] == "vxlan":
-                c += "id %d dstport %d " % (d["vni"], d.get("dstport", 8472))
-                for k in ("local", "remote", "dev", "ttl", "tos", "df"):
-                    if d.get(k) is not None: c += "%s %s " % (k, d[k])
-                if "srcport" in d: c += "srcport %d %d " % tuple(d["srcport"])
-                c += "learning " if d.get("learning") else "nolearning "
-                c += "udpcsum " if d.get("udpcsum") else "noudpcsum "
-            if d["type"] == "ipip":
-                for k in ("local", "remote", "dev", "ttl", "tos"):
-                    if k in d: c += "%s %s " % (k, d[k])
-                if d.get("nopmtudisc"): c += "nopmtudisc "
-            c += d.get("opts", "")
-            s.ns_exec(d["ns"], ["ip"] + c.split())
+            s.ns_exec(d["ns"], ["ip"] + device_cmd(d).split())
         for ns in sc["netns"]:
             b = batch[ns]
             r = json.loads(sh(["ip", "-n", PFX + ns, "-j", "link"]).stdout)
@@ -439,6 +421,25 @@ class Lab:
                 except OSError: pass
             d.clear()
         for ns in s.sc["netns"]: sh(["ip", "netns", "del", PFX + ns], check=False)
+def device_cmd(d):
+    c = "link add %s " % d["name"]
+    if d.get("mac"): c += "address %s " % d["mac"]
+    if d.get("mtu"): c += "mtu %d " % d["mtu"]
+    c += "type %s " % d["type"]
+    if d["type"] == "bridge":
+        c += "stp_state 0 forward_delay 0 mcast_snooping 0 ageing_time %d " % d.get("ageing_cs", 30000)
+    if d["type"] == "vxlan":
+        c += "id %d dstport %d " % (d["vni"], d.get("dstport", 8472))
+        for k in ("local", "remote", "dev", "ttl", "tos", "df"):
+            if d.get(k) is not None: c += "%s %s " % (k, d[k])
+        if "srcport" in d: c += "srcport %d %d " % tuple(d["srcport"])
+        c += "learning " if d.get("learning") else "nolearning "
+        c += "udpcsum " if d.get("udpcsum") else "noudpcsum "
+    if d["type"] == "ipip":
+        for k in ("local", "remote", "dev", "ttl", "tos"):
+            if k in d: c += "%s %s " % (k, d[k])
+        if d.get("nopmtudisc"): c += "nopmtudisc "
+    return c + d.get("opts", "")
 def route_cmd(r):
     c = ""
     if r.get("type", "unicast") != "unicast": c += r["type"] + " "
@@ -455,9 +456,9 @@ def route_cmd(r):
     for n in r.get("nexthops", []):
         c += " nexthop" + (" via " + n["via"] if "via" in n else "") + " dev " + n["dev"] + " weight %d" % n.get("weight", 1)
     return c
-def run_scenario(sc, backend=None):
-    os.sched_setaffinity(0, {0})
-    lab = Lab(sc, backend)
+def run_scenario(sc, backend=None, cpu=0, lab_class=Lab):
+    os.sched_setaffinity(0, {cpu})
+    lab = lab_class(sc, backend)
     try:
         lab.build(); lab.start(); lab.run()
         state = lab.state()

@@ -37,26 +37,26 @@ import {
 } from '../../packet/layout.ts'
 import { freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
-import { brValidateIpv4 } from '../ip/input.ts'
 import { ipDoFragment } from '../ip/fragment.ts'
-import type { Netns } from '../netns.ts'
+import { brValidateIpv4 } from '../ip/input.ts'
+import { NUD_CONNECTED, neighLookupOrCreate, neighOutputFn } from '../neighbour/neighbour.ts'
 import { nfConntrackConfirm, nfConntrackPut } from '../netfilter/conntrack/core.ts'
-import { neighLookupOrCreate, neighOutputFn, NUD_CONNECTED } from '../neighbour/neighbour.ts'
 import {
-  nfHook,
   NF_ACCEPT,
   NF_DROP,
   NF_INET_FORWARD,
   NF_INET_POST_ROUTING,
   NF_INET_PRE_ROUTING,
+  nfHook,
 } from '../netfilter/hooks.ts'
+import type { Netns } from '../netns.ts'
 import { R_CT_CLASH, R_IP_HDR, R_MTU } from '../reasons.ts'
 import { fakeRtable, ipRouteInput, type Rtable } from '../route/route.ts'
 import { T_BR_NETFILTER } from '../trace.ts'
 import type { World } from '../world.ts'
 import type { BridgePort } from './bridge.ts'
-import { brHandleFrameFinish } from './input.ts'
 import { brDevQueuePushXmit } from './forward.ts'
+import { brHandleFrameFinish } from './input.ts'
 
 const IP_DF = 0x4000
 

@@ -204,7 +204,10 @@ export class Bridge {
    * bridge that never had a port keeps the carrier it was born with.
    */
   portStateSelection(): void {
-    carrierChanged(this.dev, this.ports.some((p) => p.state === BR_STATE_FORWARDING))
+    carrierChanged(
+      this.dev,
+      this.ports.some((p) => p.state === BR_STATE_FORWARDING),
+    )
   }
 
   /** br_stp_recalculate_bridge_id: the lowest MAC of the ports, zero without ports, unless it was set. */
@@ -272,5 +275,15 @@ export class Bridge {
 }
 
 function entry(macHi: number, macLo: number, port: BridgePort | null, now: number): FdbEntry {
-  return { macHi, macLo, port, isLocal: false, isStatic: false, addedByUser: false, updatedNs: now, usedNs: now, createdNs: now }
+  return {
+    macHi,
+    macLo,
+    port,
+    isLocal: false,
+    isStatic: false,
+    addedByUser: false,
+    updatedNs: now,
+    usedNs: now,
+    createdNs: now,
+  }
 }

@@ -25,9 +25,9 @@ import { R_BRIDGE_LINK_LOCAL, R_BRIDGE_PORT_DISABLED, R_INVALID_TX, R_MARTIAN_SO
 import type { Rtable } from '../route/rtable.ts'
 import { T_BR_INPUT, T_BR_LEARN, T_BR_LOCAL } from '../trace.ts'
 import type { World } from '../world.ts'
+import { brNfLocalIn, brNfPreRouting, brNfPreRoutingFinishBridgeSlow } from './br-netfilter.ts'
 import { BR_STATE_DISABLED, BR_STATE_FORWARDING, BR_STATE_LEARNING, type Bridge, type BridgePort } from './bridge.ts'
 import { brFlood, brForward, PKT_BROADCAST, PKT_MULTICAST, PKT_UNICAST } from './forward.ts'
-import { brNfLocalIn, brNfPreRouting, brNfPreRoutingFinishBridgeSlow } from './br-netfilter.ts'
 
 /**
  * br_handle_frame: the rx_handler of a bridge port. M_DATA stands behind the Ethernet header.

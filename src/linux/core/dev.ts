@@ -29,19 +29,32 @@ import {
   PACKET_OUTGOING,
 } from '../../packet/layout.ts'
 import { brDevXmit, brHandleFrame } from '../bridge/input.ts'
-import { DEV_BRIDGE, DEV_DUMMY, DEV_LOOPBACK, DEV_NIC, DEV_VETH, IFF_UP, type NetDevice } from '../device/device.ts'
+import {
+  DEV_BRIDGE,
+  DEV_DUMMY,
+  DEV_IPIP,
+  DEV_LOOPBACK,
+  DEV_NIC,
+  DEV_VETH,
+  DEV_VXLAN,
+  IFF_UP,
+  type NetDevice,
+} from '../device/device.ts'
 import { loopbackXmit } from '../device/loopback.ts'
 import { vethXmit } from '../device/veth.ts'
+import { vxlanXmit } from '../device/vxlan-xmit.ts'
 import { EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS } from '../errno.ts'
 import { ipRcv } from '../ip/input.ts'
 import { arpRcv } from '../neighbour/arp.ts'
-import { R_DEV_DOWN, R_OTHERHOST, R_UNHANDLED_PROTO, R_UNMODELLED } from '../reasons.ts'
+import { R_DEV_DOWN, R_LOOP, R_NO_CARRIER, R_OTHERHOST, R_UNHANDLED_PROTO, R_UNMODELLED } from '../reasons.ts'
 import { T_RX, T_TX } from '../trace.ts'
 import type { World } from '../world.ts'
 import { consumeSkb, freeSkb } from './skb.ts'
 
 /** Bytes of an 802.1Q tag. */
 const VLAN_HLEN = 4
+/** Stacked devices that may transmit inside each other before it is called a dead loop. */
+const XMIT_RECURSION_LIMIT = 8
 
 /**
  * eth_type_trans: M_DATA stands at the Ethernet header; sets M_MAC, M_PROTO and M_PKTTYPE for a frame received by `dev`
@@ -90,7 +103,8 @@ export function netifReceiveSkb(w: World, slot: number): void {
   meta[m + M_TH] = meta[m + M_DATA]!
   meta[m + M_IIF] = dev.id
   dev.rxPackets++
-  dev.rxBytes += meta[m + M_LEN]! + ETH_HLEN
+  // tunnels count the inner packet
+  dev.rxBytes += meta[m + M_LEN]! + (dev.kind === DEV_VXLAN || dev.kind === DEV_IPIP ? 0 : ETH_HLEN)
   // packet sockets do not see looped back copies (tpacket_rcv: PACKET_LOOPBACK), bridges pass them
   const looped = meta[m + M_PKTTYPE] === PACKET_LOOPBACK
   if (dev.kind !== DEV_LOOPBACK && !looped) {
@@ -98,7 +112,8 @@ export function netifReceiveSkb(w: World, slot: number): void {
     w.lastFrameNs = w.nowNs
   }
   if (w.tap !== null && !looped) w.tap.frame(0, slot, dev)
-  if (w.tracer !== null) w.tracer.step(T_RX, slot, dev.ns, dev, meta[m + M_DATA]! + meta[m + M_LEN]! - meta[m + M_MAC]!, 0, 0, null)
+  if (w.tracer !== null)
+    w.tracer.step(T_RX, slot, dev.ns, dev, meta[m + M_DATA]! + meta[m + M_LEN]! - meta[m + M_MAC]!, 0, 0, null)
   if (dev.port !== null && !looped && brHandleFrame(w, slot, dev.port)) return
   deliverSkb(w, slot, dev)
 }
@@ -149,6 +164,12 @@ export function devQueueXmit(w: World, slot: number): void {
     return
   }
   const kind = dev.kind
+  if (!dev.carrier && kind !== DEV_LOOPBACK && kind !== DEV_DUMMY) {
+    // linkwatch has put noop_qdisc there (dev_deactivate): dropped before any tap
+    dev.txDropped++
+    freeSkb(w, slot, R_NO_CARRIER)
+    return
+  }
   if (kind !== DEV_LOOPBACK) {
     w.frameCount++
     w.lastFrameNs = w.nowNs
@@ -161,17 +182,35 @@ export function devQueueXmit(w: World, slot: number): void {
     w.softirq()
     return
   }
+  if (kind === DEV_BRIDGE || kind === DEV_VXLAN || kind === DEV_IPIP) {
+    stackedXmit(w, slot, dev, kind)
+    return
+  }
   dev.txPackets++
   dev.txBytes += meta[m + M_LEN]!
-  if (kind === DEV_BRIDGE) {
-    // rcu_read_lock_bh of __dev_queue_xmit: what the ports' transmits set off waits for the outermost one
-    const wasSoftirq = w.inSoftirq
-    w.inSoftirq = true
-    brDevXmit(w, slot, dev)
-    w.inSoftirq = wasSoftirq
-  } else if (kind === DEV_LOOPBACK) loopbackXmit(w, slot, dev)
+  if (kind === DEV_LOOPBACK) loopbackXmit(w, slot, dev)
   else if (kind === DEV_DUMMY) consumeSkb(w, slot)
   else freeSkb(w, slot, R_UNMODELLED, kind, 'device kind')
+  w.softirq()
+}
+
+/** dev_hard_start_xmit of a device that transmits through others: bridges and tunnels. */
+function stackedXmit(w: World, slot: number, dev: NetDevice, kind: number): void {
+  if (w.xmitRecursion > XMIT_RECURSION_LIMIT) {
+    freeSkb(w, slot, R_LOOP, 0, dev)
+    return
+  }
+  // rcu_read_lock_bh of __dev_queue_xmit: what the lower devices' transmits set off waits for the outermost one
+  const wasSoftirq = w.inSoftirq
+  w.inSoftirq = true
+  w.xmitRecursion++
+  if (kind === DEV_BRIDGE) {
+    dev.txPackets++
+    dev.txBytes += w.arena.meta[(slot << META_SHIFT) + M_LEN]!
+    brDevXmit(w, slot, dev)
+  } else vxlanXmit(w, slot, dev)
+  w.xmitRecursion--
+  w.inSoftirq = wasSoftirq
   w.softirq()
 }
 

@@ -4,9 +4,10 @@
  * Linux: include/linux/netdevice.h, net/ipv4/devinet.c. One class for all kinds, so that the data path stays monomorphic;
  * what a kind needs beyond it hangs in `priv` and is reached through an integer `kind`.
  */
-import { Ipv4Conf, NeighParms } from '../sysctl.ts'
-import type { Netns } from '../netns.ts'
+
 import type { Bridge, BridgePort } from '../bridge/bridge.ts'
+import type { Netns } from '../netns.ts'
+import { Ipv4Conf, NeighParms } from '../sysctl.ts'
 
 /** Device kinds, dispatched by integer in devHardStartXmit. */
 export const DEV_LOOPBACK = 1
@@ -93,8 +94,18 @@ export class NetDevice {
   txBytes = 0
   rxDropped = 0
   txDropped = 0
+  rxErrors = 0
+  txErrors = 0
 
-  constructor(id: number, ifindex: number, name: string, kind: number, ns: Netns, mac: { hi: number; lo: number }, mtu: number) {
+  constructor(
+    id: number,
+    ifindex: number,
+    name: string,
+    kind: number,
+    ns: Netns,
+    mac: { hi: number; lo: number },
+    mtu: number,
+  ) {
     this.id = id
     this.ifindex = ifindex
     this.name = name

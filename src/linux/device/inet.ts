@@ -5,9 +5,9 @@
  * lifetimes.
  */
 import { EADDRNOTAVAIL, EEXIST, EINVAL } from '../errno.ts'
-import type { Netns } from '../netns.ts'
 import { nfNatMasqInetEvent } from '../netfilter/nat/masquerade.ts'
-import { RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, type Ifaddr, type NetDevice } from './device.ts'
+import type { Netns } from '../netns.ts'
+import { type Ifaddr, type NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE } from './device.ts'
 
 /** What `ip addr add` gives. */
 export interface AddrSpec {
@@ -82,7 +82,9 @@ export function inetAddrDel(dev: NetDevice, ip: number, prefixLength: number | n
   let promoted: Ifaddr | null = null
   let siblings: Ifaddr[] = []
   if (!ifa.secondary) {
-    const rest = dev.addrs.filter((a) => a.secondary && a.prefixLength === ifa.prefixLength && ((a.peer ^ ifa.peer) & mask) === 0)
+    const rest = dev.addrs.filter(
+      (a) => a.secondary && a.prefixLength === ifa.prefixLength && ((a.peer ^ ifa.peer) & mask) === 0,
+    )
     const promote = dev.conf.promote_secondaries !== 0 || dev.ns.sysctl.all.promote_secondaries !== 0
     if (promote && rest.length > 0) {
       promoted = rest[0]!

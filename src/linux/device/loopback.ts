@@ -3,7 +3,7 @@
  *
  * Linux: drivers/net/loopback.c (loopback_xmit). The packet keeps its route and conntrack entry on the way round.
  */
-import { META_SHIFT, M_NFB_STATE } from '../../packet/layout.ts'
+import { M_NFB_STATE, META_SHIFT } from '../../packet/layout.ts'
 import { ethTypeTrans, netifRx } from '../core/dev.ts'
 import type { Netns } from '../netns.ts'
 import type { World } from '../world.ts'

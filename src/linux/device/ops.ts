@@ -6,13 +6,24 @@
  */
 import { Bridge } from '../bridge/bridge.ts'
 import { EINVAL, ELOOP, EOPNOTSUPP } from '../errno.ts'
-import type { Netns } from '../netns.ts'
 import { arpGratuitous } from '../neighbour/arp.ts'
 import { nfNatMasqDeviceEvent } from '../netfilter/nat/masquerade.ts'
+import type { Netns } from '../netns.ts'
 import { Ipv4Conf, NeighParms } from '../sysctl.ts'
-import { DEV_BRIDGE, DEV_DUMMY, DEV_LOOPBACK, DEV_NIC, DEV_VETH, IFF_UP, RT_SCOPE_HOST, type NetDevice } from './device.ts'
+import {
+  DEV_BRIDGE,
+  DEV_DUMMY,
+  DEV_LOOPBACK,
+  DEV_NIC,
+  DEV_VETH,
+  DEV_VXLAN,
+  IFF_UP,
+  type NetDevice,
+  RT_SCOPE_HOST,
+} from './device.ts'
 import { inetAddrAdd, inetAddrDel } from './inet.ts'
 import { changeNetNamespace, randomMac, registerNetdevice, unregisterNetdevice } from './register.ts'
+import { vxlanChangeMtu, vxlanOpen, vxlansOver, vxlanStop } from './vxlan.ts'
 
 /** Limits of what carries Ethernet frames; lo and dummy have none of their own. */
 const ETH_MIN_MTU = 68
@@ -80,7 +91,8 @@ export function carrierChanged(dev: NetDevice, carrier: boolean): void {
   if (carrier) dev.ns.fib.devUp(dev)
   else {
     dev.ns.fib.devDown(dev, true)
-    if (dev.conf.arp_evict_nocarrier !== 0 && dev.ns.sysctl.all.arp_evict_nocarrier !== 0) dev.ns.neigh.flushDev(dev, true)
+    if (dev.conf.arp_evict_nocarrier !== 0 && dev.ns.sysctl.all.arp_evict_nocarrier !== 0)
+      dev.ns.neigh.flushDev(dev, true)
   }
 }
 
@@ -88,10 +100,17 @@ function arpNotify(dev: NetDevice): void {
   if (dev.conf.arp_notify !== 0 || dev.ns.sysctl.all.arp_notify !== 0) arpGratuitous(dev.ns.world, dev)
 }
 
-/** dev_open: `ip link set DEV up`. */
-export function setUp(dev: NetDevice): void {
-  if (dev.up) return
+/** dev_open: `ip link set DEV up`. @returns 0, or the errno of the driver's ndo_open */
+export function setUp(dev: NetDevice): number {
+  if (dev.up) return 0
   dev.flags |= IFF_UP
+  if (dev.kind === DEV_VXLAN) {
+    const err = vxlanOpen(dev)
+    if (err !== 0) {
+      dev.flags &= ~IFF_UP
+      return err
+    }
+  }
   const peer = dev.peer
   if (peer?.up) {
     dev.carrier = true
@@ -103,12 +122,14 @@ export function setUp(dev: NetDevice): void {
   if (dev.port !== null) dev.port.bridge.portChanged(dev.port)
   dev.ns.fib.devUp(dev)
   arpNotify(dev)
+  return 0
 }
 
 /** dev_close: `ip link set DEV down`. */
 export function setDown(dev: NetDevice): void {
   if (!dev.up) return
   dev.flags &= ~IFF_UP
+  if (dev.kind === DEV_VXLAN) vxlanStop(dev)
   if (dev.peer !== null) {
     dev.carrier = false
     carrierChanged(dev.peer, false)
@@ -162,6 +183,7 @@ export function setMtu(dev: NetDevice, mtu: number): number {
   const most = dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY ? 0x7fffffff : ETH_MAX_MTU
   const least = dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY ? 0 : ETH_MIN_MTU
   if (!Number.isInteger(mtu) || mtu < least || mtu > most) return EINVAL
+  if (dev.kind === DEV_VXLAN && vxlanChangeMtu(dev, mtu) !== 0) return EINVAL
   dev.mtu = mtu
   if (dev.bridge !== null) dev.bridge.mtuSet = true
   dev.port?.bridge.mtuAutoAdjust()
@@ -218,6 +240,7 @@ function dropAddresses(dev: NetDevice): void {
 export function deleteDevice(dev: NetDevice): number {
   if (dev.kind === DEV_LOOPBACK) return EOPNOTSUPP
   const pair = dev.peer === null ? [dev] : [dev, dev.peer]
+  for (const d of pair) for (const upper of vxlansOver(d)) deleteDevice(upper)
   for (const d of pair) {
     setDown(d)
     d.port?.bridge.delPort(d)

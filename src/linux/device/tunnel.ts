@@ -36,6 +36,7 @@ import { ipLocalOut } from '../ip/output.ts'
 import type { Netns } from '../netns.ts'
 import { Flowi4, ipRtUpdatePmtu, type Rtable } from '../route/route.ts'
 import type { World } from '../world.ts'
+import type { NetDevice } from './device.ts'
 import { skbScrubPacket } from './veth.ts'
 
 const ECN_MASK = 3
@@ -46,15 +47,12 @@ const IPPROTO_ICMP = 1
 const ICMP_BYTES = 8
 const ICMP_MAX_BYTES = 576
 
-/** skb_protocol(skb, true): the protocol behind VLAN tags. M_DATA stands at the Ethernet header. */
-export function innerProtocol(w: World, slot: number): number {
-  const a = w.arena
-  const m = slot << META_SHIFT
-  const eth = a.meta[m + M_DATA]!
-  const end = eth + a.meta[m + M_LEN]!
+/** skb_protocol(skb, true): the protocol behind VLAN tags of the frame that starts at `eth` and ends at `end`. */
+export function innerProtocol(w: World, eth: number, end: number): number {
+  const v = w.arena.view
   let off = eth + 12
   while (off + 2 <= end) {
-    const proto = a.view.getUint16(off)
+    const proto = v.getUint16(off)
     if (proto !== ETH_P_8021Q && proto !== ETH_P_8021AD) return proto
     off += 4
   }
@@ -96,8 +94,11 @@ export function ipEcnDecapsulate(w: World, outer: number, proto: number, nh: num
   if ((inner & ECN_MASK) === 0) return false
   if ((inner & ECN_MASK) === ECN_CE) return true
   if (proto === ETH_P_IP) {
+    // IP_ECN_set_ce: the checksum follows the change, a wrong one stays wrong
+    const addend = 0xfffb + ((inner + 1) & ECN_MASK)
+    const sum = v.getUint16(nh + 10) + addend
+    v.setUint16(nh + 10, (sum & 0xffff) + (sum >>> 16))
     v.setUint8(nh + 1, inner | ECN_CE)
-    ipSendCheck(v, nh)
   } else v.setUint16(nh, v.getUint16(nh) | (ECN_CE << 4))
   return true
 }
@@ -242,6 +243,14 @@ export function iptunnelXmit(
   v.setInt32(nh + 12, saddr)
   v.setInt32(nh + 16, daddr)
   return ipLocalOut(w, ns, slot)
+}
+
+/** iptunnel_xmit_stats: `bytes` of the inner packet when it left, 0 when it was dropped on the way. */
+export function iptunnelXmitStats(dev: NetDevice, bytes: number): void {
+  if (bytes > 0) {
+    dev.txPackets++
+    dev.txBytes += bytes
+  } else dev.txDropped++
 }
 
 /** Clears what a decapsulated packet must not keep: __iptunnel_pull_header after the headers are gone. */

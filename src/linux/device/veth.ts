@@ -11,7 +11,6 @@ import {
   M_CTINFO,
   M_FLAGS,
   M_FRAG_MAX,
-  M_HASH,
   M_IIF,
   M_LEN,
   M_MARK,
@@ -62,7 +61,6 @@ export function skbScrubPacket(w: World, slot: number, xnet: boolean): void {
   w.arena.dst[slot] = null
   if (xnet) {
     meta[m + M_MARK] = 0
-    meta[m + M_HASH] = 0
   }
 }
 

@@ -31,7 +31,7 @@ import {
   SKB_REROUTED,
 } from '../../packet/layout.ts'
 import { netifRx } from '../core/dev.ts'
-import { freeSkb, cloneSkb } from '../core/skb.ts'
+import { cloneSkb, freeSkb } from '../core/skb.ts'
 import { EMSGSIZE, ENETUNREACH, ENOBUFS, EPERM } from '../errno.ts'
 import { neighOutput } from '../neighbour/neighbour.ts'
 import { NF_ACCEPT, NF_DROP, NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING, nfHook } from '../netfilter/hooks.ts'

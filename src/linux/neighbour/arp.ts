@@ -23,27 +23,23 @@ import {
 } from '../../packet/layout.ts'
 import { devQueueXmit } from '../core/dev.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
-import { IFF_NOARP, RT_SCOPE_HOST, RT_SCOPE_LINK, type NetDevice } from '../device/device.ts'
+import { IFF_NOARP, type NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK } from '../device/device.ts'
 import { inetAddrOnlink, inetConfirmAddr, inetSelectAddr } from '../device/inet.ts'
 import type { Netns } from '../netns.ts'
 import { R_ARP_IGNORED, R_OTHERHOST, R_PKT_TRUNC } from '../reasons.ts'
-import {
-  inetAddrTypeDevTable,
-  ipRouteInput,
-  type Rtable,
-} from '../route/route.ts'
+import { inetAddrTypeDevTable, ipRouteInput, type Rtable } from '../route/route.ts'
 import { RTN_LOCAL, RTN_UNICAST } from '../route/rtn.ts'
 import { Timer } from '../timers.ts'
 import { T_ARP } from '../trace.ts'
 import type { World } from '../world.ts'
 import {
   NEIGH_UPDATE_F_OVERRIDE,
-  neighLookupOrCreate,
-  neighUpdate,
+  type Neighbour,
   NUD_REACHABLE,
   NUD_STALE,
   NUD_VALID,
-  type Neighbour,
+  neighLookupOrCreate,
+  neighUpdate,
 } from './neighbour.ts'
 
 /** Bytes of an ARP packet for IPv4 over Ethernet. */
@@ -186,7 +182,8 @@ function arpProcess(w: World, ns: Netns, slot: number, dev: NetDevice): boolean 
     a.dst[slot] = null
     if (rt.type === RTN_LOCAL) {
       if (arpIgnore(ns, dev, sip, tip)) return false
-      if ((dev.conf.arp_filter !== 0 || ns.sysctl.all.arp_filter !== 0) && arpFilter(w, ns, slot, sip, tip, dev)) return false
+      if ((dev.conf.arp_filter !== 0 || ns.sysctl.all.arp_filter !== 0) && arpFilter(w, ns, slot, sip, tip, dev))
+        return false
       neighEventNs(w, ns, dev, sip, shaHi, shaLo)
       arpSend(w, ARPOP_REPLY, dev, tip, sip, shaHi, shaLo, shaHi, shaLo)
       return true

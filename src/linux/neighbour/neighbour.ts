@@ -4,22 +4,13 @@
  * Linux: net/core/neighbour.c (__neigh_event_send, neigh_timer_handler, neigh_update, neigh_resolve_output). One table per
  * namespace for IPv4. Garbage collection by thresholds (gc_thresh) is not modelled: entries stay until they are removed.
  */
-import {
-  ETH_HLEN,
-  ETH_P_IP,
-  M_DATA,
-  M_DEV,
-  M_LEN,
-  M_MAC,
-  M_NEXT,
-  M_PROTO,
-  META_SHIFT,
-} from '../../packet/layout.ts'
+
 import type { PacketArena } from '../../packet/arena.ts'
+import { ETH_HLEN, ETH_P_IP, M_DATA, M_DEV, M_LEN, M_MAC, M_NEXT, M_PROTO, META_SHIFT } from '../../packet/layout.ts'
 import { devQueueXmit } from '../core/dev.ts'
 import { freeSkb } from '../core/skb.ts'
 import { IFF_LOOPBACK, IFF_NOARP, IFF_POINTOPOINT, type NetDevice } from '../device/device.ts'
-import { EPERM, EINVAL } from '../errno.ts'
+import { EINVAL, EPERM } from '../errno.ts'
 import { ipv4LinkFailure } from '../ip/icmp.ts'
 import type { Netns } from '../netns.ts'
 import { R_NEIGH_DEAD, R_NEIGH_FAILED, R_NEIGH_QUEUEFULL } from '../reasons.ts'

@@ -13,11 +13,11 @@ import { fibCreateInfo, matchesDelete, sameInfo } from './fib-create.ts'
 import type { FibRoute, RouteSpec } from './fib-route.ts'
 import { FibResult, FibTable, prefixMask } from './fib-table.ts'
 import { Flowi4 } from './flow.ts'
+import { InputCache } from './input-cache.ts'
 import { fibRebalance } from './multipath.ts'
 import { ipRouteOutput } from './output-route.ts'
 import { InetPeers } from './peer.ts'
 import type { Rtable } from './rtable.ts'
-import { InputCache } from './input-cache.ts'
 import {
   RT_TABLE_DEFAULT,
   RT_TABLE_LOCAL,

@@ -7,11 +7,11 @@
  * SO_RCVBUF/SO_SNDBUF, keepalive, TCP_CORK, Fast Open.
  */
 import {
-  ECONNRESET,
   EADDRINUSE,
   EADDRNOTAVAIL,
   EAGAIN,
   EALREADY,
+  ECONNRESET,
   EINPROGRESS,
   EINVAL,
   EISCONN,
@@ -67,11 +67,11 @@ import { TcpSock } from './tcp-sock.ts'
 import {
   bindConflict,
   destroySock,
+  doneWithError,
   hashEstablished,
   hashListen,
   holdPort,
   lookupEstablished,
-  doneWithError,
   tcpDone,
   tcpSetState,
   unhashEstablished,

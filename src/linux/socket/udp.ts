@@ -8,7 +8,18 @@
 import { M_DATA, M_LEN, M_NH, META_SHIFT } from '../../packet/layout.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { RT_SCOPE_UNIVERSE } from '../device/device.ts'
-import { EACCES, EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EDESTADDRREQ, EHOSTUNREACH, EINVAL, EMSGSIZE, ENETUNREACH } from '../errno.ts'
+import {
+  EACCES,
+  EADDRINUSE,
+  EADDRNOTAVAIL,
+  EAGAIN,
+  EDESTADDRREQ,
+  EHOSTUNREACH,
+  EINVAL,
+  EMSGSIZE,
+  ENETUNREACH,
+} from '../errno.ts'
+import { vxlanErrLookup, vxlanRcv } from '../device/vxlan-rcv.ts'
 import { icmpSend } from '../ip/icmp.ts'
 import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
 import type { Netns } from '../netns.ts'
@@ -86,6 +97,7 @@ export function udpBind(sk: UdpSock, ip: number, port: number): number {
 
 /** udp_lib_lport_inuse with inet_rcv_saddr_equal. */
 function inUse(sk: UdpSock, ip: number, port: number): boolean {
+  if (sk.ns.vxlanSocks.has(port)) return true
   const list = sk.ns.sockets.udp.get(port)
   if (list === undefined) return false
   for (const o of list) {
@@ -269,6 +281,13 @@ export function udpRcv(w: World, ns: Netns, slot: number): void {
   }
   const sport = v.getUint16(th)
   const dport = v.getUint16(th + 2)
+  const tunnel = ns.vxlanSocks.get(dport)
+  if (tunnel !== undefined) {
+    // encap_rcv takes the datagram whatever becomes of it
+    ns.count('Udp.InDatagrams')
+    vxlanRcv(w, ns, slot, tunnel)
+    return
+  }
   const rt = a.dst[slot] as Rtable | null
   if (rt !== null && (rt.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0) {
     mcastDeliver(w, ns, slot, saddr, sport, daddr, dport, th, ulen)
@@ -352,7 +371,12 @@ export function udpErr(w: World, ns: Netns, slot: number, info: number): void {
   const code = w.arena.bytes[icmp + 1]!
   const sk = udp4LibLookup(ns, v.getInt32(ip + 16), v.getUint16(uh + 2), v.getInt32(ip + 12), v.getUint16(uh))
   if (sk === null) {
-    ns.count('Icmp.InErrors')
+    const quoted = w.arena.meta[(slot << META_SHIFT) + M_DATA]! + w.arena.meta[(slot << META_SHIFT) + M_LEN]! - uh
+    if (!vxlanErrLookup(w, ns, uh, quoted)) ns.count('Icmp.InErrors')
+    else if (type === ICMP_REDIRECT) ipv4Redirect(w, ns, slot, -1, IPPROTO_UDP)
+    else if (type === ICMP_DEST_UNREACH && code === ICMP_FRAG_NEEDED) {
+      ipv4UpdatePmtu(w, ns, slot, info, -1, IPPROTO_UDP)
+    }
     return
   }
   let err = EHOSTUNREACH

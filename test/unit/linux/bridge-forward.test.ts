@@ -1,7 +1,16 @@
 /** The bridge: learning, flooding, ageing, port flags, link-local groups, what its device takes from its ports. */
 import { describe, expect, it } from '@jest/globals'
 import { IFF_PROMISC } from '../../../src/linux/device/device.ts'
-import { createBridge, createVeth, deleteDevice, setDown, setMac, setMaster, setMtu, setUp } from '../../../src/linux/device/ops.ts'
+import {
+  createBridge,
+  createVeth,
+  deleteDevice,
+  setDown,
+  setMac,
+  setMaster,
+  setMtu,
+  setUp,
+} from '../../../src/linux/device/ops.ts'
 import { EINVAL, ELOOP } from '../../../src/linux/errno.ts'
 import { Lab, mac } from './world-support.ts'
 
@@ -101,7 +110,7 @@ describe('bridge forwarding', () => {
     const lab = new Lab()
     const { br, pods } = lab.bridge(2)
     br.bridge!.groupFwdMask = mask
-    lab.send(pods[0]!, { hi: 0x0180, lo: (0xc2000000 | low) | 0 }, mac(1))
+    lab.send(pods[0]!, { hi: 0x0180, lo: 0xc2000000 | low | 0 }, mac(1))
     expect(lab.receivers()).toEqual(expected)
     // taken by the port itself, its sender is learned; 01 (pause) is dropped before
     expect(br.bridge!.fdb.find(0x0200, 1) !== undefined).toBe(low !== 1)

@@ -107,4 +107,4 @@ describe('Random', () => {
 })
 
 // the stream is part of the interface: "same input and seed, same bytes"
-const RECORDED = [2166720167,3801348702,348472735,2235534797]
+const RECORDED = [2166720167, 3801348702, 348472735, 2235534797]

@@ -3,7 +3,16 @@ import { describe, expect, it } from '@jest/globals'
 import { formatIpv4 } from '../../../src/addr/index.ts'
 import { RT_SCOPE_HOST, RT_SCOPE_LINK } from '../../../src/linux/device/device.ts'
 import { inetAddrAdd, inetAddrDel, inetConfirmAddr, inetSelectAddr } from '../../../src/linux/device/inet.ts'
-import { createBridge, createVeth, deleteDevice, moveDevice, renameDevice, setDown, setMtu, setUp } from '../../../src/linux/device/ops.ts'
+import {
+  createBridge,
+  createVeth,
+  deleteDevice,
+  moveDevice,
+  renameDevice,
+  setDown,
+  setMtu,
+  setUp,
+} from '../../../src/linux/device/ops.ts'
 import { EADDRNOTAVAIL, EEXIST, EINVAL } from '../../../src/linux/errno.ts'
 import { NUD_PERMANENT, neighLookupOrCreate } from '../../../src/linux/neighbour/neighbour.ts'
 import { sysctlGet, sysctlSet } from '../../../src/linux/sysctl.ts'
@@ -28,7 +37,12 @@ describe('veth', () => {
     neighLookupOrCreate(lab.ns('x'), a, ip('10.7.0.9')).state = NUD_PERMANENT
     neighLookupOrCreate(lab.ns('x'), a, ip('10.7.0.10'))
     setDown(b)
-    expect(lab.ns('x').neigh.list().map((n) => formatIpv4(n.ip))).toEqual(['10.7.0.9'])
+    expect(
+      lab
+        .ns('x')
+        .neigh.list()
+        .map((n) => formatIpv4(n.ip)),
+    ).toEqual(['10.7.0.9'])
     expect(lab.ns('x').fib.routeOutputTo(ip('10.7.0.5'), 0)?.dev).toBe(a)
     sysctlSet(lab.ns('x'), 'net.ipv4.conf.all.ignore_routes_with_linkdown', '1')
     expect(lab.ns('x').fib.routeOutputTo(ip('10.7.0.5'), 0)).toBeNull()
@@ -70,8 +84,14 @@ describe('namespaces and names', () => {
     const w = lab.ns('x').devices.get('w')!
     expect(w.ifindex).toBe(7)
     expect(moveDevice(w, lab.ns('y'))).toBe(0)
-    const made = ['a', 'b', 'c'].map((n) => createVeth({ ns: lab.ns('y'), name: n }, { ns: lab.ns('y'), name: `${n}p` }))
-    expect(made.map(([d, p]) => [p.ifindex, d.ifindex])).toEqual([[2, 3], [4, 5], [6, 8]])
+    const made = ['a', 'b', 'c'].map((n) =>
+      createVeth({ ns: lab.ns('y'), name: n }, { ns: lab.ns('y'), name: `${n}p` }),
+    )
+    expect(made.map(([d, p]) => [p.ifindex, d.ifindex])).toEqual([
+      [2, 3],
+      [4, 5],
+      [6, 8],
+    ])
     moveDevice(lab.ns('x').devices.get('u')!, lab.ns('y'))
     expect(lab.ns('y').devices.get('u')!.ifindex).toBe(9)
   })
@@ -84,7 +104,10 @@ describe('namespaces and names', () => {
     sysctlSet(lab.ns('y'), 'net.ipv4.conf.default.rp_filter', '1')
     moveDevice(a, lab.ns('y'))
     expect([a.up, a.addrs.length, a.macLo, a.ns.name]).toEqual([false, 0, 1, 'y'])
-    expect([sysctlGet(lab.ns('y'), 'net.ipv4.conf.a.arp_ignore'), sysctlGet(lab.ns('y'), 'net.ipv4.conf.a.rp_filter')]).toEqual(['0', '1'])
+    expect([
+      sysctlGet(lab.ns('y'), 'net.ipv4.conf.a.arp_ignore'),
+      sysctlGet(lab.ns('y'), 'net.ipv4.conf.a.rp_filter'),
+    ]).toEqual(['0', '1'])
     expect(lab.ns('x').fib.routeOutputTo(ip('10.1.0.9'), 0)).toBeNull()
     expect(lab.ns('x').devices.has('a')).toBe(false)
   })
@@ -166,7 +189,10 @@ describe('addresses', () => {
       expect(inetAddrDel(a, ip('10.9.1.1'), 24)).toBe(0)
       const rest = ['10.9.0.1', '10.8.1.4']
       expect(list(a)).toEqual(promote === '1' ? [...rest, '10.9.1.3', '10.9.1.4 secondary'] : rest)
-      const local = lab.ns('x').fib.routes(255).filter((r) => r.prefixLength === 32 && r.type === 2)
+      const local = lab
+        .ns('x')
+        .fib.routes(255)
+        .filter((r) => r.prefixLength === 32 && r.type === 2)
       const sources = new Map(local.map((r) => [formatIpv4(r.dst), formatIpv4(r.prefsrc)]))
       expect(sources.get('10.9.1.4')).toBe(promote === '1' ? '10.9.1.3' : undefined)
       expect(inetAddrDel(a, ip('10.9.1.1'), 24)).toBe(EADDRNOTAVAIL)

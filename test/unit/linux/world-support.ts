@@ -91,18 +91,26 @@ export class Lab {
 
   /** Sends a frame of an experimental ethertype. */
   send(dev: NetDevice, dst: { hi: number; lo: number }, src: { hi: number; lo: number }, bytes = 60): number {
-    const f = new Uint8Array(bytes)
+    const f = new Uint8Array(Math.max(bytes, 14))
     const v = new DataView(f.buffer)
     v.setUint16(0, dst.hi)
     v.setInt32(2, dst.lo)
     v.setUint16(6, src.hi)
     v.setInt32(8, src.lo)
     v.setUint16(12, 0x88b5)
-    return injectFrame(this.world, dev, f)
+    return injectFrame(this.world, dev, f.subarray(0, bytes))
   }
 
   /** An ARP packet; `tha` 0 by default. */
-  arp(dev: NetDevice, op: 1 | 2, from: { hi: number; lo: number }, sip: string, tip: string, to = { hi: 0xffff, lo: -1 }, tha = { hi: 0, lo: 0 }): void {
+  arp(
+    dev: NetDevice,
+    op: 1 | 2,
+    from: { hi: number; lo: number },
+    sip: string,
+    tip: string,
+    to = { hi: 0xffff, lo: -1 },
+    tha = { hi: 0, lo: 0 },
+  ): void {
     const f = new Uint8Array(42)
     const v = new DataView(f.buffer)
     v.setUint16(0, to.hi)

@@ -2,17 +2,7 @@
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { HEADROOM_BYTES, LARGE_BYTES, PacketArena, SMALL_BYTES } from '../../../src/packet/arena.ts'
-import {
-  M_DATA,
-  M_ID,
-  M_LEN,
-  M_MAC,
-  M_MARK,
-  M_NH,
-  M_PARENT,
-  M_TH,
-  META_SHIFT,
-} from '../../../src/packet/layout.ts'
+import { M_DATA, M_ID, M_LEN, M_MAC, M_MARK, M_NH, M_PARENT, M_TH, META_SHIFT } from '../../../src/packet/layout.ts'
 
 const at = (a: PacketArena, slot: number, column: number): number => a.meta[(slot << META_SHIFT) + column]!
 
@@ -147,7 +137,7 @@ describe('PacketArena', () => {
           } else if (o.kind === 'trim') {
             a.trim(m.slot, o.len)
             m.len = Math.min(m.len, o.len)
-          } else if (o.len >= m.len) a.resize(m.slot, o.len)
+          } else if (o.kind === 'resize' && o.len >= m.len) a.resize(m.slot, o.len)
           expect(a.inUse).toBe(model.length)
           expect(new Set(model.map((x) => x.slot)).size).toBe(model.length)
           for (const x of model) expect(holds(a, x.slot, x.seed, x.len)).toBe(true)

@@ -37,6 +37,7 @@ import { icmpPacket, icmpv4Error } from './icmp.ts'
 import { CTI_HEADER, CTI_ICMP_NO_INVERSE, CTI_SHORT, CTI_UNTRACKED, traceInvalid } from './invalid.ts'
 import {
   C_DST,
+  C_HASH,
   C_NET,
   C_PORTS,
   C_PROTO,
@@ -75,10 +76,10 @@ import {
   NF_REPEAT,
   NF_STOLEN,
 } from './layout.ts'
-import { earlyDrop, nfConntrackFind, putConntrack } from './lifetime.ts'
+import { earlyDrop, findTuple, nfConntrackFind, putConntrack } from './lifetime.ts'
 import type { Conntrack } from './table.ts'
 import { tcpPacket } from './tcp.ts'
-import { getL4Offset, getTuple, invertTuple, Tuple } from './tuple.ts'
+import { getL4Offset, invertTuple, Tuple, tupleKeyBytes } from './tuple.ts'
 import { udpPacket } from './udp.ts'
 
 export {
@@ -126,7 +127,7 @@ export function nfConntrackIn(w: World, ns: Netns, hook: number, slot: number): 
     return NF_ACCEPT
   }
   const proto = view.getUint8(nh + 9)
-  if (unmodelledProto(proto)) {
+  if (proto > IPPROTO_UDP && unmodelledProto(proto)) {
     w.dropReason = R_UNMODELLED
     return NF_DROP
   }
@@ -142,19 +143,53 @@ export function nfConntrackIn(w: World, ns: Netns, hook: number, slot: number): 
       return NF_ACCEPT
     }
   }
+  // nf_ct_get_tuple
+  const key = tupleKeyBytes(proto)
+  if (l4 + key > end) {
+    traceInvalid(w, ns, slot, 0, CTI_SHORT)
+    ct.stat.invalid++
+    return NF_ACCEPT
+  }
+  const src = view.getInt32(nh + 12)
+  const dst = view.getInt32(nh + 16)
+  const ports =
+    key === 4 ? view.getInt32(l4) : key === 0 ? 0 : (view.getUint16(l4 + 4) << 16) | view.getUint16(l4)
+  const hash = hashTuple(ns.id, src, dst, ports, proto)
   for (;;) {
-    if (!resolveNormalCt(w, ct, slot, nh, l4, end, proto)) {
-      ct.stat.drop++
-      w.dropReason = R_CT_FULL
-      return NF_DROP
+    // resolve_normal_ct
+    let ref = findTuple(ct, hash, src, dst, ports, proto)
+    if (ref === 0) {
+      ref = initConntrack(ct, hash, src, dst, ports, proto)
+      if (ref === NO_INVERSE) {
+        traceInvalid(w, ns, slot, 0, CTI_ICMP_NO_INVERSE)
+        ct.stat.invalid++
+        return NF_ACCEPT
+      }
+      if (ref === TABLE_FULL) {
+        ct.stat.drop++
+        w.dropReason = R_CT_FULL
+        return NF_DROP
+      }
     }
-    const id = meta[m + M_CT]!
-    if (id === 0) {
-      ct.stat.invalid++
-      return NF_ACCEPT
-    }
-    const ctinfo = meta[m + M_CTINFO]!
-    const ret = handlePacket(w, ct, hook, slot, id, ctinfo, l4, proto)
+    const id = ref >>> 1
+    const e = id * C_WORDS
+    const rows = ct.hash.rows
+    const status = rows[e + C_STATUS]!
+    rows[e + C_USE] = rows[e + C_USE]! + 1
+    const ctinfo =
+      (ref & 1) !== 0
+        ? IP_CT_ESTABLISHED_REPLY
+        : (status & IPS_SEEN_REPLY) !== 0
+          ? IP_CT_ESTABLISHED
+          : (status & IPS_EXPECTED) !== 0
+            ? IP_CT_RELATED
+            : IP_CT_NEW
+    meta[m + M_CT] = id
+    meta[m + M_CTINFO] = ctinfo
+    const ret =
+      proto === IPPROTO_TCP
+        ? tcpPacket(w, ct, hook, slot, id, ctinfo, l4)
+        : handlePacket(w, ct, hook, slot, id, l4, proto)
     if (ret <= 0) {
       putConntrack(ct, id)
       meta[m + M_CT] = 0
@@ -164,10 +199,8 @@ export function nfConntrackIn(w: World, ns: Netns, hook: number, slot: number): 
       if (ret === NF_DROP) ct.stat.drop++
       return -ret
     }
-    const rows = ct.hash.rows
-    const s = id * C_WORDS + C_STATUS
-    if (ctinfo === IP_CT_ESTABLISHED_REPLY) rows[s] = rows[s]! | IPS_SEEN_REPLY
-    if (w.tracer !== null) traceLookup(w, ns, slot, (rows[s]! & IPS_CONFIRMED) === 0 ? 1 : 0)
+    if (ctinfo === IP_CT_ESTABLISHED_REPLY) rows[e + C_STATUS] = rows[e + C_STATUS]! | IPS_SEEN_REPLY
+    if (w.tracer !== null) traceLookup(w, ns, slot, (rows[e + C_STATUS]! & IPS_CONFIRMED) === 0 ? 1 : 0)
     return ret
   }
 }
@@ -181,25 +214,28 @@ export function nfConntrackConfirm(w: World, ns: Netns, slot: number): number {
   if (id === 0 || ct === null) return NF_ACCEPT
   const t = ct.hash
   const e = id * C_WORDS
-  if ((t.rows[e + C_STATUS]! & IPS_CONFIRMED) !== 0) return NF_ACCEPT
+  const rows = t.rows
+  const status = rows[e + C_STATUS]!
+  if ((status & IPS_CONFIRMED) !== 0) return NF_ACCEPT
   // ipt_REJECT attaches the entry to its answer: that one does not confirm it
   if (ctinfo2dir(meta[m + M_CTINFO]!) !== IP_CT_DIR_ORIGINAL) return NF_ACCEPT
-  t.rows[e + C_STATUS] = t.rows[e + C_STATUS]! | IPS_CONFIRMED
-  if ((t.rows[e + C_STATUS]! & IPS_DYING) !== 0) {
+  rows[e + C_STATUS] = status | IPS_CONFIRMED
+  if ((status & IPS_DYING) !== 0) {
     ct.stat.insertFailed++
     return NF_DROP
   }
-  tuple.load(t.rows, id, 0)
-  let ref = nfConntrackFind(ct, tuple)
-  if (ref === 0) {
-    tuple.load(t.rows, id, 1)
-    ref = nfConntrackFind(ct, tuple)
-  }
+  // the original tuple never changes: its hash is the one that nf_conntrack_in looked with
+  const hash = rows[e + C_HASH]!
+  const proto = rows[e + C_PROTO]!
+  let ref = findTuple(ct, hash, rows[e + C_SRC]!, rows[e + C_DST]!, rows[e + C_PORTS]!, proto)
+  const replyHash = t.hashOf(id, 1)
+  if (ref === 0)
+    ref = findTuple(ct, replyHash, rows[e + C_REPLY_SRC]!, rows[e + C_REPLY_DST]!, rows[e + C_REPLY_PORTS]!, proto)
   if (ref !== 0) return resolveClash(w, ct, slot, id, ref)
   t.timeout[id] = t.timeout[id]! + w.nowNs
-  t.rows[e + C_USE] = t.rows[e + C_USE]! + 1
-  t.insert(id, 0)
-  t.insert(id, 1)
+  rows[e + C_USE] = rows[e + C_USE]! + 1
+  t.insert(id, 0, hash)
+  t.insert(id, 1, replyHash)
   ct.stat.insert++
   if (w.tracer !== null) w.tracer.step(T_CT_CONFIRM, slot, ns, w.devices[meta[m + M_DEV]!] ?? null, id, 0, 0, null)
   return NF_ACCEPT
@@ -247,10 +283,15 @@ export function nfConntrackPut(w: World, slot: number): void {
   const id = w.arena.meta[m]!
   if (id === 0) return
   w.arena.meta[m] = 0
-  const t = w.conntrack!
-  const ct = w.namespaces[t.rows[id * C_WORDS + C_NET]!]?.ct
-  if (ct == null) throw new Error(`conntrack entry ${id} has no namespace`)
-  putConntrack(ct, id)
+  const rows = w.conntrack!.rows
+  const e = id * C_WORDS
+  const use = rows[e + C_USE]!
+  if (use > 1) rows[e + C_USE] = use - 1
+  else {
+    const ct = w.namespaces[rows[e + C_NET]!]?.ct
+    if (ct == null) throw new Error(`conntrack entry ${id} has no namespace`)
+    putConntrack(ct, id)
+  }
 }
 
 /** nf_reset_ct: the packet forgets its connection (it left the namespace, or reached a socket). */
@@ -260,85 +301,56 @@ export function nfResetCt(w: World, slot: number): void {
   w.arena.meta[m + M_CTINFO] = 0
 }
 
-/** resolve_normal_ct: sets M_CT and M_CTINFO, or leaves M_CT 0 when the packet has no tuple. False: no room. */
-function resolveNormalCt(
-  w: World,
-  ct: Conntrack,
-  slot: number,
-  nh: number,
-  l4: number,
-  end: number,
-  proto: number,
-): boolean {
-  const m = slot << META_SHIFT
-  const meta = w.arena.meta
-  if (!getTuple(w.arena.view, nh, l4, end, proto, tuple)) {
-    traceInvalid(w, ct.ns, slot, 0, CTI_SHORT)
-    return true
-  }
-  let ref = nfConntrackFind(ct, tuple)
-  if (ref === 0) {
-    if (!invertTuple(repl, tuple)) {
-      traceInvalid(w, ct.ns, slot, 0, CTI_ICMP_NO_INVERSE)
-      return true
-    }
-    const id = initConntrack(ct)
-    if (id === 0) return false
-    ref = id << 1
-  }
-  const id = ref >>> 1
-  const e = id * C_WORDS
-  const rows = ct.hash.rows
-  const status = rows[e + C_STATUS]!
-  rows[e + C_USE] = rows[e + C_USE]! + 1
-  meta[m + M_CT] = id
-  meta[m + M_CTINFO] =
-    (ref & 1) !== 0
-      ? IP_CT_ESTABLISHED_REPLY
-      : (status & IPS_SEEN_REPLY) !== 0
-        ? IP_CT_ESTABLISHED
-        : (status & IPS_EXPECTED) !== 0
-          ? IP_CT_RELATED
-          : IP_CT_NEW
-  return true
-}
+const TABLE_FULL = 0
+const NO_INVERSE = -1
 
-/** init_conntrack with __nf_conntrack_alloc: an unconfirmed entry for the scratch tuples, 0 when the table is full. */
-function initConntrack(ct: Conntrack): number {
+/**
+ * init_conntrack with __nf_conntrack_alloc: an unconfirmed entry for the tuple.
+ * @param hash of the tuple
+ * @returns its id << 1, TABLE_FULL or NO_INVERSE
+ */
+function initConntrack(
+  ct: Conntrack,
+  hash: number,
+  src: number,
+  dst: number,
+  ports: number,
+  proto: number,
+): number {
+  tuple.src = src
+  tuple.dst = dst
+  tuple.ports = ports
+  tuple.proto = proto
+  if (!invertTuple(repl, tuple)) return NO_INVERSE
   const max = ct.ns.sysctl.nf_conntrack_max
-  if (max !== 0 && ct.count + 1 > max) {
-    const hash = hashTuple(ct.ns.id, tuple.src, tuple.dst, tuple.ports, tuple.proto)
-    if (!earlyDrop(ct, hash)) return 0
-  }
+  if (max !== 0 && ct.count + 1 > max && !earlyDrop(ct, hash)) return TABLE_FULL
   const id = ct.hash.alloc()
   ct.count++
   const e = id * C_WORDS
   const rows = ct.hash.rows
-  rows[e + C_SRC] = tuple.src
-  rows[e + C_DST] = tuple.dst
-  rows[e + C_PORTS] = tuple.ports
+  rows[e + C_SRC] = src
+  rows[e + C_DST] = dst
+  rows[e + C_PORTS] = ports
   rows[e + C_REPLY_SRC] = repl.src
   rows[e + C_REPLY_DST] = repl.dst
   rows[e + C_REPLY_PORTS] = repl.ports
-  rows[e + C_PROTO] = tuple.proto
+  rows[e + C_PROTO] = proto
   rows[e + C_NET] = ct.ns.id
-  return id
+  rows[e + C_HASH] = hash
+  return id << 1
 }
 
-/** nf_conntrack_handle_packet: above 0 the packet is valid; else the negated verdict. */
+/** nf_conntrack_handle_packet, all but TCP: above 0 the packet is valid; else the negated verdict. */
 function handlePacket(
   w: World,
   ct: Conntrack,
   hook: number,
   slot: number,
   id: number,
-  ctinfo: number,
   l4: number,
   proto: number,
 ): number {
   switch (proto) {
-    case IPPROTO_TCP:
-      return tcpPacket(w, ct, hook, slot, id, ctinfo, l4)
     case IPPROTO_UDP:
       return udpPacket(w, ct, hook, slot, id, l4)
     case IPPROTO_ICMP:

@@ -50,7 +50,7 @@ export const TCPHDR_ACK = 0x10
 export const TCPHDR_URG = 0x20
 
 /** get_conntrack_index */
-export function conntrackIndex(flags: number): number {
+function conntrackIndex(flags: number): number {
   if ((flags & TCPHDR_RST) !== 0) return TCP_RST_SET
   if ((flags & TCPHDR_SYN) !== 0) return (flags & TCPHDR_ACK) !== 0 ? TCP_SYNACK_SET : TCP_SYN_SET
   if ((flags & TCPHDR_FIN) !== 0) return TCP_FIN_SET
@@ -59,7 +59,7 @@ export function conntrackIndex(flags: number): number {
 }
 
 /** tcp_valid_flags: combinations that may occur, PSH, ECE and CWR apart. */
-export function validTcpFlags(flags: number): boolean {
+function validTcpFlags(flags: number): boolean {
   const FS = TCPHDR_FIN
   const S = TCPHDR_SYN
   const R = TCPHDR_RST
@@ -79,6 +79,16 @@ export function validTcpFlags(flags: number): boolean {
     default:
       return false
   }
+}
+
+/** What tcpPacketKind answers for a combination that may not occur. */
+export const TCP_INVALID_FLAGS = 255
+
+const KINDS = Uint8Array.from({ length: 256 }, (_, f) => (validTcpFlags(f) ? conntrackIndex(f) : TCP_INVALID_FLAGS))
+
+/** get_conntrack_index of a segment's flags (0 to 255), TCP_INVALID_FLAGS when tcp_valid_flags refuses them. */
+export function tcpPacketKind(flags: number): number {
+  return KINDS[flags]!
 }
 
 const sSS = TCP_CONNTRACK_SYN_SENT

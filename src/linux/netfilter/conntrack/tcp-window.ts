@@ -25,7 +25,6 @@ import {
   C_TCP_RETRANS,
   C_TCP_SEEN,
   C_TCP_STATE,
-  C_WORDS,
   IP_CT_DIR_REPLY,
   S_END,
   S_FLAGS,
@@ -63,7 +62,7 @@ export const NFCT_TCP_ACCEPT = 2
 const MAXACKWINCONST = 66000
 const TCP_MAX_WSCALE = 14
 
-/** What the last tcpInWindow found wrong (CTI_*), for the trace. */
+/** What the last tcpInWindow that did not accept found wrong (CTI_*), for the trace. */
 export const tcpWindowDetail = { code: CTI_NONE }
 
 /** before(): a < b modulo 2^32. */
@@ -112,6 +111,7 @@ export function tcpOptions(rows: Int32Array, s: number, view: DataView, th: numb
 /** tcp_sack: the highest right edge of the SACK blocks, at least `ack`. */
 function tcpSack(view: DataView, th: number, doffBytes: number, ack: number): number {
   let length = doffBytes - 20
+  if (length === 0) return ack
   let p = th + 20
   let sack = ack
   if (length === 12 && view.getUint32(p) === 0x0101080a) return sack
@@ -169,31 +169,33 @@ function refuse(rows: Int32Array, sender: number, sysctl: NetSysctl, action: num
   return action
 }
 
-/** tcp_in_window: judges the segment at `th` (its packet ends at `pktEnd`) and learns from it. */
+/**
+ * tcp_in_window: judges the segment at `th` (its packet ends at `pktEnd`) and learns from it.
+ * @param e start of the entry's row; @param word third word of the TCP header: offset, flags, window
+ */
 export function tcpInWindow(
   rows: Int32Array,
-  id: number,
+  e: number,
   dir: number,
   index: number,
   view: DataView,
   th: number,
   pktEnd: number,
+  word: number,
   sysctl: NetSysctl,
 ): number {
-  const e = id * C_WORDS
   const sender = e + C_TCP_SEEN + dir * SEEN_WORDS
   const receiver = e + C_TCP_SEEN + (1 - dir) * SEEN_WORDS
-  const flags = view.getUint8(th + 13)
-  const doffBytes = (view.getUint8(th + 12) >>> 4) << 2
+  const flags = (word >>> 16) & 0xff
+  const doffBytes = (word >>> 28) << 2
   const hasAck = (flags & TCPHDR_ACK) !== 0
   const isSyn = (flags & TCPHDR_SYN) !== 0
   let seq = view.getInt32(th + 4)
   let ack = view.getInt32(th + 8)
   let sack = ack
-  const winRaw = view.getUint16(th + 14)
+  const winRaw = word & 0xffff
   let win = winRaw
   let end = segmentEnd(seq, pktEnd - th, doffBytes, flags)
-  tcpWindowDetail.code = CTI_NONE
   if ((rows[receiver + S_FLAGS]! & TCP_FLAG_SACK_PERM) !== 0) sack = tcpSack(view, th, doffBytes, sack)
 
   const state = rows[e + C_TCP_STATE]!
@@ -233,7 +235,8 @@ export function tcpInWindow(
   }
 
   const senderMaxwin = rows[sender + S_MAXWIN]! >>> 0
-  const ackFloor = (rows[receiver + S_END]! - Math.max(senderMaxwin, MAXACKWINCONST) - 1) | 0
+  const receiverEnd = rows[receiver + S_END]!
+  const ackFloor = (receiverEnd - (senderMaxwin > MAXACKWINCONST ? senderMaxwin : MAXACKWINCONST) - 1) | 0
   const receiverMaxwin = rows[receiver + S_MAXWIN]!
   if (!before(seq, rows[sender + S_MAXEND]! + 1)) {
     const overshot = (end - rows[sender + S_MAXEND]! + 1) >>> 0
@@ -242,7 +245,7 @@ export function tcpInWindow(
       inReceiveWindow &&
       after(sack, ackFloor) &&
       overshot <= receiverMaxwin >>> 0 &&
-      before(sack, (rows[receiver + S_END]! + 1) | 0)
+      before(sack, (receiverEnd + 1) | 0)
     ) {
       rows[sender + S_END] = end
       rows[sender + S_FLAGS] = rows[sender + S_FLAGS]! | TCP_FLAG_DATA_UNACKNOWLEDGED
@@ -250,30 +253,33 @@ export function tcpInWindow(
     }
     return refuse(rows, sender, sysctl, NFCT_TCP_INVALID, CTI_TCP_SEQ_OVER)
   }
-  if (!before(sack, (rows[receiver + S_END]! + 1) | 0))
+  if (!before(sack, (receiverEnd + 1) | 0))
     return refuse(rows, sender, sysctl, NFCT_TCP_INVALID, CTI_TCP_ACK_OVER)
-  if (receiverMaxwin !== 0 && !after(end, (rows[sender + S_END]! - receiverMaxwin - 1) | 0))
+  const senderEnd = rows[sender + S_END]!
+  if (receiverMaxwin !== 0 && !after(end, (senderEnd - receiverMaxwin - 1) | 0))
     return refuse(rows, sender, sysctl, NFCT_TCP_IGNORE, CTI_TCP_SEQ_UNDER)
   if (!after(sack, ackFloor)) return refuse(rows, sender, sysctl, NFCT_TCP_IGNORE, CTI_TCP_ACK_UNDER)
 
   if (!isSyn) win = win << rows[sender + S_SCALE]!
   const swin = (win + ((sack - ack) | 0)) >>> 0
   if (senderMaxwin < swin) rows[sender + S_MAXWIN] = swin
-  if (after(end, rows[sender + S_END]!)) {
+  let senderFlags = rows[sender + S_FLAGS]!
+  if (after(end, senderEnd)) {
     rows[sender + S_END] = end
-    rows[sender + S_FLAGS] = rows[sender + S_FLAGS]! | TCP_FLAG_DATA_UNACKNOWLEDGED
+    senderFlags |= TCP_FLAG_DATA_UNACKNOWLEDGED
   }
   if (hasAck) {
-    if ((rows[sender + S_FLAGS]! & TCP_FLAG_MAXACK_SET) === 0) {
+    if ((senderFlags & TCP_FLAG_MAXACK_SET) === 0) {
       rows[sender + S_MAXACK] = ack
-      rows[sender + S_FLAGS] = rows[sender + S_FLAGS]! | TCP_FLAG_MAXACK_SET
+      senderFlags |= TCP_FLAG_MAXACK_SET
     } else if (after(ack, rows[sender + S_MAXACK]!)) rows[sender + S_MAXACK] = ack
   }
-  if (rows[receiver + S_MAXWIN] !== 0 && after(end, rows[sender + S_MAXEND]!))
-    rows[receiver + S_MAXWIN] = rows[receiver + S_MAXWIN]! + (end - rows[sender + S_MAXEND]!)
+  rows[sender + S_FLAGS] = senderFlags
+  if (receiverMaxwin !== 0 && after(end, rows[sender + S_MAXEND]!))
+    rows[receiver + S_MAXWIN] = receiverMaxwin + (end - rows[sender + S_MAXEND]!)
   if (after((sack + win) | 0, (rows[receiver + S_MAXEND]! - 1) | 0))
     rows[receiver + S_MAXEND] = sack + win + (win === 0 ? 1 : 0)
-  if (ack === rows[receiver + S_END])
+  if (ack === receiverEnd)
     rows[receiver + S_FLAGS] = rows[receiver + S_FLAGS]! & ~TCP_FLAG_DATA_UNACKNOWLEDGED
 
   if (index === TCP_ACK_SET) {

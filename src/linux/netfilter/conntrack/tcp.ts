@@ -11,7 +11,6 @@ import type { World } from '../../world.ts'
 import { nfIpChecksumOk } from './checksum.ts'
 import {
   CTI_CHECKSUM,
-  CTI_NONE,
   CTI_SHORT,
   CTI_TCP_CHALLENGE_ACK,
   CTI_TCP_FLAGS,
@@ -56,10 +55,9 @@ import {
   S_SCALE,
   SEEN_WORDS,
 } from './layout.ts'
-import { killConntrack, refreshConntrack } from './lifetime.ts'
+import { killConntrack } from './lifetime.ts'
 import type { Conntrack } from './table.ts'
 import {
-  conntrackIndex,
   isClosing,
   nextTcpState,
   TCP_ACK_SET,
@@ -76,12 +74,12 @@ import {
   TCP_CONNTRACK_SYN_SENT2,
   TCP_CONNTRACK_TIME_WAIT,
   TCP_FIN_SET,
+  TCP_INVALID_FLAGS,
   TCP_NONE_SET,
   TCP_RST_SET,
   TCP_SYN_SET,
   TCP_SYNACK_SET,
-  TCPHDR_RST,
-  validTcpFlags,
+  tcpPacketKind,
 } from './tcp-states.ts'
 import {
   before,
@@ -142,18 +140,27 @@ export function tcpPacket(
   const m = slot << META_SHIFT
   const pktEnd = meta[m + M_DATA]! + meta[m + M_LEN]!
   const sysctl = ct.ns.sysctl
-  const error = tcpError(w, hook, slot, th, pktEnd, sysctl)
-  if (error !== CTI_NONE) return invalid(w, ct, slot, error)
+  // tcp_error
+  const have = pktEnd - th
+  if (have < 20) return invalid(w, ct, slot, CTI_SHORT)
+  // data offset, flags, window
+  const word = view.getInt32(th + 12)
+  const doffBytes = (word >>> 28) << 2
+  if (doffBytes < 20 || have < doffBytes) return invalid(w, ct, slot, CTI_TRUNCATED)
+  if (
+    hook === NF_INET_PRE_ROUTING &&
+    sysctl.nf_conntrack_checksum !== 0 &&
+    !nfIpChecksumOk(w.arena, slot, th, IPPROTO_TCP)
+  )
+    return invalid(w, ct, slot, CTI_CHECKSUM)
+  const index = tcpPacketKind((word >>> 16) & 0xff)
+  if (index === TCP_INVALID_FLAGS) return invalid(w, ct, slot, CTI_TCP_FLAGS)
   const rows = ct.hash.rows
   const e = id * C_WORDS
-  if ((rows[e + C_STATUS]! & IPS_CONFIRMED) === 0 && !tcpNew(rows, e, view, th, pktEnd, sysctl))
+  if ((rows[e + C_STATUS]! & IPS_CONFIRMED) === 0 && !tcpNew(rows, e, index, view, th, pktEnd, sysctl))
     return invalid(w, ct, slot, CTI_TCP_NEW)
 
-  const flags = view.getUint8(th + 13)
-  const seq = view.getInt32(th + 4)
-  const ackSeq = view.getInt32(th + 8)
   const dir = ctinfo2dir(ctinfo)
-  const index = conntrackIndex(flags)
   let oldState = rows[e + C_TCP_STATE]!
   let newState = nextTcpState(dir, index, oldState)
   let checkWindow = true
@@ -175,7 +182,7 @@ export function tcpPacket(
         index === TCP_SYNACK_SET &&
         rows[e + C_TCP_LAST_INDEX] === TCP_SYN_SET &&
         rows[e + C_TCP_LAST_DIR] !== dir &&
-        ackSeq === rows[e + C_TCP_LAST_END]
+        view.getInt32(th + 8) === rows[e + C_TCP_LAST_END]
       ) {
         // it answers a SYN that passed unheeded: both ends are in sync, now so is the entry
         oldState = TCP_CONNTRACK_SYN_SENT
@@ -224,7 +231,7 @@ export function tcpPacket(
       break
     case TCP_CONNTRACK_CLOSE: {
       if (index !== TCP_RST_SET) break
-      const judged = judgeRst(rows, e, dir, seq, ackSeq, oldState, sysctl)
+      const judged = judgeRst(rows, e, dir, view.getInt32(th + 4), view.getInt32(th + 8), oldState, sysctl)
       if (judged === RST_INVALID) return invalid(w, ct, slot, CTI_TCP_RST)
       if (judged === RST_SKIP_WINDOW) checkWindow = false
       else if (judged === RST_KEEP_STATE) newState = oldState
@@ -239,7 +246,7 @@ export function tcpPacket(
   }
 
   if (checkWindow) {
-    const action = tcpInWindow(rows, id, dir, index, view, th, pktEnd, sysctl)
+    const action = tcpInWindow(rows, e, dir, index, view, th, pktEnd, word, sysctl)
     if (action === NFCT_TCP_IGNORE) {
       traceInvalid(w, ct.ns, slot, ctinfo, tcpWindowDetail.code)
       return NF_ACCEPT
@@ -260,7 +267,7 @@ export function tcpPacket(
   let timeout = pickTimeout(rows, e, index, newState, sysctl)
   const status = rows[e + C_STATUS]!
   if ((status & IPS_SEEN_REPLY) === 0) {
-    if ((flags & TCPHDR_RST) !== 0) {
+    if (index === TCP_RST_SET) {
       // the only reply is a RST: there is no connection
       killConntrack(ct, id)
       return NF_ACCEPT
@@ -275,7 +282,9 @@ export function tcpPacket(
     newState === TCP_CONNTRACK_ESTABLISHED
   )
     rows[e + C_STATUS] = status | IPS_ASSURED
-  refreshConntrack(ct, id, timeout * 1e9)
+  // __nf_ct_refresh_acct
+  if ((status & IPS_FIXED_TIMEOUT) === 0)
+    ct.hash.timeout[id] = (status & IPS_CONFIRMED) !== 0 ? timeout * 1e9 + w.nowNs : timeout * 1e9
   return NF_ACCEPT
 }
 
@@ -395,30 +404,22 @@ function handleInvalid(ct: Conntrack, id: number, dir: number, index: number): v
   }
 }
 
-/** tcp_error: CTI_NONE when the header can be believed. */
-function tcpError(w: World, hook: number, slot: number, th: number, pktEnd: number, sysctl: NetSysctl): number {
-  const have = pktEnd - th
-  if (have < 20) return CTI_SHORT
-  const view = w.arena.view
-  const doffBytes = (view.getUint8(th + 12) >>> 4) << 2
-  if (doffBytes < 20 || have < doffBytes) return CTI_TRUNCATED
-  if (
-    sysctl.nf_conntrack_checksum !== 0 &&
-    hook === NF_INET_PRE_ROUTING &&
-    !nfIpChecksumOk(w.arena, slot, th, IPPROTO_TCP)
-  )
-    return CTI_CHECKSUM
-  return validTcpFlags(view.getUint8(th + 13)) ? CTI_NONE : CTI_TCP_FLAGS
-}
-
 /** tcp_new: starts the entry from its first packet; false when that cannot begin or resume a connection. */
-function tcpNew(rows: Int32Array, e: number, view: DataView, th: number, pktEnd: number, sysctl: NetSysctl): boolean {
+function tcpNew(
+  rows: Int32Array,
+  e: number,
+  index: number,
+  view: DataView,
+  th: number,
+  pktEnd: number,
+  sysctl: NetSysctl,
+): boolean {
   const flags = view.getUint8(th + 13)
   const doffBytes = (view.getUint8(th + 12) >>> 4) << 2
-  const state = nextTcpState(IP_CT_DIR_ORIGINAL, conntrackIndex(flags), TCP_CONNTRACK_NONE)
+  const state = nextTcpState(IP_CT_DIR_ORIGINAL, index, TCP_CONNTRACK_NONE)
   if (state >= TCP_CONNTRACK_MAX) return false
   if (state !== TCP_CONNTRACK_SYN_SENT && sysctl.nf_conntrack_tcp_loose === 0) return false
-  rows.fill(0, e + C_TCP_STATE, e + C_WORDS)
+  for (let i = e + C_TCP_STATE; i < e + C_WORDS; i++) rows[i] = 0
   const seen = e + C_TCP_SEEN
   const end = segmentEnd(view.getInt32(th + 4), pktEnd - th, doffBytes, flags)
   const win = view.getUint16(th + 14)

@@ -63,6 +63,13 @@ export function hasPorts(proto: number): boolean {
   )
 }
 
+/** Bytes of the transport header that make a protocol's tuple: 8 ICMP, 4 ports, 0 addresses only. */
+export function tupleKeyBytes(proto: number): number {
+  if (proto === IPPROTO_TCP || proto === IPPROTO_UDP) return 4
+  if (proto === IPPROTO_ICMP) return 8
+  return hasPorts(proto) ? 4 : 0
+}
+
 /** Inverse ICMP types plus one by type; 0 where there is none (echo, timestamp, info, address mask). */
 const ICMP_INVERSE = Uint8Array.of(9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 15, 14, 17, 16, 19, 18)
 
@@ -99,17 +106,9 @@ export function getTuple(view: DataView, off: number, l4: number, end: number, p
   out.src = view.getInt32(off + 12)
   out.dst = view.getInt32(off + 16)
   out.proto = proto
-  if (proto === IPPROTO_ICMP) {
-    if (l4 + 8 > end) return false
-    out.ports = (view.getUint16(l4 + 4) << 16) | view.getUint16(l4)
-    return true
-  }
-  if (hasPorts(proto)) {
-    if (l4 + 4 > end) return false
-    out.ports = view.getInt32(l4)
-    return true
-  }
-  out.ports = 0
+  const key = tupleKeyBytes(proto)
+  if (l4 + key > end) return false
+  out.ports = key === 4 ? view.getInt32(l4) : key === 0 ? 0 : (view.getUint16(l4 + 4) << 16) | view.getUint16(l4)
   return true
 }
 

@@ -40,6 +40,7 @@ import {
   E_SMASK,
   E_SRC,
   E_TARGET,
+  ENTRY_ANY,
   ENTRY_FRAG,
   ENTRY_WORDS,
   type IptProgram,
@@ -196,6 +197,25 @@ function matchEntry(
 ): boolean {
   const entries = p.entries
   const flags = entries[e + E_FLAGS]!
+  if ((flags & ENTRY_ANY) === 0 && !matchHeader(entries, e, flags, proto, inRow, outRow)) return false
+  const target = entries[e + E_TARGET]!
+  let at = entries[e + E_MATCH]!
+  while (at < target) {
+    if (!matchPacket(w, ns, p, at, slot)) return false
+    at += p.words[at + 1]!
+  }
+  return true
+}
+
+/** The rest of ip_packet_match: interfaces, protocol, fragments. */
+function matchHeader(
+  entries: Int32Array,
+  e: number,
+  flags: number,
+  proto: number,
+  inRow: Uint8Array,
+  outRow: Uint8Array,
+): boolean {
   const inPattern = entries[e + E_IN]!
   if (inPattern >= 0 || (flags & INV_VIA_IN) !== 0) {
     if ((inPattern < 0 || inRow[inPattern] === 1) === ((flags & INV_VIA_IN) !== 0)) return false
@@ -206,14 +226,7 @@ function matchEntry(
   }
   const want = entries[e + E_PROTO]!
   if (want !== 0 && (want !== proto) !== ((flags & INV_PROTO) !== 0)) return false
-  if ((flags & ENTRY_FRAG) !== 0 && (evalState.fragOff !== 0) === ((flags & INV_FRAG) !== 0)) return false
-  const target = entries[e + E_TARGET]!
-  let at = entries[e + E_MATCH]!
-  while (at < target) {
-    if (!matchPacket(w, ns, p, at, slot)) return false
-    at += p.words[at + 1]!
-  }
-  return true
+  return !((flags & ENTRY_FRAG) !== 0 && (evalState.fragOff !== 0) === ((flags & INV_FRAG) !== 0))
 }
 
 /** First rule at or after `i` in its run that has the packet's key; the run's end when there is none. */

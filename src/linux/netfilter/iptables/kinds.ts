@@ -52,8 +52,6 @@ export const MATCH_PKTTYPE = 20
 export const MATCH_IPRANGE = 21
 /** name index */
 export const MATCH_UNMODELLED = 22
-/** flags (1 loose, 2 validmark, 4 accept local, 8 invert) */
-export const MATCH_RPFILTER = 23
 /** lo, hi, inv */
 export const MATCH_TCPMSS = 24
 /** op bits, invert bits, ect */

@@ -1,10 +1,10 @@
 /**
  * Matches whose text is understood and printed but that packets cannot be asked yet: hashlimit, owner, u32, bpf, cgroup,
- * nfacct, rpfilter, ecn. A packet that meets one ends UNMODELLED with its name; rpfilter and ecn are evaluated.
+ * nfacct, rpfilter, ecn. A packet that meets one ends UNMODELLED with its name; only ecn is evaluated.
  *
  * iptables: extensions/libxt_{hashlimit,owner,u32,bpf,cgroup,nfacct,rpfilter,ecn}.c.
  */
-import { MATCH_ECN, MATCH_RPFILTER } from './kinds.ts'
+import { MATCH_ECN } from './kinds.ts'
 import { formatRate, parseRate } from './match-kube.ts'
 import { IptTextError, type XtMatch } from './types.ts'
 import { strtoui, uint } from './values.ts'
@@ -363,9 +363,7 @@ export const rpfilterMatch: XtMatch<{ flags: number }> = {
   init: () => ({ flags: 0 }),
   save: (d) => RPFILTER_NAMES.map(([name, bit]) => ((d.flags & bit) !== 0 ? ` --${name}` : '')).join(''),
   list: (d) => ` rpfilter${RPFILTER_NAMES.map(([name, bit]) => ((d.flags & bit) !== 0 ? ` ${name}` : '')).join('')}`,
-  compile(d, c) {
-    c.emit(MATCH_RPFILTER, d.flags)
-  },
+  unmodelled: () => 'match rpfilter',
 }
 
 interface EcnData {

@@ -53,6 +53,8 @@ export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot
   const s = evalState
   const view = w.arena.view
   const a = at + 2
+  // most of what a Kubernetes node asks of an established packet
+  if (words[at] === K.MATCH_CONNTRACK) return matchConntrack(w, ns, words, a, slot)
   switch (words[at]) {
     case K.MATCH_TCP:
       return matchTcp(w, words, a)
@@ -79,8 +81,6 @@ export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot
         (type === view.getUint8(s.th) && inRange(words[a + 1]!, words[a + 2]!, view.getUint8(s.th + 1)))
       return hit !== (words[a + 3] === 1)
     }
-    case K.MATCH_CONNTRACK:
-      return matchConntrack(w, ns, words, a, slot)
     case K.MATCH_MARK: {
       const mark = w.arena.meta[(slot << META_SHIFT) + M_MARK]!
       return ((mark & words[a + 1]!) === words[a]!) !== (words[a + 2] === 1)
@@ -251,11 +251,15 @@ function matchConntrack(w: World, ns: Netns, words: Int32Array, a: number, slot:
   let bit: number
   if (id !== 0) bit = 1 << ((ctinfo % IP_CT_IS_REPLY) + 1)
   else bit = ctinfo === IP_CT_UNTRACKED ? CT_STATE_UNTRACKED : CT_STATE_INVALID
+  const wanted = words[a + 2]!
+  if (flags === XT_CT_STATE && (wanted & (CT_STATE_SNAT | CT_STATE_DNAT)) === 0) {
+    return ((wanted & bit) !== 0) !== (inv !== 0)
+  }
   const status = id !== 0 && ct !== null ? ct.status(id) : 0
   if ((flags & XT_CT_STATE) !== 0) {
     if ((status & IPS_SRC_NAT) !== 0) bit |= CT_STATE_SNAT
     if ((status & IPS_DST_NAT) !== 0) bit |= CT_STATE_DNAT
-    if (((words[a + 2]! & bit) !== 0) === ((inv & XT_CT_STATE) !== 0)) return false
+    if (((wanted & bit) !== 0) === ((inv & XT_CT_STATE) !== 0)) return false
   }
   if (id === 0 || ct === null) return (flags & XT_CT_STATE) !== 0
   if ((flags & ~(XT_CT_STATE | XT_CT_STATUS)) !== 0) {

@@ -47,6 +47,8 @@ export const E_RUN = 11
 
 /** E_FLAGS: -f given. */
 export const ENTRY_FRAG = 0x100
+/** E_FLAGS: nothing is asked of addresses, interfaces and protocol (most rules of kube-proxy's FORWARD). */
+export const ENTRY_ANY = 0x200
 
 /** Rules of one shape in a row that make an index worth its memory. */
 export const MIN_RUN = 8
@@ -208,15 +210,19 @@ function compileRule(rule: IptRule, entries: number[], sink: CompileSink, start:
     else m.ext.compile!(m.data, sink)
   }
   const targetStart = sink.words.length
+  const inPattern = sink.interfacePattern(s.inInterface)
+  const outPattern = sink.interfacePattern(s.outInterface)
+  const plain = s.smask === 0 && s.dmask === 0 && inPattern < 0 && outPattern < 0 && s.proto === 0
+  const any = plain && s.inverted === 0 && !s.fragment
   entries.push(
     s.src,
     s.smask,
     s.dst,
     s.dmask,
-    sink.interfacePattern(s.inInterface),
-    sink.interfacePattern(s.outInterface),
+    inPattern,
+    outPattern,
     s.proto,
-    s.inverted | (s.fragment ? ENTRY_FRAG : 0),
+    s.inverted | (s.fragment ? ENTRY_FRAG : 0) | (any ? ENTRY_ANY : 0),
     matchStart,
     targetStart,
     0,

@@ -4,6 +4,7 @@
  * Linux: net/ipv4/netfilter/ipt_REJECT.c, nf_reject_ipv4.c (nf_send_unreach, nf_send_reset). No answer to fragments, to a
  * reset, to a wrong checksum. The reset goes out by the reply's route, or, when the packet came through a bridge, by the
  * bridge port with the addresses of the original frame swapped.
+ * Not modelled: nf_ct_set_closing (the shortened timeout of a connection that was reset by a rule).
  */
 import {
   ETH_P_IP,

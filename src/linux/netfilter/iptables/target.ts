@@ -100,7 +100,10 @@ function connmark(w: World, ns: Netns, words: Int32Array, a: number, slot: numbe
   const id = meta[m + M_CT]!
   const ct = ns.ct
   if (id === 0 || ct === null) return XT_CONTINUE
-  const [mode, ctmark, ctmask, nfmask] = [words[a]!, words[a + 1]!, words[a + 2]!, words[a + 3]!]
+  const mode = words[a]!
+  const ctmark = words[a + 1]!
+  const ctmask = words[a + 2]!
+  const nfmask = words[a + 3]!
   const right = words[a + 4] === 1
   const bits = words[a + 5]!
   if (mode === 0) ct.setMark(id, shift((ct.mark(id) & ~ctmask) ^ ctmark, right, bits))

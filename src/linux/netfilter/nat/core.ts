@@ -20,10 +20,13 @@ import {
   C_WORDS,
   ctinfo2dir,
   IP_CT_DIR_ORIGINAL,
+  IP_CT_ESTABLISHED,
+  IP_CT_ESTABLISHED_REPLY,
   IP_CT_NEW,
   IP_CT_RELATED,
   IP_CT_RELATED_REPLY,
   IPPROTO_ICMP,
+  IPS_NAT_DONE_MASK,
   IPS_NAT_MASK,
   NF_ACCEPT,
   NF_DROP,
@@ -68,7 +71,23 @@ export function nfNatInet(
   const ct = ns.ct
   const { meta, view } = w.arena
   const m = slot << META_SHIFT
-  if (ct === null || meta[m + M_CT] === 0) return NF_ACCEPT
+  const id = meta[m + M_CT]!
+  if (ct === null || id === 0) return NF_ACCEPT
+  const ctinfo = meta[m + M_CTINFO]!
+  const rows = ct.hash.rows
+  const e = id * C_WORDS
+  const status = rows[e + C_STATUS]!
+  const settled =
+    ctinfo === IP_CT_ESTABLISHED ||
+    ctinfo === IP_CT_ESTABLISHED_REPLY ||
+    (ctinfo === IP_CT_NEW && (status & IPS_NAT_DONE_MASK) === IPS_NAT_DONE_MASK)
+  if (settled && (hook !== NF_INET_POST_ROUTING || rows[e + C_MASQ_INDEX] === 0)) {
+    // nothing is to be set up: all hooks but LOCAL_OUT end here when this one does not change the packet
+    const dir = ctinfo2dir(ctinfo)
+    if ((status & natStatusBit(hook2manip(hook), dir)) === 0) {
+      if (hook !== NF_INET_LOCAL_OUT || (status & IPS_NAT_MASK) === 0) return NF_ACCEPT
+    }
+  }
   if (hook === NF_INET_PRE_ROUTING) {
     const daddr = view.getInt32(meta[m + M_DATA]! + 16)
     const ret = natIpv4Fn(w, ns, ct, hook, slot, inDev, outDev)
@@ -77,8 +96,7 @@ export function nfNatInet(
   }
   const ret = natIpv4Fn(w, ns, ct, hook, slot, inDev, outDev)
   if (hook !== NF_INET_LOCAL_OUT || ret !== NF_ACCEPT) return ret
-  const id = meta[m + M_CT]!
-  if (id === 0) return ret
+  if (meta[m + M_CT] === 0) return ret
   const dir = ctinfo2dir(meta[m + M_CTINFO]!)
   if (ct.dst(id, dir) !== ct.src(id, 1 - dir) && ipRouteMeHarder(w, ns, slot, RTN_UNSPEC) < 0) {
     if (w.dropReason === R_NONE) w.dropReason = R_NO_ROUTE

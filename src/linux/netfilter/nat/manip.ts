@@ -10,8 +10,14 @@ import { CSUM_MANGLED_0, foldChecksum, internetChecksum } from '../../../wire/ch
 import type { World } from '../../world.ts'
 import { nfIpChecksumOk } from '../conntrack/checksum.ts'
 import {
+  C_DST,
+  C_PORTS,
+  C_PROTO,
+  C_SRC,
   C_STATUS,
+  C_TUPLE_WORDS,
   C_WORDS,
+  IP_CT_DIR_ORIGINAL,
   IPPROTO_DCCP,
   IPPROTO_ICMP,
   IPPROTO_SCTP,
@@ -22,100 +28,94 @@ import {
   IPS_NAT_MASK,
 } from '../conntrack/layout.ts'
 import type { Conntrack } from '../conntrack/table.ts'
-import { invertTuple, Tuple } from '../conntrack/tuple.ts'
 import { NF_NAT_MANIP_SRC } from './range.ts'
 import { natStatusBit } from './status-bit.ts'
 
 const ICMP_REDIRECT = 5
-const target = new Tuple()
-
-/** csum_replace4 as inet_proto_csum_replace4 does it: the one's complement sum never becomes +0. */
-export function csumReplace4(check: number, from: number, to: number): number {
-  return foldChecksum(
-    0xffff + (~check & 0xffff) + (~from & 0xffff) + ((~from >>> 16) & 0xffff) + (to & 0xffff) + (to >>> 16),
-  )
-}
 
 /** inet_proto_csum_replace2 */
-export function csumReplace2(check: number, from: number, to: number): number {
+function csumReplace2(check: number, from: number, to: number): number {
   return foldChecksum(0xffff + (~check & 0xffff) + (~from & 0xffff) + to)
 }
 
 /** nf_nat_manip_pkt: makes the packet look like the answer to the other direction. False: it is too short. */
 export function natManipPkt(w: World, ct: Conntrack, slot: number, id: number, mtype: number, dir: number): boolean {
-  target.load(ct.hash.rows, id, 1 - dir)
-  invertTuple(target, target)
+  const rows = ct.hash.rows
+  const e = id * C_WORDS
+  const other = dir === IP_CT_DIR_ORIGINAL ? e + C_TUPLE_WORDS : e
+  const { meta, view } = w.arena
   const m = slot << META_SHIFT
-  const nh = w.arena.meta[m + M_DATA]!
-  return ipv4ManipPkt(w.arena.view, nh, nh + w.arena.meta[m + M_LEN]!, target, mtype)
+  const nh = meta[m + M_DATA]!
+  return ipv4ManipPkt(view, nh, nh + meta[m + M_LEN]!, rows, other, rows[e + C_PROTO]!, mtype, mtype === NF_NAT_MANIP_SRC)
 }
 
-/** nf_nat_ipv4_manip_pkt: rewrites the IPv4 packet at `ip` (the whole packet or one quoted in ICMP). */
-export function ipv4ManipPkt(view: DataView, ip: number, end: number, t: Tuple, mtype: number): boolean {
+/**
+ * nf_nat_ipv4_manip_pkt with l4proto_manip_pkt: rewrites the source (`mtype` SRC) or the destination of the IPv4 packet
+ * at `ip` (the whole packet or one quoted in ICMP).
+ * @param t start of the tuple in `rows` that has the new address, its port (or ICMP id), in its destination half when
+ * `fromDst`, else in its source half
+ */
+function ipv4ManipPkt(
+  view: DataView,
+  ip: number,
+  end: number,
+  rows: Int32Array,
+  t: number,
+  proto: number,
+  mtype: number,
+  fromDst: boolean,
+): boolean {
   if (ip + 20 > end) return false
-  if (!l4protoManipPkt(view, ip, ip + ((view.getUint8(ip) & 15) << 2), end, t, mtype)) return false
-  const off = ip + (mtype === NF_NAT_MANIP_SRC ? 12 : 16)
-  const next = mtype === NF_NAT_MANIP_SRC ? t.src : t.dst
-  view.setUint16(ip + 10, csumReplace4(view.getUint16(ip + 10), view.getInt32(off), next))
-  view.setInt32(off, next)
-  return true
-}
-
-/** l4proto_manip_pkt: ports and ids of the header at `l4`; the addresses at `ip` are still the old ones. */
-function l4protoManipPkt(view: DataView, ip: number, l4: number, end: number, t: Tuple, mtype: number): boolean {
-  switch (t.proto) {
+  const l4 = ip + ((view.getUint8(ip) & 15) << 2)
+  const isSrc = mtype === NF_NAT_MANIP_SRC
+  const off = ip + (isSrc ? 12 : 16)
+  const from = view.getInt32(off)
+  const to = fromDst ? rows[t + C_DST]! : rows[t + C_SRC]!
+  const ports = rows[t + C_PORTS]!
+  const port = fromDst ? ports & 0xffff : ports >>> 16
+  // what an address adds to a sum that it is part of, on top of 0xffff: the one's complement sum never becomes +0
+  const delta = 0xffff + (~from & 0xffff) + (~from >>> 16) + (to & 0xffff) + (to >>> 16)
+  switch (proto) {
     case IPPROTO_TCP: {
       if (l4 + 8 > end) return false
-      const old = setPort(view, l4, t, mtype)
-      if (l4 + 20 > end) return true
-      const check = addressUpdate(view, ip, view.getUint16(l4 + 16), t, mtype)
-      view.setUint16(l4 + 16, csumReplace2(check, old, newPort(t, mtype)))
-      return true
+      const at = isSrc ? l4 : l4 + 2
+      const old = view.getUint16(at)
+      view.setUint16(at, port)
+      if (l4 + 20 <= end)
+        view.setUint16(l4 + 16, foldChecksum((~view.getUint16(l4 + 16) & 0xffff) + delta + (~old & 0xffff) + port))
+      break
     }
     case IPPROTO_UDP: {
       if (l4 + 8 > end) return false
-      const old = setPort(view, l4, t, mtype)
+      const at = isSrc ? l4 : l4 + 2
+      const old = view.getUint16(at)
+      view.setUint16(at, port)
       const had = view.getUint16(l4 + 6)
-      if (had === 0) return true
-      const check = csumReplace2(addressUpdate(view, ip, had, t, mtype), old, newPort(t, mtype))
-      view.setUint16(l4 + 6, check === 0 ? CSUM_MANGLED_0 : check)
-      return true
+      if (had !== 0) {
+        const check = foldChecksum((~had & 0xffff) + delta + (~old & 0xffff) + port)
+        view.setUint16(l4 + 6, check === 0 ? CSUM_MANGLED_0 : check)
+      }
+      break
     }
     case IPPROTO_ICMP: {
       if (l4 + 8 > end) return false
       const type = view.getUint8(l4)
-      if (type !== 0 && type !== 8 && (type < 13 || type > 18)) return true
-      const id = t.ports >>> 16
+      if (type !== 0 && type !== 8 && (type < 13 || type > 18)) break
+      const id = ports >>> 16
       view.setUint16(l4 + 2, csumReplace2(view.getUint16(l4 + 2), view.getUint16(l4 + 4), id))
       view.setUint16(l4 + 4, id)
-      return true
+      break
     }
     case IPPROTO_SCTP:
     case IPPROTO_DCCP:
     case IPPROTO_UDPLITE:
-      throw new Error(`NAT of protocol ${t.proto} must have ended as UNMODELLED before`)
+      throw new Error(`NAT of protocol ${proto} must have ended as UNMODELLED before`)
     default:
-      return true
+      break
   }
-}
-
-function newPort(t: Tuple, mtype: number): number {
-  return mtype === NF_NAT_MANIP_SRC ? t.ports >>> 16 : t.ports & 0xffff
-}
-
-/** Writes the port and returns the old one. */
-function setPort(view: DataView, l4: number, t: Tuple, mtype: number): number {
-  const off = l4 + (mtype === NF_NAT_MANIP_SRC ? 0 : 2)
-  const old = view.getUint16(off)
-  view.setUint16(off, newPort(t, mtype))
-  return old
-}
-
-/** nf_nat_ipv4_csum_update: the transport checksum after the pseudo header's address changes. */
-function addressUpdate(view: DataView, ip: number, check: number, t: Tuple, mtype: number): number {
-  return mtype === NF_NAT_MANIP_SRC
-    ? csumReplace4(check, view.getInt32(ip + 12), t.src)
-    : csumReplace4(check, view.getInt32(ip + 16), t.dst)
+  view.setUint16(ip + 10, foldChecksum((~view.getUint16(ip + 10) & 0xffff) + delta))
+  view.setInt32(off, to)
+  return true
 }
 
 /**
@@ -138,12 +138,12 @@ export function natIcmpReplyTranslation(w: World, ct: Conntrack, slot: number, d
     if ((status & IPS_NAT_MASK) !== 0) return false
   }
   if ((status & natStatusBit(manip, dir)) === 0) return true
-  target.load(rows, id, 1 - dir)
-  if (!ipv4ManipPkt(view, icmp + 8, end, target, 1 - manip)) return false
+  const e = id * C_WORDS
+  const other = dir === IP_CT_DIR_ORIGINAL ? e + C_TUPLE_WORDS : e
+  // the quoted packet went the other way: it has what the other direction's tuple says, at the same end
+  if (!ipv4ManipPkt(view, icmp + 8, end, rows, other, rows[e + C_PROTO]!, 1 - manip, manip === NF_NAT_MANIP_SRC))
+    return false
   view.setUint16(icmp + 2, 0)
   view.setUint16(icmp + 2, internetChecksum(view, icmp, end - icmp))
-  target.load(rows, id, 1 - dir)
-  invertTuple(target, target)
-  target.proto = IPPROTO_ICMP
-  return ipv4ManipPkt(view, nh, end, target, manip)
+  return ipv4ManipPkt(view, nh, end, rows, other, IPPROTO_ICMP, manip, manip === NF_NAT_MANIP_SRC)
 }
