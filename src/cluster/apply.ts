@@ -105,6 +105,12 @@ export function applyCniVerb(verb: CniVerb, lookup: NetnsLookup): void {
       )
       break
     }
+    case 'iptables-chain': {
+      // iptables -N: a chain that exists already is status 1
+      const r = execTool(ns, ['iptables', '-w', '-t', verb.table, '-N', verb.chain])
+      if (r.status > 1) refused(verb, r.stderr)
+      break
+    }
     case 'iptables': {
       const at = verb.args.indexOf('-t')
       const table = at < 0 ? 'filter' : verb.args[at + 1]!
@@ -114,6 +120,9 @@ export function applyCniVerb(verb: CniVerb, lookup: NetnsLookup): void {
       const flag = verb.ensure === 'append' ? '-A' : '-I'
       const r = execTool(ns, [...base, flag, chain!, ...rule])
       if (r.status !== 0) refused(verb, r.stderr)
+      const rules = ns.nf.tables.get(table)?.chains.get(chain!)?.rules
+      const written = verb.ensure === 'append' ? rules?.at(-1) : rules?.[0]
+      if (written !== undefined) written.origin = verb.origin ?? null
       break
     }
   }

@@ -44,5 +44,6 @@ export type CniVerb = { readonly netns: NetnsName; readonly origin?: SourcePosit
       readonly scope?: 'global' | 'link' | 'host'
       readonly onlink?: boolean
     }
+  | { readonly verb: 'iptables-chain'; readonly table: string; readonly chain: string }
   | { readonly verb: 'iptables'; readonly args: readonly string[]; readonly ensure: 'append' | 'prepend' }
 )

@@ -13,7 +13,7 @@ import { BASE_NEIGH, BASE_SYSCTL } from './base.ts'
 import { type LabDevice, LabError, type LabRoute, type LabScenario, UnmodelledError } from './scenario.ts'
 
 /** Device types of the format that the simulator has; the others are named when asked for. */
-const MODELLED_TYPES = ['bridge']
+const MODELLED_TYPES = ['bridge', 'vxlan']
 
 /** Runs a tool in a namespace; a failure ends the lab with the command and its message. */
 export function labTool(ns: Netns, argv: readonly string[], stdin?: string): string {
@@ -90,9 +90,9 @@ function deviceCommand(d: LabDevice): string[] {
   const c = ['ip', 'link', 'add', d.name]
   if (d.mac !== undefined) c.push('address', d.mac)
   if (d.mtu !== undefined && d.mtu !== 0) c.push('mtu', String(d.mtu))
-  c.push(
-    'type',
-    d.type,
+  c.push('type', d.type)
+  if (d.type === 'vxlan') vxlanWords(d, c)
+  else c.push(
     'stp_state',
     '0',
     'forward_delay',
@@ -104,6 +104,17 @@ function deviceCommand(d: LabDevice): string[] {
   )
   if (d.opts !== undefined) c.push(...d.opts.split(/\s+/).filter((x) => x !== ''))
   return c
+}
+
+/** What stands after `type vxlan`. */
+function vxlanWords(d: LabDevice, c: string[]): void {
+  c.push('id', String(d.vni ?? 0), 'dstport', String(d.dstport ?? 8472))
+  for (const key of ['local', 'remote', 'dev', 'ttl', 'tos', 'df'] as const) {
+    const value = d[key]
+    if (value !== undefined && value !== null) c.push(key, String(value))
+  }
+  if (d.srcport !== undefined) c.push('srcport', String(d.srcport[0]), String(d.srcport[1]))
+  c.push(d.learning === true ? 'learning' : 'nolearning', d.udpcsum === true ? 'udpcsum' : 'noudpcsum')
 }
 
 function batch(ns: Netns, tool: string, lines: readonly string[]): void {

@@ -1,8 +1,8 @@
 /**
- * JSON Schema of a lab recording: what `podwalk lab run -o json` prints, in the format of the kernel lab, so that a
+ * JSON Schemas of the lab: of a comparison (`podwalk lab check`), and of a recording (`podwalk lab run`), which is in the format of the kernel lab, so that a
  * recording of the simulator and one of the real kernel are compared as they are.
  */
-import { BOOL, COUNT, exactly, listOf, orNull, TEXT, TEXTS, words } from './schema-parts.ts'
+import { BOOL, COUNT, documentOf, exactly, listOf, orNull, TEXT, TEXTS, words } from './schema-parts.ts'
 
 const HEX = { type: 'string', pattern: '^([0-9a-f]{2})*$' }
 const byInterface = (value: object): { readonly [k: string]: unknown } => ({
@@ -16,15 +16,15 @@ const row = (...items: readonly object[]): { readonly [k: string]: unknown } => 
   minItems: items.length,
 })
 
-/** The schema. */
-export const LAB_SCHEMA = {
+/** Schema of a recording. */
+export const LAB_RESULT_SCHEMA = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',
-  $id: 'https://podwalk.dev/schemas/v1alpha1/Lab.json',
+  $id: 'https://podwalk.dev/schemas/v1alpha1/LabResult.json',
   title: 'The recording of a lab scenario',
   ...exactly(
     {
       apiVersion: { const: 'podwalk.dev/v1alpha1' },
-      kind: { const: 'Lab' },
+      kind: { const: 'LabResult' },
       scenario: TEXT,
       title: TEXT,
       kernel: TEXT,
@@ -50,3 +50,15 @@ export const LAB_SCHEMA = {
     ['apiVersion', 'kind', 'volatile', 'raw', 'csum_partial_seen'],
   ),
 }
+
+/** Schema of a comparison with a recording. */
+export const LAB_CHECK_SCHEMA = documentOf('LabCheck', 'A scenario compared with its recording', {
+  scenario: TEXT,
+  equal: BOOL,
+  differences: listOf(
+    exactly({ kind: words('frames', 'order', 'ops', 'state'), place: TEXT, message: TEXT, expected: TEXT, got: TEXT }, [
+      'expected',
+      'got',
+    ]),
+  ),
+})

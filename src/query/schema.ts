@@ -2,7 +2,7 @@
  * The JSON Schemas (2020-12) of every document that podwalk prints, by kind. `podwalk schema KIND` prints them; tests
  * validate every document against its own.
  */
-import { LAB_SCHEMA } from './schema-lab.ts'
+import { LAB_CHECK_SCHEMA, LAB_RESULT_SCHEMA } from './schema-lab.ts'
 import { REASONS_SCHEMA, TABLE_SCHEMAS } from './schema-tables.ts'
 import { TRACE_SCHEMA } from './schema-trace.ts'
 
@@ -12,7 +12,8 @@ export type JsonSchema = { readonly [keyword: string]: unknown }
 /** Schemas by kind. */
 export const SCHEMAS: ReadonlyMap<string, JsonSchema> = new Map<string, JsonSchema>([
   ['Trace', TRACE_SCHEMA],
-  ['Lab', LAB_SCHEMA],
+  ['LabResult', LAB_RESULT_SCHEMA],
+  ['LabCheck', LAB_CHECK_SCHEMA],
   ...Object.entries(TABLE_SCHEMAS),
   ['Reasons', REASONS_SCHEMA],
 ])

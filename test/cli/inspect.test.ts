@@ -2,9 +2,12 @@
  * `podwalk exec`, `get`, `schema`, `explain` and `completion` as processes.
  */
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { SCHEMAS } from '../../src/index.ts'
+import { ROOT } from '../arch/sources.ts'
 import { podwalk } from './run-cli.ts'
 
 const SHOP = ['-f', 'topologies/01-shop.yaml']
@@ -110,6 +113,32 @@ describe('podwalk get', () => {
       podwalk(['get', 'nodes', '-f', 'topologies/03-not-ready.yaml', ...args]).stdout
     expect(nodes('--nodes', '4').trimEnd().split('\n')).toHaveLength(5)
     expect(nodes('--set', 'podCIDR=10.10.0.0/16')).toContain('10.10.1.0/24')
+  })
+})
+
+describe('podwalk lab', () => {
+  const SCENARIO = 'test/fixtures/kernel-lab/scenarios/l2-learn-flood.json'
+  const GOLDEN = 'test/fixtures/kernel-lab/golden/l2-learn-flood.json'
+  const errorsOf = (kind: string, document: unknown): unknown => {
+    const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(SCHEMAS.get(kind)!)
+    return validate(document) ? null : validate.errors
+  }
+
+  it("prints documents that their schemas accept, as the real kernel's recording is", () => {
+    expect(errorsOf('LabResult', JSON.parse(podwalk(['lab', 'run', SCENARIO, '-o', 'json']).stdout))).toBeNull()
+    expect(errorsOf('LabResult', JSON.parse(readFileSync(join(ROOT, GOLDEN), 'utf8')))).toBeNull()
+    const check = podwalk(['lab', 'check', SCENARIO, '--golden', GOLDEN, '-o', 'json'])
+    expect([check.status, errorsOf('LabCheck', JSON.parse(check.stdout))]).toEqual([0, null])
+    const unequal = podwalk([
+      'lab',
+      'check',
+      SCENARIO,
+      '--golden',
+      GOLDEN.replace('l2-learn-flood', 'arp-basic'),
+      '-o',
+      'json',
+    ])
+    expect([unequal.status, errorsOf('LabCheck', JSON.parse(unequal.stdout))]).toEqual([1, null])
   })
 })
 

@@ -24,7 +24,8 @@ export function registerSchema(program: Command): void {
         writeData(`${[...SCHEMAS.keys()].join('\n')}\n`, flags.write)
         return
       }
-      const name = [...SCHEMAS.keys()].find((k) => k.toLowerCase() === kind.toLowerCase())
+      const asked = kind.toLowerCase()
+      const name = [...SCHEMAS.keys()].find((k) => k.toLowerCase() === asked || k.toLowerCase() === `${asked}result`)
       if (name === undefined) {
         const meant = didYouMean(kind, SCHEMAS.keys())
         throw usageError(

@@ -13,6 +13,7 @@ import type { CniDriver, CniProgram } from '../driver.ts'
 import type { CniVerb, NetnsName } from '../verb.ts'
 import { vethName } from '../veth-name.ts'
 import { KUBENET_FEATURES } from './features.ts'
+import { hostPorts, hostportNodeVerbs, hostportPodVerbs } from './hostport.ts'
 
 /** kubenet's bridge. */
 const BRIDGE = 'cbr0'
@@ -159,6 +160,7 @@ function program(model: ClusterModel): CniProgram {
     }
   }
   const bridged = new Set<string>()
+  const published = new Set<string>()
   for (const pod of model.pods) {
     if (pod.hostNetwork) continue
     const node = byName.get(pod.node)!
@@ -169,6 +171,20 @@ function program(model: ClusterModel): CniProgram {
     const host = vethName('veth', `${pod.namespace}/${pod.name}`)
     hostDevices.set(`${pod.namespace}/${pod.name}`, host)
     verbs.push(...podVerbs(node, pod, host, options.mtu))
+    const ports = hostPorts(pod)
+    if (ports.length === 0) continue
+    if (!published.has(node.name)) verbs.push(...hostportNodeVerbs(node, BRIDGE))
+    published.add(node.name)
+    verbs.push(...hostportPodVerbs(node, pod))
+    for (const p of ports) {
+      if (p.protocol !== 'SCTP') continue
+      diagnostics.push({
+        code: 'unmodelled',
+        severity: 'warning',
+        message: `pod ${pod.namespace}/${pod.name}: hostPort ${p.hostPort}/SCTP is UNMODELLED`,
+        ...pod.source,
+      })
+    }
   }
   return { verbs, diagnostics, hostDevices }
 }

@@ -37,7 +37,12 @@ export const KUBENET_FEATURES: readonly CniFeature[] = [
       'A static route per node and pod CIDR, as an administrator or a route controller sets them on an L2 underlay.',
   },
   { name: 'cloud route table', support: 'not', sentence: 'Routes inside a cloud fabric instead of on the nodes.' },
-  { name: 'hostPort', support: 'not', sentence: 'The KUBE-HOSTPORTS chains of the hostport manager.' },
+  {
+    name: 'hostPort',
+    support: 'partial',
+    sentence:
+      "The hostport manager's KUBE-HOSTPORTS chains for TCP and UDP; SCTP is named in a warning, the kubelet's socket on the port is not held.",
+  },
   { name: 'bandwidth shaping', support: 'not', sentence: 'HTB on cbr0.' },
   {
     name: 'NetworkPolicy',

@@ -7,7 +7,7 @@ how namespaces are built, for speed: unshare + bind mount instead of `ip netns a
 `ip netns exec`, offloads switched by ioctl, one `ip -batch` per namespace and phase, small rings, waiting by IFF_RUNNING.
 Argument 1: the CPU to pin to (default 0).  Same needs as recorder.py.
 """
-import sys, os, json, socket, struct, subprocess, time, ctypes, fcntl, signal, array
+import sys, os, json, socket, struct, subprocess, time, ctypes, fcntl, signal, array, mmap, threading
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import recorder
 from recorder import InNs, libc, BASE_SYSCTL, BASE_NEIGH, CLONE_NEWNET, PFX
@@ -41,7 +41,7 @@ class FastLab(recorder.Lab):
 
     def build(s):
         sc = s.sc
-        s.made = []
+        s.made, s.index = [], 100
         if InNs._self is None: InNs._self = os.open("/proc/self/ns/net", os.O_RDONLY)
         for ns in sc["netns"]:
             s.add_netns(ns)
@@ -51,8 +51,10 @@ class FastLab(recorder.Lab):
         for l in sc.get("links", []):
             (na, da, ma), (nb, db, mb) = l["a"], l["b"]
             m = l.get("mtu", 1500)
-            add[na].append("link add %s address %s mtu %d type veth peer name %s address %s mtu %d netns %s"
-                           % (da, ma, m, db, mb, m, PFX + nb))
+            # own indexes: linkwatch delays the carrier of a veth whose peer has the same index in its namespace by up to 1 s
+            s.index += 2
+            add[na].append("link add %s address %s mtu %d index %d type veth peer name %s address %s mtu %d index %d netns %s"
+                           % (da, ma, m, s.index, db, mb, m, s.index + 1, PFX + nb))
             names[na].append(da); names[nb].append(db)
         for ns in sc["netns"]: s.batch(ns, "ip", add[ns])
         for d in sc.get("devices", []):
@@ -121,21 +123,40 @@ class FastLab(recorder.Lab):
                 s.linkt[ns + "/" + x] = "ether"
             k.close()
 
+    def start(s):
+        # not running before the ring is there: no grace period to wait for
+        for ns in s.sc["netns"]:
+            with InNs(ns):
+                k = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+                k.setsockopt(recorder.SOL_PACKET, 10, 1)
+                k.setsockopt(recorder.SOL_PACKET, 5, struct.pack("IIII", 1 << 16, s.FS * s.FN >> 16, s.FS, s.FN))
+                m = mmap.mmap(k.fileno(), s.FS * s.FN)
+                ll = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(recorder.ETH_P_ALL), 0, 0, 0, 0, b"")
+                if libc.bind(k.fileno(), ll, len(ll)): raise OSError(ctypes.get_errno(), "bind of the packet socket")
+                k.setblocking(False)
+                s.sn[ns] = k; s.ring[ns] = [m, 0]
+            s.ifname_load(ns)
+
     def settle(s, step, quiet, maxms=6000):
         super().settle(step, min(quiet, 2) if step < 0 else quiet, maxms)
 
     def close(s):
-        for m, _ in s.ring.values(): m.close()
-        s.ring.clear()
-        for d in (s.socks, s.tx, s.sn):
-            for k in d.values():
-                try: k.close()
-                except OSError: pass
-            d.clear()
+        socks = [k for d in (s.socks, s.tx, s.sn) for k in d.values()]
+        rings = [m for m, _ in s.ring.values()]
+        for d in (s.ring, s.socks, s.tx, s.sn): d.clear()
+        # closing a packet socket waits for RCU grace periods: beside the next lab
+        t = threading.Thread(target=close_all, args=(rings, socks))
+        t.start()
         for path in getattr(s, "made", []):
             libc.umount2(path.encode(), MNT_DETACH)
             try: os.unlink(path)
             except OSError: pass
+
+def close_all(rings, socks):
+    for m in rings: m.close()
+    for k in socks:
+        try: k.close()
+        except OSError: pass
 
 def main():
     cpu = int(sys.argv[1]) if len(sys.argv) > 1 else 0

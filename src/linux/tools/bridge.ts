@@ -1,8 +1,8 @@
 /**
  * bridge(8) of iproute2 6.1: fdb and link.
  *
- * Modelled: `fdb` with `master` entries (add, append, replace, del, show, flush), `link` show and set. Not modelled, and
- * said so: `self` entries of other devices (vxlan), vlan, mdb, monitor. The multicast addresses that Linux lists for every
+ * Modelled: `fdb` with `master` entries and those of vxlan devices (add, append, replace, del, show, flush), `link` show and set. Not modelled, and
+ * said so: `self` entries of devices other than vxlan, vlan, mdb, monitor. The multicast addresses that Linux lists for every
  * device (33:33..., 01:00:5e...) are not shown.
  *
  * Source: iproute2 bridge/fdb.c, bridge/link.c; net/bridge/br_fdb.c (br_fdb_add, fdb_to_nud).
@@ -10,10 +10,29 @@
 import { formatMac } from '../../addr/mac.ts'
 import type { Bridge, BridgePort } from '../bridge/bridge.ts'
 import type { FdbEntry } from '../bridge/fdb.ts'
-import type { NetDevice } from '../device/device.ts'
+import { DEV_VXLAN, type NetDevice } from '../device/device.ts'
 import { EEXIST, ENOENT, EOPNOTSUPP } from '../errno.ts'
 import type { Netns } from '../netns.ts'
-import { Args, batchCommands, type IpOptions, matches, takeDevice, takeMac, takeOnOff } from './ip-args.ts'
+import {
+  type FdbTarget,
+  vxlanEntryState,
+  vxlanFdbFlush,
+  vxlanFdbModify,
+  vxlanRowJson,
+  vxlanRows,
+  vxlanRowText,
+} from './bridge-fdb-vxlan.ts'
+import {
+  Args,
+  batchCommands,
+  type IpOptions,
+  matches,
+  takeAddress,
+  takeDevice,
+  takeMac,
+  takeNumber,
+  takeOnOff,
+} from './ip-args.ts'
 import { formatJson, type JsonValue } from './ip-json.ts'
 import { flagNames, linkName, portStateName } from './ip-link-show.ts'
 import { rtnetlink, runTool, ToolExit, type ToolResult, unmodelled } from './result.ts'
@@ -96,16 +115,22 @@ function fdbModify(ns: Netns, args: Args, verb: 'add' | 'append' | 'replace' | '
   let master = false
   let self = false
   let kind: 'local' | 'static' | 'dynamic' = 'local'
+  const target: FdbTarget = { dst: null, port: null, vni: null, via: null, externLearn: false }
   while (!args.done) {
     const word = args.take()
     if (word === 'dev') devName = args.take()
+    else if (word === 'dst') target.dst = takeAddress(args.take())
+    else if (word === 'port') target.port = takeNumber(args.take(), 0xffff, 'invalid port')
+    else if (word === 'vni') target.vni = takeNumber(args.take(), 0xffffff, 'invalid VNI')
+    else if (word === 'via') target.via = takeDevice(ns, args.take(), FAILED)
+    else if (word === 'extern_learn') target.externLearn = true
     else if (word === 'master') master = true
     else if (word === 'self') self = true
     else if (matches(word, 'local') || matches(word, 'permanent')) kind = 'local'
     else if (matches(word, 'temp') || matches(word, 'static')) kind = 'static'
     else if (matches(word, 'dynamic')) kind = 'dynamic'
     else if (
-      ['dst', 'vni', 'port', 'via', 'src_vni', 'nhid', 'router', 'use', 'extern_learn', 'sticky', 'vlan'].includes(word)
+      ['src_vni', 'nhid', 'router', 'use', 'sticky', 'vlan'].includes(word)
     )
       unmodelled(`bridge fdb ... ${word}`)
     else macText = word === 'to' ? args.take() : word
@@ -113,6 +138,12 @@ function fdbModify(ns: Netns, args: Args, verb: 'add' | 'append' | 'replace' | '
   if (devName === null || macText === null) throw new ToolExit(FAILED, 'Device and address are required arguments.')
   const dev = device(ns, devName)
   const mac = takeMac(macText)
+  if (dev.kind === DEV_VXLAN) {
+    if (self || !master) vxlanFdbModify(dev, mac, target, kind, verb)
+    if (!master) return ''
+    self = false
+  } else if (target.dst !== null) rtnetlink(EOPNOTSUPP, FAILED)
+  else if (target.externLearn) unmodelled('bridge fdb ... extern_learn')
   if (!master && dev.bridge === null) unmodelled(`bridge fdb ${verb} ... self`)
   const br = dev.bridge ?? dev.port?.bridge
   if (br === undefined || (self && dev.bridge === null)) {
@@ -200,20 +231,25 @@ function entriesOf(dev: NetDevice): { br: Bridge; entry: FdbEntry }[] {
 
 function fdbShow(ns: Netns, args: Args, o: IpOptions): string {
   const f = takeFdbFilter(ns, args)
-  const rows = ns.byIndex
-    .filter((d): d is NetDevice => d !== undefined && (f.dev === null || d === f.dev))
-    .flatMap((dev) => entriesOf(dev).map((x) => ({ dev, ...x })))
-    .filter(
-      ({ br, entry }) =>
-        (f.br === null || br === f.br) &&
-        (f.state === null || f.state === 'all' || stateFits(entryState(br, entry), f.state)),
-    )
-  if (o.json)
-    return formatJson(
-      rows.map(({ dev, br, entry }) => fdbJson(dev, br, entry, f, o)),
-      o.pretty,
-    )
-  return rows.map(({ dev, br, entry }) => fdbText(dev, br, entry, f, o)).join('')
+  const devs = ns.byIndex.filter((d): d is NetDevice => d !== undefined && (f.dev === null || d === f.dev))
+  const fits = (state: string): boolean => f.state === null || f.state === 'all' || stateFits(state, f.state)
+  const withDev = f.dev === null
+  const text: string[] = []
+  const json: JsonValue[] = []
+  for (const dev of devs) {
+    for (const { br, entry } of entriesOf(dev)) {
+      if ((f.br !== null && br !== f.br) || !fits(entryState(br, entry))) continue
+      if (o.json) json.push(fdbJson(dev, br, entry, f, o))
+      else text.push(fdbText(dev, br, entry, f, o))
+    }
+    if (f.br !== null && dev.port?.bridge !== f.br) continue
+    for (const row of vxlanRows(dev)) {
+      if (!fits(vxlanEntryState(row.entry))) continue
+      if (o.json) json.push(vxlanRowJson(row, withDev, o.stats > 0))
+      else text.push(vxlanRowText(row, withDev, o.stats > 0))
+    }
+  }
+  return o.json ? formatJson(json, o.pretty) : text.join('')
 }
 
 function stateFits(state: string, wanted: string): boolean {
@@ -249,14 +285,17 @@ function fdbJson(dev: NetDevice, br: Bridge, e: FdbEntry, f: FdbFilter, o: IpOpt
 
 function fdbFlush(ns: Netns, args: Args): string {
   let devName: string | null = null
+  let master = false
   while (!args.done) {
     const word = args.take()
     if (word === 'dev') devName = args.take()
-    else if (word !== 'self' && word !== 'master') unmodelled(`bridge fdb flush ... ${word}`)
+    else if (word === 'master') master = true
+    else if (word !== 'self') unmodelled(`bridge fdb flush ... ${word}`)
   }
   if (devName === null) throw new ToolExit(FAILED, 'Device is a required argument.')
   const dev = device(ns, devName)
   if (dev.bridge !== null) dev.bridge.fdbFlush()
+  else if (dev.kind === DEV_VXLAN && !master) vxlanFdbFlush(dev)
   else if (dev.port === null) rtnetlink(EOPNOTSUPP, FAILED)
   else {
     const port = dev.port

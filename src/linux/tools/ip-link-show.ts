@@ -26,6 +26,7 @@ import {
 import type { Netns } from '../netns.ts'
 import type { IpOptions } from './ip-args.ts'
 import type { JsonValue } from './ip-json.ts'
+import { vxlanDetails } from './ip-link-vxlan.ts'
 
 const FLAG_NAMES: readonly (readonly [number, string])[] = [
   [IFF_LOOPBACK, 'LOOPBACK'],
@@ -212,6 +213,7 @@ function details(dev: NetDevice): string {
   const kind = KIND_NAMES[dev.kind]
   if (kind !== undefined) out += `\n    ${kind} `
   if (dev.bridge !== null) out += bridgeDetails(dev.bridge)
+  if (dev.kind === DEV_VXLAN) out += vxlanDetails(dev)
   if (port !== null) out += `\n    bridge_slave ${slaveDetails(port)}`
   const queues = dev.kind === DEV_VETH ? 2 : 1
   const tso = dev.kind === DEV_VETH || dev.kind === DEV_BRIDGE || dev.kind === DEV_LOOPBACK ? 524280 : 65536

@@ -1,13 +1,13 @@
 /**
  * `ip link`: add, delete, set and show.
  *
- * Modelled types: veth, bridge, dummy. Others exist in Linux and are refused by name (vxlan, ipip, vlan ...): UNMODELLED.
+ * Modelled types: veth, bridge, dummy, vxlan. Others exist in Linux and are refused by name (vlan, gre ...): UNMODELLED.
  *
  * Source: iproute2 ip/iplink.c, iplink_bridge.c, iplink_bridge_slave.c; net/core/rtnetlink.c for the errors.
  */
 import type { Mac } from '../../addr/mac.ts'
 import { formatMac } from '../../addr/mac.ts'
-import { DEV_LOOPBACK, type NetDevice } from '../device/device.ts'
+import { DEV_LOOPBACK, DEV_VXLAN, type NetDevice } from '../device/device.ts'
 import {
   createBridge,
   createDummy,
@@ -26,6 +26,7 @@ import type { Netns } from '../netns.ts'
 import { type Args, type IpOptions, invarg, matches, takeDevice, takeMac, takeNumber, takeOnOff } from './ip-args.ts'
 import { formatJson } from './ip-json.ts'
 import { KIND_NAMES, linkJson, linkText, noteUp } from './ip-link-show.ts'
+import { addVxlan, setVxlan } from './ip-link-vxlan.ts'
 import { rtnetlink, ToolExit, unmodelled } from './result.ts'
 
 const MTU_MIN = 68
@@ -33,7 +34,6 @@ const MTU_MAX = 65535
 const USER_HZ_NS = 10_000_000
 /** Types that Linux has and podwalk does not: refused by name rather than called unknown. */
 const OTHER_TYPES = [
-  'vxlan',
   'ipip',
   'vlan',
   'bond',
@@ -138,6 +138,9 @@ function add(ns: Netns, args: Args): string {
   } else if (type === 'dummy') {
     if (home.devices.has(name)) rtnetlink(EEXIST)
     createDummy(home, name, spec.mac, mtu)
+  } else if (type === 'vxlan') {
+    if (home.devices.has(name)) rtnetlink(EEXIST)
+    addVxlan(home, name, spec.mac, spec.mtu, args)
   } else throw new ToolExit(2, 'Error: Unknown device type.')
   return ''
 }
@@ -251,7 +254,7 @@ function apply(ns: Netns, dev: NetDevice, c: Change): void {
     setMac(dev, c.mac)
   }
   if (c.mtu !== null && dev.kind !== DEV_LOOPBACK) checkMtu(c.mtu)
-  if (c.mtu !== null) setMtu(dev, c.mtu)
+  if (c.mtu !== null) rtnetlink(setMtu(dev, c.mtu))
   if (c.name !== null) {
     if (c.name !== dev.name && dev.ns.devices.has(c.name)) rtnetlink(EEXIST)
     renameDevice(dev, c.name)
@@ -262,7 +265,7 @@ function apply(ns: Netns, dev: NetDevice, c: Change): void {
     rtnetlink(setMaster(dev, c.master))
   }
   noteUp(dev)
-  if (c.up === true) setUp(dev)
+  if (c.up === true) rtnetlink(setUp(dev))
   if (c.up === false) setDown(dev)
   noteUp(dev)
 }
@@ -272,6 +275,7 @@ function setType(dev: NetDevice, type: string, args: Args): string {
     if (dev.bridge === null) rtnetlink(EOPNOTSUPP)
     setBridge(dev, args)
   } else if (type === 'bridge_slave') setSlave(dev, args)
+  else if (type === 'vxlan' && dev.kind === DEV_VXLAN) setVxlan(dev, args)
   else unmodelled(`ip link set ... type ${type}`)
   return ''
 }

@@ -44,6 +44,7 @@ const STRERROR: { readonly [errno: number]: string } = {
   17: 'File exists',
   19: 'No such device',
   22: 'Invalid argument',
+  28: 'No space left on device',
   34: 'Numerical result out of range',
   40: 'Too many levels of symbolic links',
   90: 'Message too long',

@@ -77,26 +77,25 @@ export function nfNatInet(
   const rows = ct.hash.rows
   const e = id * C_WORDS
   const status = rows[e + C_STATUS]!
+  // nothing is to be set up any more, no ICMP error, no check of the device: straight to nf_nat_packet
   const settled =
-    ctinfo === IP_CT_ESTABLISHED ||
-    ctinfo === IP_CT_ESTABLISHED_REPLY ||
-    (ctinfo === IP_CT_NEW && (status & IPS_NAT_DONE_MASK) === IPS_NAT_DONE_MASK)
-  if (settled && (hook !== NF_INET_POST_ROUTING || rows[e + C_MASQ_INDEX] === 0)) {
-    // nothing is to be set up: all hooks but LOCAL_OUT end here when this one does not change the packet
-    const dir = ctinfo2dir(ctinfo)
-    if ((status & natStatusBit(hook2manip(hook), dir)) === 0) {
-      if (hook !== NF_INET_LOCAL_OUT || (status & IPS_NAT_MASK) === 0) return NF_ACCEPT
-    }
-  }
+    (ctinfo === IP_CT_ESTABLISHED ||
+      ctinfo === IP_CT_ESTABLISHED_REPLY ||
+      (ctinfo === IP_CT_NEW && (status & IPS_NAT_DONE_MASK) === IPS_NAT_DONE_MASK)) &&
+    (hook !== NF_INET_POST_ROUTING || rows[e + C_MASQ_INDEX] === 0)
+  if (settled && (status & IPS_NAT_MASK) === 0) return NF_ACCEPT
   if (hook === NF_INET_PRE_ROUTING) {
     const daddr = view.getInt32(meta[m + M_DATA]! + 16)
-    const ret = natIpv4Fn(w, ns, ct, hook, slot, inDev, outDev)
+    const ret = settled
+      ? natPacket(w, ns, ct, hook, slot, id, ctinfo, status)
+      : natIpv4Fn(w, ns, ct, hook, slot, inDev, outDev)
     if (ret === NF_ACCEPT && view.getInt32(meta[m + M_DATA]! + 16) !== daddr) w.arena.dst[slot] = null
     return ret
   }
-  const ret = natIpv4Fn(w, ns, ct, hook, slot, inDev, outDev)
-  if (hook !== NF_INET_LOCAL_OUT || ret !== NF_ACCEPT) return ret
-  if (meta[m + M_CT] === 0) return ret
+  const ret = settled
+    ? natPacket(w, ns, ct, hook, slot, id, ctinfo, status)
+    : natIpv4Fn(w, ns, ct, hook, slot, inDev, outDev)
+  if (hook !== NF_INET_LOCAL_OUT || ret !== NF_ACCEPT || meta[m + M_CT] === 0) return ret
   const dir = ctinfo2dir(meta[m + M_CTINFO]!)
   if (ct.dst(id, dir) !== ct.src(id, 1 - dir) && ipRouteMeHarder(w, ns, slot, RTN_UNSPEC) < 0) {
     if (w.dropReason === R_NONE) w.dropReason = R_NO_ROUTE
@@ -171,20 +170,42 @@ function natInetFn(
     w.dropReason = R_NAT_NO_TUPLE
     return NF_DROP
   }
-  // nf_nat_packet
-  const status = ct.hash.rows[e + C_STATUS]!
-  if ((status & IPS_NAT_MASK) === 0) return NF_ACCEPT
+  return natPacket(w, ns, ct, hook, slot, id, ctinfo, ct.hash.rows[e + C_STATUS]!)
+}
+
+/** nf_nat_packet: rewrites the packet when the hook's kind of manipulation is the connection's in this direction. */
+function natPacket(
+  w: World,
+  ns: Netns,
+  ct: Conntrack,
+  hook: number,
+  slot: number,
+  id: number,
+  ctinfo: number,
+  status: number,
+): number {
+  const manip = hook2manip(hook)
   const dir = ctinfo2dir(ctinfo)
   if ((status & natStatusBit(manip, dir)) === 0) return NF_ACCEPT
   if (!natManipPkt(w, ct, slot, id, manip, dir)) return NF_DROP
-  if (w.tracer !== null) {
-    const proto = ct.proto(id)
-    let port = 0
-    if (proto === IPPROTO_ICMP) port = ct.sport(id, 1 - dir)
-    else if (hasPorts(proto)) port = manip === NF_NAT_MANIP_SRC ? ct.dport(id, 1 - dir) : ct.sport(id, 1 - dir)
-    traceNat(w, ns, slot, manip, port)
-  }
+  if (w.tracer !== null) traceManip(w, ns, ct, slot, id, manip, dir)
   return NF_ACCEPT
+}
+
+function traceManip(
+  w: World,
+  ns: Netns,
+  ct: Conntrack,
+  slot: number,
+  id: number,
+  manip: number,
+  dir: number,
+): void {
+  const proto = ct.proto(id)
+  let port = 0
+  if (proto === IPPROTO_ICMP) port = ct.sport(id, 1 - dir)
+  else if (hasPorts(proto)) port = manip === NF_NAT_MANIP_SRC ? ct.dport(id, 1 - dir) : ct.sport(id, 1 - dir)
+  traceNat(w, ns, slot, manip, port)
 }
 
 function traceNat(w: World, ns: Netns, slot: number, manip: number, port: number): void {

@@ -1,0 +1,192 @@
+/**
+ * `ip link ... type vxlan`: its options in and out.
+ *
+ * Not modelled, refused by name: group, IPv6 addresses, external, vnifilter, gbp, gpe, proxy, rsc, l2miss, l3miss, remote
+ * checksum, flow labels.
+ * Source: iproute2 ip/iplink_vxlan.c (vxlan_parse_opt, vxlan_print_opt).
+ */
+import { formatIpv4, parseIpv4 } from '../../addr/ipv4.ts'
+import type { NetDevice } from '../device/device.ts'
+import {
+  createVxlan,
+  VXLAN_DF_INHERIT,
+  VXLAN_DF_SET,
+  VXLAN_DF_UNSET,
+  VXLAN_TOS_INHERIT,
+  type VxlanConfig,
+  vxlanDefaults,
+  vxlanPriv,
+} from '../device/vxlan.ts'
+import type { Netns } from '../netns.ts'
+import { type Args, invarg, matches, takeNumber } from './ip-args.ts'
+import type { JsonValue } from './ip-json.ts'
+import { ToolExit, unmodelled } from './result.ts'
+
+const VNI_MAX = 0xffffff
+const U32_MAX = 0xffffffff
+const DF_NAMES = ['unset', 'set', 'inherit']
+
+/** Words that podwalk knows to exist and does not model. */
+const UNMODELLED_WORDS = [
+  'group',
+  'external',
+  'vnifilter',
+  'gbp',
+  'gpe',
+  'proxy',
+  'rsc',
+  'l2miss',
+  'l3miss',
+  'remcsumtx',
+  'remcsumrx',
+  'flowlabel',
+  'udp6zerocsumtx',
+  'udp6zerocsumrx',
+  'mcroute',
+]
+/** Words that ask for the default of what is not modelled. */
+const DEFAULT_WORDS = [
+  'noproxy',
+  'norsc',
+  'nol2miss',
+  'nol3miss',
+  'noudp6zerocsumtx',
+  'noudp6zerocsumrx',
+  'noremcsumtx',
+  'noremcsumrx',
+  'noexternal',
+  'novnifilter',
+]
+
+function address(keyword: string, word: string): number {
+  if (word.includes(':')) unmodelled(`vxlan ${keyword} over IPv6`)
+  const ip = parseIpv4(word)
+  if (ip === null) invarg(`invalid ${keyword} address`, word)
+  if (ip >>> 28 === 14) {
+    if (keyword === 'remote') invarg('invalid remote address', word)
+    invarg(`invalid ${keyword} address`, word)
+  }
+  return ip
+}
+
+function port(word: string): number {
+  return takeNumber(word, 65535, 'port')
+}
+
+/** Options of `ip link add NAME type vxlan`, then the device. @returns its message for stderr when it has one to say */
+export function addVxlan(
+  ns: Netns,
+  name: string,
+  mac: { hi: number; lo: number } | null,
+  mtu: number | null,
+  args: Args,
+): void {
+  const cfg = vxlanDefaults(-1)
+  while (!args.done) takeOption(ns, cfg, args.take(), args)
+  if (cfg.vni < 0) throw new ToolExit(255, 'vxlan: missing virtual network identifier')
+  if (typeof createVxlan(ns, name, cfg, mac, mtu) === 'number')
+    throw new ToolExit(2, 'Error: A VXLAN device with the specified VNI already exists.')
+}
+
+function takeOption(ns: Netns, cfg: VxlanConfig, word: string, args: Args): void {
+  if (matches(word, 'id') || word === 'vni') cfg.vni = takeNumber(args.take(), VNI_MAX, 'invalid id')
+  else if (word === 'remote') cfg.remote = address('remote', args.take())
+  else if (word === 'local') cfg.local = address('local', args.take())
+  else if (word === 'dev') {
+    const name = args.take()
+    const dev = ns.devices.get(name)
+    if (dev === undefined) throw new ToolExit(1, `Cannot find device "${name}"`)
+    cfg.lowerdev = dev
+  } else if (word === 'ttl' || word === 'hoplimit') {
+    const v = args.take()
+    cfg.ttlInherit = v === 'inherit'
+    cfg.ttl = v === 'inherit' || v === 'auto' ? 0 : takeNumber(v, 255, 'TTL must be <= 255')
+  } else if (word === 'tos' || word === 'dsfield') {
+    const v = args.take()
+    cfg.tos = v === 'inherit' ? VXLAN_TOS_INHERIT : takeDsfield(v)
+  } else if (word === 'df') {
+    const v = args.take()
+    const i = DF_NAMES.indexOf(v)
+    if (i < 0) invarg('DF must be "unset", "set" or "inherit"', v)
+    cfg.df = [VXLAN_DF_UNSET, VXLAN_DF_SET, VXLAN_DF_INHERIT][i]!
+  } else if (word === 'ageing') {
+    const v = args.take()
+    cfg.ageingS = v === 'none' ? 0 : takeNumber(v, U32_MAX, 'ageing timer')
+  } else if (word === 'maxaddress') {
+    const v = args.take()
+    cfg.maxAddress = v === 'unlimited' ? 0 : takeNumber(v, U32_MAX, 'max addresses')
+  } else if (word === 'port' || word === 'srcport') {
+    cfg.portMin = port(args.take())
+    cfg.portMax = port(args.take())
+  } else if (word === 'dstport') cfg.dstport = port(args.take()) || cfg.dstport
+  else if (word === 'learning' || word === 'nolearning') cfg.learning = word === 'learning'
+  else if (word === 'udpcsum' || word === 'noudpcsum') cfg.udpcsum = word === 'udpcsum'
+  else if (word === 'localbypass' || word === 'nolocalbypass') cfg.localbypass = word === 'localbypass'
+  else if (UNMODELLED_WORDS.includes(word)) unmodelled(`vxlan option ${word}`)
+  else if (!DEFAULT_WORDS.includes(word)) throw new ToolExit(255, `vxlan: unknown command "${word}"?`)
+}
+
+/** rtnl_dsfield_a2n: hexadecimal, as iproute2 reads a TOS. */
+function takeDsfield(word: string): number {
+  const n = /^(0x)?[0-9a-f]{1,2}$/i.test(word) ? Number.parseInt(word, 16) : -1
+  if (n < 0) invarg('bad TOS value', word)
+  return n
+}
+
+/** Options of `ip link set DEV type vxlan`: what vxlan_changelink takes and podwalk models. */
+export function setVxlan(dev: NetDevice, args: Args): void {
+  const vxlan = vxlanPriv(dev)
+  const cfg = vxlan.cfg
+  while (!args.done) {
+    const word = args.take()
+    if (!['ageing', 'ttl', 'hoplimit', 'tos', 'dsfield', 'df', 'learning', 'nolearning'].includes(word))
+      unmodelled(`ip link set ... type vxlan ${word}`)
+    takeOption(dev.ns, cfg, word, args)
+    if (word === 'ageing') vxlan.ageNow()
+  }
+}
+
+function tosText(tos: number): string {
+  return tos === VXLAN_TOS_INHERIT ? 'inherit' : `0x${tos.toString(16)}`
+}
+
+/** What `ip -d link` prints after the kind. */
+export function vxlanDetails(dev: NetDevice): string {
+  const c = vxlanPriv(dev).cfg
+  return [
+    `id ${c.vni} `,
+    c.remote === 0 ? '' : `remote ${formatIpv4(c.remote)} `,
+    c.local === 0 ? '' : `local ${formatIpv4(c.local)} `,
+    c.lowerdev === null ? '' : `dev ${c.lowerdev.name} `,
+    `srcport ${c.portMin} ${c.portMax} dstport ${c.dstport} `,
+    c.learning ? '' : 'nolearning ',
+    c.tos === 0 ? '' : `tos ${tosText(c.tos)} `,
+    `ttl ${c.ttlInherit ? 'inherit' : c.ttl === 0 ? 'auto' : c.ttl} `,
+    c.df === VXLAN_DF_UNSET ? '' : `df ${DF_NAMES[c.df]!} `,
+    c.ageingS === 0 ? 'ageing none ' : `ageing ${c.ageingS} `,
+    c.maxAddress === 0 ? '' : `maxaddr ${c.maxAddress} `,
+    `${c.udpcsum ? '' : 'no'}udpcsum noudp6zerocsumtx noudp6zerocsumrx `,
+  ].join('')
+}
+
+/** `info_data` of `ip -j -d link`. */
+export function vxlanJson(dev: NetDevice): { [name: string]: JsonValue } {
+  const c = vxlanPriv(dev).cfg
+  return {
+    id: c.vni,
+    ...(c.remote === 0 ? {} : { remote: formatIpv4(c.remote) }),
+    ...(c.local === 0 ? {} : { local: formatIpv4(c.local) }),
+    ...(c.lowerdev === null ? {} : { link: c.lowerdev.name }),
+    port_range: { low: c.portMin, high: c.portMax },
+    port: c.dstport,
+    learning: c.learning,
+    ...(c.tos === 0 ? {} : { tos: tosText(c.tos) }),
+    ttl: c.ttl,
+    df: DF_NAMES[c.df]!,
+    ageing: c.ageingS,
+    ...(c.maxAddress === 0 ? {} : { limit: c.maxAddress }),
+    udp_csum: c.udpcsum,
+    udp_zero_csum6_tx: false,
+    udp_zero_csum6_rx: false,
+  }
+}
