@@ -46,6 +46,8 @@ class FastLab(recorder.Lab):
         for ns in sc["netns"]:
             s.add_netns(ns)
             s.sysctl(ns, BASE_SYSCTL, soft=True)
+            with InNs(ns): s.sn[ns] = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        s.ring_thread()
         names = {ns: ["lo"] for ns in sc["netns"]}
         add = {ns: [] for ns in sc["netns"]}
         for l in sc.get("links", []):
@@ -123,24 +125,29 @@ class FastLab(recorder.Lab):
                 s.linkt[ns + "/" + x] = "ether"
             k.close()
 
+    def ring_thread(s):
+        # PACKET_RX_RING waits for a grace period: all rings at once, beside the building; not bound, so not running yet
+        for k in s.sn.values(): k.setsockopt(recorder.SOL_PACKET, 10, 1)
+        req = struct.pack("IIII", 1 << 16, s.FS * s.FN >> 16, s.FS, s.FN)
+        def one(k): libc.setsockopt(k.fileno(), recorder.SOL_PACKET, 5, req, len(req))  # ctypes gives up the GIL
+        s.ringers = [threading.Thread(target=one, args=(k,)) for k in s.sn.values()]
+        for t in s.ringers: t.start()
+
     def start(s):
-        # not running before the ring is there: no grace period to wait for
-        for ns in s.sc["netns"]:
+        for t in s.ringers: t.join()
+        for ns, k in s.sn.items():
+            s.ring[ns] = [mmap.mmap(k.fileno(), s.FS * s.FN), 0]
+            ll = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(recorder.ETH_P_ALL), 0, 0, 0, 0, b"")
             with InNs(ns):
-                k = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-                k.setsockopt(recorder.SOL_PACKET, 10, 1)
-                k.setsockopt(recorder.SOL_PACKET, 5, struct.pack("IIII", 1 << 16, s.FS * s.FN >> 16, s.FS, s.FN))
-                m = mmap.mmap(k.fileno(), s.FS * s.FN)
-                ll = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(recorder.ETH_P_ALL), 0, 0, 0, 0, b"")
                 if libc.bind(k.fileno(), ll, len(ll)): raise OSError(ctypes.get_errno(), "bind of the packet socket")
-                k.setblocking(False)
-                s.sn[ns] = k; s.ring[ns] = [m, 0]
+            k.setblocking(False)
             s.ifname_load(ns)
 
     def settle(s, step, quiet, maxms=6000):
         super().settle(step, min(quiet, 2) if step < 0 else quiet, maxms)
 
     def close(s):
+        for t in getattr(s, "ringers", []): t.join()
         socks = [k for d in (s.socks, s.tx, s.sn) for k in d.values()]
         rings = [m for m, _ in s.ring.values()]
         for d in (s.ring, s.socks, s.tx, s.sn): d.clear()
