@@ -1,6 +1,6 @@
 /**
- * Asks for a trace and answers always: a CNI driver or a proxy mode that podwalk does not have is the verdict UNMODELLED
- * with its name, not an error.
+ * Asks for a trace and answers always: a CNI driver, a proxy mode or a transport that podwalk does not have is the verdict
+ * UNMODELLED with its name, not an error.
  */
 import { UnmodelledClusterError } from '../cluster/build.ts'
 import { resolveTarget, type Target } from '../kubernetes/target.ts'
@@ -9,9 +9,15 @@ import { R_UNMODELLED, reasonOf } from '../linux/reasons.ts'
 import { type TraceAnswer, type TraceQuestion, traceQuery } from './trace.ts'
 import { API_VERSION, type Trace, type TraceEndpoint } from './trace-types.ts'
 
+/** Protocols that a client's socket can speak here. */
+const MODELLED_PROTOCOLS: readonly TraceQuestion['protocol'][] = ['TCP', 'UDP', 'ICMP']
+
 /** One question of one cluster. */
 export function askTrace(model: ClusterModel, question: TraceQuestion): TraceAnswer {
   try {
+    if (!MODELLED_PROTOCOLS.includes(question.protocol)) {
+      throw new UnmodelledClusterError(`${question.protocol} socket`, MODELLED_PROTOCOLS)
+    }
     return traceQuery(model, question)
   } catch (error) {
     if (!(error instanceof UnmodelledClusterError)) throw error
@@ -68,7 +74,7 @@ function unmodelledTrace(
     reason: {
       code: symbol,
       text: `${error.what} is not modelled.`,
-      hint: `Modelled: ${error.modelled.join(', ')}. --cni and --proxy-mode choose another.`,
+      hint: `Modelled: ${error.modelled.join(', ')}.`,
     },
     nearestMiss: null,
     decidedBy: null,

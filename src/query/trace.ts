@@ -184,10 +184,11 @@ function routeStepsBefore(log: TraceLog, p: LoggedPacket): ReturnType<TraceLog['
 }
 
 function decidedBy(walk: readonly TraceHop[], fate: Fate): DecidedBy | null {
-  const rules = walk.filter((h) => h.point === 'rule' && h.detail.origin !== undefined && h.detail.matched === true)
-  const pick =
-    fate.verdict === 'DELIVERED' ? rules.find((h) => (h.detail.origin as DecidedBy).kind === 'Service') : rules.at(-1)
-  return (pick?.detail.origin as DecidedBy | undefined) ?? null
+  const rules = walk.filter((h) => h.point === 'rule' && h.detail.matched === true)
+  const origin = (h: TraceHop | undefined): DecidedBy | null => (h?.detail.origin as DecidedBy | undefined) ?? null
+  // a translation decides where the packet is delivered; a drop is decided by the last rule alone
+  if (fate.verdict === 'DELIVERED') return origin(rules.find((h) => origin(h)?.kind === 'Service'))
+  return origin(rules.at(-1))
 }
 
 function deliveredOf(cluster: Cluster, log: TraceLog, story: LoggedPacket): Delivered | null {

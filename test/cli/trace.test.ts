@@ -139,11 +139,17 @@ describe('exit codes', () => {
     if (code === 1) expect(stderr).toMatch(/expected \w+, got \w+/)
   })
 
-  it('are 4 under --strict for a CNI that is not modelled, and the verdict says its name without', () => {
-    const args = [...ASK, '--cni', 'calico']
-    const loose = podwalk(args)
-    expect([loose.status, loose.stdout]).toEqual([0, expect.stringMatching(/\? UNMODELLED[\s\S]*calico/)])
-    expect(podwalk([...args, '--strict']).status).toBe(4)
+  it.each([
+    ['a CNI', ['--cni', 'calico'], /calico/],
+    ['a kube-proxy mode', ['--proxy-mode', 'nftables'], /nftables/],
+    ['a transport', ['--proto', 'sctp'], /SCTP socket/],
+  ])('are 4 under --strict for %s that is not modelled; without, the verdict says its name', (_what, more, name) => {
+    const loose = podwalk([...ASK, ...more])
+    expect([loose.status, loose.stdout]).toEqual([0, expect.stringMatching(/\? UNMODELLED/)])
+    expect(loose.stdout).toMatch(name)
+    const trace = json(...ASK, ...more)
+    expect([trace.verdict, trace.walk, trace.frames]).toEqual(['UNMODELLED', [], []])
+    expect(podwalk([...ASK, ...more, '--strict']).status).toBe(4)
   })
 })
 

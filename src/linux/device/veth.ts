@@ -22,6 +22,7 @@ import {
   M_REALDEV,
   M_SK,
   META_SHIFT,
+  SKB_CSUM_OK,
 } from '../../packet/layout.ts'
 import { ethTypeTrans, netifRx } from '../core/dev.ts'
 import { freeSkb } from '../core/skb.ts'
@@ -48,7 +49,8 @@ export function skbScrubPacket(w: World, slot: number, xnet: boolean): void {
   }
   meta[m + M_CTINFO] = 0
   meta[m + M_IIF] = -1
-  meta[m + M_FLAGS] = 0
+  // the bytes stay as they are: what is known of their checksum too
+  meta[m + M_FLAGS] = meta[m + M_FLAGS]! & SKB_CSUM_OK
   meta[m + M_NFB_IN] = -1
   meta[m + M_NFB_OUT] = -1
   meta[m + M_NFB_STATE] = 0

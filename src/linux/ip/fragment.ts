@@ -32,6 +32,7 @@ import {
   M_SK,
   M_TH,
   META_SHIFT,
+  SKB_CSUM_OK,
   SKB_FRAG_PMTU,
   SKB_IGNORE_DF,
 } from '../../packet/layout.ts'
@@ -178,7 +179,8 @@ function copyMetadata(w: World, from: number, to: number): void {
   const m = from << META_SHIFT
   const p = to << META_SHIFT
   for (let i = 0; i < COPIED.length; i++) meta[p + COPIED[i]!] = meta[m + COPIED[i]!]!
-  meta[p + M_FLAGS] = meta[m + M_FLAGS]!
+  // a piece has no whole transport checksum (CHECKSUM_NONE); put together again, it is verified
+  meta[p + M_FLAGS] = meta[m + M_FLAGS]! & ~SKB_CSUM_OK
   meta[p + M_OPTLEN] = meta[m + M_OPTLEN]!
   meta[p + M_PARENT] = meta[m + M_ID]!
   w.arena.dst[to] = w.arena.dst[from]!

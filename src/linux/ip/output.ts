@@ -210,6 +210,8 @@ function pushHeader(
   const a = w.arena
   const m = slot << META_SHIFT
   a.meta[m + M_TH] = a.meta[m + M_DATA]!
+  // TCP made these bytes
+  a.meta[m + M_FLAGS] = a.meta[m + M_FLAGS]! | SKB_CSUM_OK
   const nh = a.push(slot, 20)
   a.meta[m + M_NH] = nh
   const v = a.view
@@ -311,7 +313,8 @@ export function ipMakeSkb(w: World, ns: Netns, msg: IpMessage): number {
   v.setInt32(nh + 12, msg.fl.saddr)
   v.setInt32(nh + 16, msg.fl.daddr)
   if (msg.options !== null && optlen > 0) ipOptionsBuild(w, nh, msg.options)
-  meta[m + M_FLAGS] = SKB_CSUM_OK | (ignoreDf ? SKB_IGNORE_DF : 0) | (usesPmtu(msg.pmtudisc) ? 0 : SKB_PMTU_PROBE)
+  const csum = msg.csumNone ? 0 : SKB_CSUM_OK
+  meta[m + M_FLAGS] = csum | (ignoreDf ? SKB_IGNORE_DF : 0) | (usesPmtu(msg.pmtudisc) ? 0 : SKB_PMTU_PROBE)
   meta[m + M_MARK] = msg.mark
   meta[m + M_PRIORITY] = msg.priority
   meta[m + M_SK] = msg.sk

@@ -4,8 +4,8 @@
  * Linux: net/netfilter/ipvs/ip_vs_{rr,lc,wlc,sed,nq,fo,ovf,twos}.c. All skip real servers of weight 0 and above their
  * upper threshold; of equals the first in the list, the newest, wins. twos draws two at random and takes the less loaded.
  */
-import type { World } from '../world.ts'
 import type { IpVsIphdr } from './iphdr.ts'
+import type { IpVs } from './ipvs.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { IpVsDest, IpVsService } from './service.ts'
 
@@ -123,7 +123,7 @@ export function ovf(svc: IpVsService): IpVsDest | null {
 }
 
 /** The power of two choices. */
-export function twos(svc: IpVsService, _iph: IpVsIphdr, w: World): IpVsDest | null {
+export function twos(svc: IpVsService, _iph: IpVsIphdr, ipvs: IpVs): IpVsDest | null {
   let total = 0
   let first: IpVsDest | null = null
   for (let d = svc.head; d !== null; d = d.next) {
@@ -132,8 +132,8 @@ export function twos(svc: IpVsService, _iph: IpVsIphdr, w: World): IpVsDest | nu
     first = d
   }
   if (first === null) return null
-  let left1 = w.random.below(total + 1)
-  let left2 = w.random.below(total + 1)
+  let left1 = ipvs.w.random.below(total + 1)
+  let left2 = ipvs.w.random.below(total + 1)
   let found1: IpVsDest | null = null
   let found2: IpVsDest | null = null
   for (let d = svc.head; d !== null && (found1 === null || found2 === null); d = d.next) {

@@ -8,6 +8,7 @@
 import { Timer } from '../timers.ts'
 import type { World } from '../world.ts'
 import { SECOND_NS } from './flags.ts'
+import type { IpVs } from './ipvs.ts'
 import { wlc } from './sched-list.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { IpVsDest, IpVsService } from './service.ts'
@@ -59,16 +60,25 @@ function checkExpire(table: LocalityTable, w: World, expirationNs: number): void
   w.timers.arm(table.timer, w.nowNs + CHECK_INTERVAL_NS)
 }
 
-function start(svc: IpVsService, w: World, expirationNs: () => number): void {
-  const table: LocalityTable = new LocalityTable(() => checkExpire(table, w, expirationNs()))
+function start(svc: IpVsService, ipvs: IpVs, expirationNs: (ipvs: IpVs) => number): void {
+  const w = ipvs.w
+  const table: LocalityTable = new LocalityTable(() => checkExpire(table, w, expirationNs(ipvs)))
   svc.schedData = table
   w.timers.arm(table.timer, w.nowNs + CHECK_INTERVAL_NS)
 }
 
-function stop(svc: IpVsService, w: World): void {
+function stop(svc: IpVsService, ipvs: IpVs): void {
   const table = svc.schedData as LocalityTable
-  w.timers.cancel(table.timer)
+  ipvs.w.timers.cancel(table.timer)
   for (const [addr, e] of table.entries) drop(table, addr, e)
+}
+
+function lblcExpirationNs(ipvs: IpVs): number {
+  return ipvs.ns.sysctl.vs_lblc_expiration * SECOND_NS
+}
+
+function lblcrExpirationNs(ipvs: IpVs): number {
+  return ipvs.ns.sysctl.vs_lblcr_expiration * SECOND_NS
 }
 
 /** is_overloaded */
@@ -85,11 +95,12 @@ function remember(table: LocalityTable, addr: number, d: IpVsDest, w: World): vo
 
 export const lblcScheduler: Scheduler = {
   name: 'lblc',
-  init(svc, w) {
-    start(svc, w, () => lblcExpirationNs)
+  init(svc, ipvs) {
+    start(svc, ipvs, lblcExpirationNs)
   },
   done: stop,
-  schedule(svc, iph, w) {
+  schedule(svc, iph, ipvs) {
+    const w = ipvs.w
     const table = svc.schedData as LocalityTable
     const e = table.entries.get(iph.daddr)
     if (e !== undefined) {
@@ -139,11 +150,12 @@ function setMax(dests: readonly IpVsDest[]): IpVsDest | null {
 
 export const lblcrScheduler: Scheduler = {
   name: 'lblcr',
-  init(svc, w) {
-    start(svc, w, () => lblcrExpirationNs)
+  init(svc, ipvs) {
+    start(svc, ipvs, lblcrExpirationNs)
   },
   done: stop,
-  schedule(svc, iph, w) {
+  schedule(svc, iph, ipvs) {
+    const w = ipvs.w
     const table = svc.schedData as LocalityTable
     const e = table.entries.get(iph.daddr)
     if (e === undefined) {
@@ -153,7 +165,7 @@ export const lblcrScheduler: Scheduler = {
     }
     e.lastUseNs = w.nowNs
     const cached = setMin(e.dests)
-    if (e.dests.length > 1 && w.nowNs - e.lastModNs > lblcrExpirationNs) {
+    if (e.dests.length > 1 && w.nowNs - e.lastModNs > lblcrExpirationNs(ipvs)) {
       const most = setMax(e.dests)
       if (most !== null) {
         e.dests.splice(e.dests.indexOf(most), 1)

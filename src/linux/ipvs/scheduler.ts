@@ -5,13 +5,13 @@
  * twos}.c. A scheduler is looked up by name when a service is made; its functions run in process context except
  * `schedule`. `none` schedules nothing.
  */
-import type { World } from '../world.ts'
 import { dhScheduler, type HashBuckets, shScheduler } from './sched-hash.ts'
 import { fo, lc, nq, ovf, rrScheduler, sed, twos, wlc } from './sched-list.ts'
 import { lblcrScheduler, lblcScheduler, type LocalityTable } from './sched-locality.ts'
 import { type MaglevTable, mhScheduler } from './sched-mh.ts'
 import { type WrrMark, wrrScheduler } from './sched-wrr.ts'
 import type { IpVsIphdr } from './iphdr.ts'
+import type { IpVs } from './ipvs.ts'
 import type { IpVsDest, IpVsService } from './service.ts'
 
 /** What a scheduler keeps per service: a place in the list (rr), or a structure of its own. */
@@ -21,9 +21,9 @@ export type SchedulerData = IpVsDest | WrrMark | HashBuckets | MaglevTable | Loc
 export interface Scheduler {
   readonly name: string
   /** init_service: a service starts to use it; its real servers are there already when it is changed. */
-  init?(svc: IpVsService, w: World): void
+  init?(svc: IpVsService, ipvs: IpVs): void
   /** done_service */
-  done?(svc: IpVsService, w: World): void
+  done?(svc: IpVsService, ipvs: IpVs): void
   /** add_dest: the real server is in the list. */
   addDest?(svc: IpVsService, d: IpVsDest): void
   /** del_dest: it is out of the list, `d.prev` is still its predecessor. */
@@ -31,7 +31,7 @@ export interface Scheduler {
   /** upd_dest */
   updDest?(svc: IpVsService, d: IpVsDest): void
   /** The real server for the packet, null when none is available. */
-  schedule(svc: IpVsService, iph: IpVsIphdr, w: World): IpVsDest | null
+  schedule(svc: IpVsService, iph: IpVsIphdr, ipvs: IpVs): IpVsDest | null
 }
 
 const BY_NAME = new Map<string, Scheduler>(

@@ -50,6 +50,7 @@ export class RawSock extends InetSock {
 
 const fl = new Flowi4()
 const message = new IpMessage()
+message.csumNone = true
 
 /** raw_bind: fixes the source address. @returns 0 or -EADDRNOTAVAIL */
 export function rawBind(sk: RawSock, ip: number): number {

@@ -9,6 +9,7 @@ import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { EHOSTUNREACH, EMSGSIZE } from '../errno.ts'
 import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
 import type { Netns } from '../netns.ts'
+import { nfResetCt } from '../netfilter/conntrack/core.ts'
 import { R_CONSUMED, R_L4_CSUM, R_L4_HDR, R_NO_SOCKET, R_TCP_RESET, R_TCP_STATE, R_UNMODELLED } from '../reasons.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { dstMtu, ipRouteOutput, ipRtUpdatePmtu, ipv4Redirect } from '../route/route.ts'
@@ -116,6 +117,7 @@ export function tcpV4Rcv(w: World, ns: Netns, slot: number): void {
   const sport = v.getUint16(th)
   const dport = v.getUint16(th + 2)
   const e = lookupEstablished(ns, daddr, dport, saddr, sport)
+  if (e !== null && !isTimewait(e)) nfResetCt(w, slot)
   if (e !== null && !isRequest(e) && !isTimewait(e)) {
     if (e.owned) {
       e.backlog.push(slot)
@@ -136,6 +138,7 @@ export function tcpV4Rcv(w: World, ns: Netns, slot: number): void {
   } else {
     const listener = lookupListener(ns, daddr, dport)
     if (listener !== null) {
+      nfResetCt(w, slot)
       if (w.tracer !== null) w.tracer.step(T_SOCK, slot, ns, null, listener.id, IPPROTO_TCP, dport, listener)
       reason = listenRcv(w, ns, listener, s, saddr, daddr, sport, dport)
     } else {

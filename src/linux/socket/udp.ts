@@ -23,6 +23,7 @@ import { vxlanErrLookup, vxlanRcv } from '../device/vxlan-rcv.ts'
 import { icmpSend } from '../ip/icmp.ts'
 import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
 import type { Netns } from '../netns.ts'
+import { nfResetCt } from '../netfilter/conntrack/core.ts'
 import { R_L4_CSUM, R_L4_HDR, R_NO_SOCKET, R_SOCKET_FILTER } from '../reasons.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { dstCheck, inetAddrType, ipRouteOutput, ipv4Redirect, ipv4UpdatePmtu, routeErrno } from '../route/route.ts'
@@ -285,6 +286,7 @@ export function udpRcv(w: World, ns: Netns, slot: number): void {
   if (tunnel !== undefined) {
     // encap_rcv takes the datagram whatever becomes of it
     ns.count('Udp.InDatagrams')
+    nfResetCt(w, slot)
     vxlanRcv(w, ns, slot, tunnel)
     return
   }
@@ -300,6 +302,7 @@ export function udpRcv(w: World, ns: Netns, slot: number): void {
     freeSkb(w, slot, R_NO_SOCKET, dport)
     return
   }
+  nfResetCt(w, slot)
   if (queueRcv(w, ns, sk, slot, saddr, sport, th, ulen)) consumeSkb(w, slot)
   else freeSkb(w, slot, R_SOCKET_FILTER, sk.id)
 }

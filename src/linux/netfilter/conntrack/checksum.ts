@@ -15,8 +15,9 @@ import { IPPROTO_TCP, IPPROTO_UDP } from './layout.ts'
 export function nfIpChecksumOk(arena: PacketArena, slot: number, l4: number, proto: number): boolean {
   const m = slot << META_SHIFT
   const meta = arena.meta
-  if ((meta[m + M_FLAGS]! & SKB_CSUM_OK) !== 0) return true
   const nh = meta[m + M_DATA]!
+  // with options (source routing) the pseudo header may not have the address that it was made with
+  if ((meta[m + M_FLAGS]! & SKB_CSUM_OK) !== 0 && l4 - nh === 20) return true
   const len = nh + meta[m + M_LEN]! - l4
   const view = arena.view
   const seed =

@@ -23,7 +23,7 @@ const DURATION = /(?:\d+(?:ms|[dhms]))+(?![A-Za-z0-9_])/y
 const NUMBER = /0[xX][0-9a-fA-F]+|\d+/y
 const NUMBER_WORD = /\d[A-Za-z0-9_.\-]*/y
 const QUOTED = /"[^"\n]*"/y
-const SYMBOLS = ['==', '!=', '<=', '>=', '<<', '>>', '<', '>', '=', '!', '{', '}', '(', ')', '[', ']', ';', ':', ',', '.', '@', '$', '/', '-', '*', '&', '|', '^']
+const SYMBOLS = ['==', '!=', '<=', '>=', '<<', '>>', '<', '>', '=', '!', '{', '}', '(', ')', '[', ']', ';', ':', ',', '.', '@', '$', '/', '-', '+', '*', '&', '|', '^']
 
 function match(re: RegExp, text: string, at: number): string | null {
   re.lastIndex = at
