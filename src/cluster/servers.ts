@@ -3,7 +3,7 @@
  *
  * A pod's containers listen on the ports that they declare and on those that EndpointSlices name for them (a Service's
  * numeric targetPort need not be declared). TCP servers answer a request with one HTTP response that names the pod and
- * close; UDP servers answer with their name. What a process would do beyond that is not modelled.
+ * close; UDP servers answer with their name, on port 53 with an empty DNS answer. What a process would do beyond that is not modelled.
  */
 import { parseIpv4 } from '../addr/index.ts'
 import type { ClusterModel, Protocol } from '../kubernetes/types.ts'
@@ -11,6 +11,7 @@ import type { Netns } from '../linux/netns.ts'
 import { serveTcp, serveUdp } from '../linux/socket/apps.ts'
 
 const encoder = new TextEncoder()
+const DNS_PORT = 53
 
 /** The response of a pod's TCP server. */
 export function httpResponse(name: string): Uint8Array {
@@ -18,6 +19,16 @@ export function httpResponse(name: string): Uint8Array {
   return encoder.encode(
     `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
   )
+}
+
+/** The query as an answer without records (QR and RA set): what a DNS server says when it knows the name but no address. */
+function dnsAnswer(query: Uint8Array): Uint8Array {
+  const answer = query.slice()
+  if (answer.length > 3) {
+    answer[2] = answer[2]! | 0x80
+    answer[3] = 0x80
+  }
+  return answer
 }
 
 /** Opens a server on a port of a namespace. @returns false when something listens there already */
@@ -28,7 +39,8 @@ export function serve(ns: Netns, protocol: Protocol, port: number, name: string)
   }
   if (protocol === 'UDP') {
     const answer = encoder.encode(name)
-    return typeof serveUdp(ns, 0, port, { respond: () => answer }) !== 'number'
+    const respond = port === DNS_PORT ? dnsAnswer : (): Uint8Array => answer
+    return typeof serveUdp(ns, 0, port, { respond }) !== 'number'
   }
   return false
 }

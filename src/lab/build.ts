@@ -5,6 +5,7 @@
  * a scenario means here what it means on the real kernel. What is not modelled ends the build with UnmodelledError.
  */
 
+import { loadIpip } from '../linux/device/ipip.ts'
 import type { Netns } from '../linux/netns.ts'
 import { execTool } from '../linux/tools/exec.ts'
 import { UNMODELLED_STATUS } from '../linux/tools/result.ts'
@@ -13,7 +14,7 @@ import { BASE_NEIGH, BASE_SYSCTL } from './base.ts'
 import { type LabDevice, LabError, type LabRoute, type LabScenario, UnmodelledError } from './scenario.ts'
 
 /** Device types of the format that the simulator has; the others are named when asked for. */
-const MODELLED_TYPES = ['bridge', 'vxlan']
+const MODELLED_TYPES = ['bridge', 'ipip', 'vxlan']
 
 /** Runs a tool in a namespace; a failure ends the lab with the command and its message. */
 export function labTool(ns: Netns, argv: readonly string[], stdin?: string): string {
@@ -33,6 +34,7 @@ export function labTool(ns: Netns, argv: readonly string[], stdin?: string): str
 export function buildLab(scenario: LabScenario, seed = 1): World {
   refuseUnmodelled(scenario)
   const w = new World({ seed })
+  if ((scenario.requires ?? []).includes('ipip')) loadIpip(w)
   for (const name of scenario.netns) {
     const ns = w.addNetns(name)
     for (const [key, value] of Object.entries(BASE_SYSCTL)) labTool(ns, ['sysctl', '-qw', `${key}=${value}`])
@@ -72,7 +74,6 @@ function refuseUnmodelled(scenario: LabScenario): void {
   }
   if (Object.keys(scenario.nft ?? {}).length > 0) throw new UnmodelledError('nft', 'nft rules')
   if (scenario.backend === 'nft') throw new UnmodelledError('nft', 'iptables over nf_tables')
-  if ((scenario.tunl0 ?? []).length > 0) throw new UnmodelledError('ipip', 'tunl0')
 }
 
 function addDevices(w: World, scenario: LabScenario): void {
@@ -92,6 +93,7 @@ function deviceCommand(d: LabDevice): string[] {
   if (d.mtu !== undefined && d.mtu !== 0) c.push('mtu', String(d.mtu))
   c.push('type', d.type)
   if (d.type === 'vxlan') vxlanWords(d, c)
+  else if (d.type === 'ipip') ipipWords(d, c)
   else c.push(
     'stp_state',
     '0',
@@ -104,6 +106,15 @@ function deviceCommand(d: LabDevice): string[] {
   )
   if (d.opts !== undefined) c.push(...d.opts.split(/\s+/).filter((x) => x !== ''))
   return c
+}
+
+/** What stands after `type ipip`. */
+function ipipWords(d: LabDevice, c: string[]): void {
+  for (const key of ['local', 'remote', 'dev', 'ttl', 'tos'] as const) {
+    const value = d[key]
+    if (value !== undefined && value !== null) c.push(key, String(value))
+  }
+  if (d.nopmtudisc === true) c.push('nopmtudisc')
 }
 
 /** What stands after `type vxlan`. */
@@ -125,7 +136,9 @@ function bringUp(w: World, ns: Netns, scenario: LabScenario): void {
   const lines: string[] = []
   for (const p of scenario.ports ?? []) if (p.ns === ns.name) lines.push(`link set ${p.dev} master ${p.bridge}`)
   for (const dev of ns.byIndex) {
-    if (dev !== undefined && !(scenario.down ?? []).includes(`${ns.name}/${dev.name}`))
+    // the recorder leaves tunl0 alone, which is there wherever the module is, unless the scenario names it
+    if (dev === undefined || (dev.name === 'tunl0' && !(scenario.tunl0 ?? []).includes(ns.name))) continue
+    if (!(scenario.down ?? []).includes(`${ns.name}/${dev.name}`))
       lines.push(`link set ${dev.name} up`)
   }
   for (const a of scenario.addrs ?? [])

@@ -14,6 +14,7 @@ import type { Conntrack } from './netfilter/conntrack/table.ts'
 import { SocketTable } from './socket/table.ts'
 import { NetSysctl } from './sysctl.ts'
 import type { NetDevice } from './device/device.ts'
+import type { IpTunnel } from './device/ipip.ts'
 import type { VxlanSock } from './device/vxlan.ts'
 import type { World } from './world.ts'
 
@@ -39,6 +40,8 @@ export class Netns {
   readonly sockets: SocketTable
   /** UDP sockets of VXLAN devices by port (vxlan_net.sock_list). */
   readonly vxlanSocks = new Map<number, VxlanSock>()
+  /** IPIP tunnels in order of creation (ip_tunnel_net), tunl0 among them. */
+  readonly ipTunnels: IpTunnel[] = []
   /** The counters of the hot path, by number (ip/mib.ts). */
   readonly mib = new Float64Array(MIB_NAMES.length)
   private readonly counters = new Map<string, number>()

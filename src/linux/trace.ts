@@ -66,7 +66,7 @@ export const T_SOCK = 27
 export const T_END = 28
 /** The conntrack marked the packet INVALID or UNTRACKED. a=ctinfo, b=detail */
 export const T_CT_INVALID = 29
-/** A new packet was made from this one (clone, fragment, ICMP). a=child id */
+/** A new packet was made. a=its id, b=1 when it is a copy or a piece of this one, 0 when this one caused it (ICMP, RST) */
 export const T_CHILD = 30
 /** Source address check (rp_filter). a=1 passed, 0 failed */
 export const T_RPFILTER = 31

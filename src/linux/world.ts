@@ -8,6 +8,7 @@
 import { META_SHIFT, M_NEXT } from '../packet/layout.ts'
 import { PacketArena } from '../packet/arena.ts'
 import { processBacklogSlot } from './core/dev.ts'
+import { ipipInitNet } from './device/ipip.ts'
 import { createLoopback } from './device/loopback.ts'
 import type { NetDevice } from './device/device.ts'
 import type { ConntrackHash } from './netfilter/conntrack/hash.ts'
@@ -52,6 +53,8 @@ export class World {
   tap: PacketTap | null = null
   /** True while the backlog is being processed or a timer runs: transmits then only enqueue. */
   inSoftirq = false
+  /** The ipip module is there: every namespace has tunl0. */
+  ipipLoaded = false
   /** dev_xmit_recursion: transmits of stacked devices inside each other right now. */
   xmitRecursion = 0
   /** Reason that a hook function leaves behind with NF_DROP, R_NONE when it left none. */
@@ -78,6 +81,7 @@ export class World {
     this.namespaces.push(ns)
     this.netnsByName.set(name, ns)
     createLoopback(ns)
+    if (this.ipipLoaded) ipipInitNet(ns)
     return ns
   }
 

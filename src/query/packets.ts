@@ -36,7 +36,7 @@ export class PacketIndex {
     const copies = new Map<number, number>()
     for (const s of log.steps()) {
       if (s.packet === 0) continue
-      if (s.point === T_CHILD && s.parent !== 0) copies.set(s.packet, s.parent)
+      if (s.point === T_CHILD && s.b === 1) copies.set(s.a, s.packet)
       let p = this.packets.get(s.packet)
       if (p === undefined) {
         p = { id: s.packet, copyOf: copies.get(s.packet) ?? 0, steps: [] }

@@ -6,7 +6,7 @@
  */
 import { formatIpv4 } from '../addr/index.ts'
 import { buildCluster, type Cluster } from '../cluster/build.ts'
-import { type Diagnostic, Diagnostics } from '../diagnostics/diagnostic.ts'
+import { type Diagnostic, Diagnostics, NO_POSITION } from '../diagnostics/diagnostic.ts'
 import { TraceLog } from '../engine/trace-log.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
 import { T_CHILD, T_RX, T_TX } from '../linux/trace.ts'
@@ -59,6 +59,10 @@ export function traceQuery(model: ClusterModel, question: TraceQuestion): TraceA
 /** Asks one question of a cluster that runs already. */
 export function traceInCluster(cluster: Cluster, question: TraceQuestion): TraceAnswer {
   const diagnostics = new Diagnostics()
+  if (question.protocol === 'SCTP') {
+    diagnostics.error('unmodelled', NO_POSITION, 'SCTP sockets are UNMODELLED: no packet can be sent')
+    return { trace: null, diagnostics: diagnostics.sorted() }
+  }
   const ends = resolveEnds(cluster, question, diagnostics)
   if (ends === null) return { trace: null, diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()] }
   const log = new TraceLog(cluster.world, { frames: true, misses: question.verbose })
@@ -101,7 +105,8 @@ function report(
   const walk = walkOf(steps, cluster, log, question.verbose, story === null ? null : routeStepsBefore(log, story))
   const reply = replyStory === null ? [] : walkOf(index.story(replyStory), cluster, log, question.verbose, null)
   const interfaces = interfacesOf(cluster, log)
-  const delivered = story === null || fate.verdict !== 'DELIVERED' ? null : deliveredOf(cluster, log, story)
+  const delivered =
+    story === null || fate.verdict !== 'DELIVERED' ? null : deliveredOf(cluster, log, index.family(forward!), story)
   const protocol = question.protocol
   return {
     apiVersion: API_VERSION,
@@ -149,9 +154,12 @@ function firstTuple(log: TraceLog, p: LoggedPacket): FiveTuple | null {
   return s === undefined ? null : parseFiveTuple(log.frames[s.frame]!.bytes)
 }
 
-function lastTuple(log: TraceLog, p: LoggedPacket): FiveTuple | null {
-  const s = p.steps.findLast((x) => x.frame >= 0)
-  return s === undefined ? null : parseFiveTuple(log.frames[s.frame]!.bytes)
+/** The tuple as the place where the packet ended received it; of fragments, the first one has the ports. */
+function lastTuple(log: TraceLog, family: readonly LoggedPacket[], netns: number): FiveTuple | null {
+  const ids = new Set(family.map((p) => p.id))
+  const frames = log.frames.filter((f) => ids.has(f.packet) && f.netns === netns)
+  const tuples = frames.flatMap((f) => parseFiveTuple(f.bytes) ?? [])
+  return tuples.findLast((t) => t.sport !== 0) ?? tuples.at(-1) ?? null
 }
 
 /** The first packet that the place where the forward packet ended sent after that. */
@@ -191,9 +199,14 @@ function decidedBy(walk: readonly TraceHop[], fate: Fate): DecidedBy | null {
   return origin(rules.at(-1))
 }
 
-function deliveredOf(cluster: Cluster, log: TraceLog, story: LoggedPacket): Delivered | null {
-  const t = lastTuple(log, story)
+function deliveredOf(
+  cluster: Cluster,
+  log: TraceLog,
+  family: readonly LoggedPacket[],
+  story: LoggedPacket,
+): Delivered | null {
   const end = story.steps.at(-1)!
+  const t = lastTuple(log, family, end.netns)
   if (t === null) return null
   const place = cluster.places.get(end.netns)
   return {

@@ -15,6 +15,7 @@ import type { TraceQuestion } from './trace.ts'
 
 /** Source port when the question names none, as in the examples. */
 const DEFAULT_SPORT = 40000
+const DNS_PORT = 53
 /** Payload bytes of a ping (as ping(8)) and of a datagram. */
 const DEFAULT_SIZE = 56
 /** Time for one packet and its reply: three ARP probes and what they lead to. */
@@ -40,6 +41,13 @@ function pattern(size: number): Uint8Array {
   return out
 }
 
+/** An A query (RFC 1035 section 4.1), so that what goes to port 53 is DNS for whoever looks at the capture. */
+function dnsQuery(name: string): Uint8Array {
+  const labels = name.split('.').flatMap((label) => [label.length, ...new TextEncoder().encode(label)])
+  // id 1, RD, one question; type A, class IN
+  return Uint8Array.from([0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...labels, 0, 0, 1, 0, 1])
+}
+
 function request(ends: ResolvedEnds, size: number | undefined): Uint8Array {
   const text = `GET / HTTP/1.1\r\nHost: ${ends.dst.name}\r\n\r\n`
   if (size !== undefined) return pattern(size)
@@ -61,7 +69,9 @@ export function startTraffic(cluster: Cluster, ends: ResolvedEnds, question: Tra
   let error = 0
   let session: Session | null = null
   let requestBytes = 0
-  const size = question.size ?? (question.protocol === 'TCP' ? 0 : DEFAULT_SIZE)
+  const isDns = question.protocol === 'UDP' && ends.dport === DNS_PORT && question.size === undefined
+  const datagram = isDns ? dnsQuery('kubernetes.default.svc.cluster.local') : pattern(question.size ?? DEFAULT_SIZE)
+  const size = question.protocol === 'TCP' ? 0 : datagram.length
 
   const send = (): void => {
     const ns = ends.srcNs
@@ -71,8 +81,7 @@ export function startTraffic(cluster: Cluster, ends: ResolvedEnds, question: Tra
         typeof sk === 'number' ? sk : Math.min(0, rawSend(sk, icmpEcho(sport & 0xffff, 1, pattern(size)), ends.dstIp))
     } else if (question.protocol === 'UDP') {
       const sk = udpOpen(ns, { bind: { ip: 0, port: sport } })
-      error =
-        typeof sk === 'number' ? sk : Math.min(0, udpSend(sk, pattern(size), { ip: ends.dstIp, port: ends.dport }))
+      error = typeof sk === 'number' ? sk : Math.min(0, udpSend(sk, datagram, { ip: ends.dstIp, port: ends.dport }))
     } else if (question.flow) {
       const bytes = request(ends, question.size)
       requestBytes = bytes.length

@@ -40,6 +40,7 @@ import {
   IFF_UP,
   type NetDevice,
 } from '../device/device.ts'
+import { ipipXmit } from '../device/ipip.ts'
 import { loopbackXmit } from '../device/loopback.ts'
 import { vethXmit } from '../device/veth.ts'
 import { vxlanXmit } from '../device/vxlan-xmit.ts'
@@ -208,7 +209,8 @@ function stackedXmit(w: World, slot: number, dev: NetDevice, kind: number): void
     dev.txPackets++
     dev.txBytes += w.arena.meta[(slot << META_SHIFT) + M_LEN]!
     brDevXmit(w, slot, dev)
-  } else vxlanXmit(w, slot, dev)
+  } else if (kind === DEV_VXLAN) vxlanXmit(w, slot, dev)
+  else ipipXmit(w, slot, dev)
   w.xmitRecursion--
   w.inSoftirq = wasSoftirq
   w.softirq()
@@ -220,6 +222,7 @@ function stackedXmit(w: World, slot: number, dev: NetDevice, kind: number): void
  */
 export function injectFrame(w: World, dev: NetDevice, frame: Uint8Array): number {
   if (!dev.up) return ENETDOWN
+  if (!dev.ether) return injectPacket(w, dev, frame)
   if (frame.length < ETH_HLEN) return EINVAL
   const vlan = ((frame[12]! << 8) | frame[13]!) === ETH_P_8021Q
   if (frame.length > dev.mtu + ETH_HLEN + (vlan ? VLAN_HLEN : 0)) return EMSGSIZE
@@ -231,4 +234,20 @@ export function injectFrame(w: World, dev: NetDevice, frame: Uint8Array): number
   w.arena.meta[m + M_PKTTYPE] = PACKET_OUTGOING
   devQueueXmit(w, slot)
   return frame.length
+}
+
+/** The same on a device without link header: the packet starts with its IP header, which names the protocol. */
+function injectPacket(w: World, dev: NetDevice, packet: Uint8Array): number {
+  if (packet.length === 0) return EINVAL
+  if (packet.length > dev.mtu) return EMSGSIZE
+  const slot = w.arena.fromFrame(packet)
+  if (slot < 0) return ENOBUFS
+  const m = slot << META_SHIFT
+  // ip_tunnel_parse_protocol
+  const version = packet[0]! >> 4
+  w.arena.meta[m + M_DEV] = dev.id
+  w.arena.meta[m + M_PROTO] = version === 4 ? ETH_P_IP : version === 6 ? ETH_P_IPV6 : 0
+  w.arena.meta[m + M_PKTTYPE] = PACKET_OUTGOING
+  devQueueXmit(w, slot)
+  return packet.length
 }

@@ -4,7 +4,7 @@
  * Linux: net/core/skbuff.c. A drop carries a reason (enum skb_drop_reason) to the tracer; the conntrack entry that the
  * packet holds is put back (nf_conntrack_put), which frees an entry that was never confirmed.
  */
-import { M_CT, M_DEV, META_SHIFT } from '../../packet/layout.ts'
+import { M_CT, M_DEV, M_ID, META_SHIFT } from '../../packet/layout.ts'
 import { nfConntrackHold, nfConntrackPut } from '../netfilter/conntrack/core.ts'
 import { R_CONSUMED } from '../reasons.ts'
 import { T_CHILD, T_END } from '../trace.ts'
@@ -34,7 +34,7 @@ export function cloneSkb(w: World, slot: number): number {
   if (w.arena.meta[(slot << META_SHIFT) + M_CT] !== 0) nfConntrackHold(w, copy)
   if (w.tracer !== null) {
     const dev = w.devices[w.arena.meta[(slot << META_SHIFT) + M_DEV]!]
-    if (dev != null) w.tracer.step(T_CHILD, copy, dev.ns, dev, copy, 0, 0, null)
+    if (dev != null) w.tracer.step(T_CHILD, slot, dev.ns, dev, w.arena.meta[(copy << META_SHIFT) + M_ID]!, 1, 0, null)
   }
   return copy
 }

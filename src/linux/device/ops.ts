@@ -13,6 +13,7 @@ import { Ipv4Conf, NeighParms } from '../sysctl.ts'
 import {
   DEV_BRIDGE,
   DEV_DUMMY,
+  DEV_IPIP,
   DEV_LOOPBACK,
   DEV_NIC,
   DEV_VETH,
@@ -22,8 +23,9 @@ import {
   RT_SCOPE_HOST,
 } from './device.ts'
 import { inetAddrAdd, inetAddrDel } from './inet.ts'
+import { ipipChangeMtu, ipipUninit, ipTunnelPriv } from './ipip.ts'
 import { changeNetNamespace, randomMac, registerNetdevice, unregisterNetdevice } from './register.ts'
-import { vxlanChangeMtu, vxlanOpen, vxlansOver, vxlanStop } from './vxlan.ts'
+import { vxlanChangeMtu, vxlanOpen, vxlanStop, vxlansOver } from './vxlan.ts'
 
 /** Limits of what carries Ethernet frames; lo and dummy have none of their own. */
 const ETH_MIN_MTU = 68
@@ -180,6 +182,7 @@ function addressChanged(dev: NetDevice): void {
 
 /** ip link set DEV mtu N. @returns 0 or -EINVAL */
 export function setMtu(dev: NetDevice, mtu: number): number {
+  if (dev.kind === DEV_IPIP && ipipChangeMtu(mtu) !== 0) return EINVAL
   const most = dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY ? 0x7fffffff : ETH_MAX_MTU
   const least = dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY ? 0 : ETH_MIN_MTU
   if (!Number.isInteger(mtu) || mtu < least || mtu > most) return EINVAL
@@ -216,6 +219,7 @@ function renamedLabel(old: string, name: string, index: number): string {
  */
 export function moveDevice(dev: NetDevice, ns: Netns, name = dev.name): number {
   if (dev.kind === DEV_BRIDGE || dev.kind === DEV_LOOPBACK) return EINVAL
+  if (dev.kind === DEV_IPIP && ipTunnelPriv(dev).fallback) return EINVAL
   if (dev.ns === ns && dev.name === name) return 0
   setDown(dev)
   dev.port?.bridge.delPort(dev)
@@ -239,6 +243,8 @@ function dropAddresses(dev: NetDevice): void {
 /** ip link del DEV: a pair goes as a whole. @returns 0 or a negative errno */
 export function deleteDevice(dev: NetDevice): number {
   if (dev.kind === DEV_LOOPBACK) return EOPNOTSUPP
+  // ip_tunnel_dellink leaves tunl0 alone, and says nothing
+  if (dev.kind === DEV_IPIP && ipTunnelPriv(dev).fallback) return 0
   const pair = dev.peer === null ? [dev] : [dev, dev.peer]
   for (const d of pair) for (const upper of vxlansOver(d)) deleteDevice(upper)
   for (const d of pair) {
@@ -251,6 +257,7 @@ export function deleteDevice(dev: NetDevice): number {
   }
   for (const d of pair) {
     d.peer = null
+    if (d.kind === DEV_IPIP) ipipUninit(d)
     unregisterNetdevice(d)
   }
   return 0

@@ -152,7 +152,7 @@ export function ipDoFragment(
     pieces++
     if (w.tracer !== null) {
       const dev = w.devices[meta[m + M_DEV]!] ?? null
-      w.tracer.step(T_CHILD, slot, ns, dev, meta[p + M_ID]!, 0, 0, null)
+      w.tracer.step(T_CHILD, slot, ns, dev, meta[p + M_ID]!, 1, 0, null)
     }
     if (output === null) ipFinishOutput2(w, ns, piece)
     else output(w, piece)

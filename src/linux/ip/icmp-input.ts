@@ -24,6 +24,7 @@ import { icmpBuffer, icmpView } from './icmp-buffer.ts'
 import { icmpInCount, NR_ICMP_TYPES } from './icmp-stats.ts'
 import { fibComputeSpecDst, inetCurrentTimestamp, ipOptionsEcho } from './options.ts'
 
+const IPPROTO_IPIP = 4
 const ICMP_ECHOREPLY = 0
 const ICMP_DEST_UNREACH = 3
 const ICMP_SOURCE_QUENCH = 4
@@ -244,6 +245,11 @@ function icmpSocketDeliver(w: World, ns: Netns, slot: number, info: number): voi
     case IPPROTO_UDP:
       udpErr(w, ns, slot, info)
       return
+    case IPPROTO_IPIP: {
+      const icmp = w.arena.meta[m + M_TH]!
+      if (w.ipipLoaded) ipipErr(w, ns, slot, v.getUint8(icmp), v.getUint8(icmp + 1), info)
+      return
+    }
     case IPPROTO_ICMP:
       icmpErr(w, ns, slot, info, iph + ihl)
       return

@@ -26,6 +26,7 @@ import {
 import { internetChecksum } from '../../wire/checksum.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
+import { ipipRcv } from '../device/ipip.ts'
 import { NF_ACCEPT, NF_INET_LOCAL_IN, NF_INET_PRE_ROUTING, nfHook } from '../netfilter/hooks.ts'
 import type { Netns } from '../netns.ts'
 import {
@@ -56,6 +57,7 @@ const ICMP_DEST_UNREACH = 3
 const ICMP_PROT_UNREACH = 2
 const IPPROTO_ICMP = 1
 const IPPROTO_IGMP = 2
+const IPPROTO_IPIP = 4
 const IPPROTO_TCP = 6
 const IPPROTO_UDP = 17
 
@@ -253,16 +255,29 @@ export function ipProtocolDeliver(w: World, ns: Netns, slot: number, protocol: n
       ns.mib[MIB_IN_DELIVERS]!++
       freeSkb(w, slot, R_UNMODELLED, 0, 'IGMP')
       return
-    default:
-      if (raw) {
+    case IPPROTO_IPIP:
+      if (w.ipipLoaded) {
         ns.mib[MIB_IN_DELIVERS]!++
-        consumeSkb(w, slot)
+        ipipRcv(w, ns, slot)
         return
       }
-      ns.count('Ip.InUnknownProtos')
-      icmpSend(w, slot, ICMP_DEST_UNREACH, ICMP_PROT_UNREACH, 0)
-      freeSkb(w, slot, R_NO_PROTO, protocol)
+      noProtocol(w, ns, slot, protocol, raw)
+      return
+    default:
+      noProtocol(w, ns, slot, protocol, raw)
   }
+}
+
+/** The end of a packet of a protocol that nobody handles; `raw`: a raw socket has a copy. */
+function noProtocol(w: World, ns: Netns, slot: number, protocol: number, raw: boolean): void {
+  if (raw) {
+    ns.mib[MIB_IN_DELIVERS]!++
+    consumeSkb(w, slot)
+    return
+  }
+  ns.count('Ip.InUnknownProtos')
+  icmpSend(w, slot, ICMP_DEST_UNREACH, ICMP_PROT_UNREACH, 0)
+  freeSkb(w, slot, R_NO_PROTO, protocol)
 }
 
 /** inet_iif: the device id that a packet counts as received by. */

@@ -22,8 +22,9 @@ export class IpVsIphdr {
   hasPorts = false
   /** IP_VS_HDR_INVERSE */
   inverse = false
-  /** IP_VS_HDR_ICMP */
+  /** IP_VS_HDR_ICMP: this is the packet quoted in an ICMP error whose own header stands at `outerNh`. */
   icmp = false
+  outerNh = 0
 
   /** Reads the IPv4 header at `nh`. */
   fill(view: DataView, nh: number, end: number, inverse: boolean, icmp: boolean): void {

@@ -8,6 +8,7 @@
 import { M_DATA, M_LEN, M_NH, META_SHIFT } from '../../packet/layout.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { RT_SCOPE_UNIVERSE } from '../device/device.ts'
+import { vxlanErrLookup, vxlanRcv } from '../device/vxlan-rcv.ts'
 import {
   EACCES,
   EADDRINUSE,
@@ -19,11 +20,10 @@ import {
   EMSGSIZE,
   ENETUNREACH,
 } from '../errno.ts'
-import { vxlanErrLookup, vxlanRcv } from '../device/vxlan-rcv.ts'
 import { icmpSend } from '../ip/icmp.ts'
 import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
-import type { Netns } from '../netns.ts'
 import { nfResetCt } from '../netfilter/conntrack/core.ts'
+import type { Netns } from '../netns.ts'
 import { R_L4_CSUM, R_L4_HDR, R_NO_SOCKET, R_SOCKET_FILTER } from '../reasons.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { dstCheck, inetAddrType, ipRouteOutput, ipv4Redirect, ipv4UpdatePmtu, routeErrno } from '../route/route.ts'

@@ -5,6 +5,7 @@
  * (default_operstate). A peer in another namespace is shown with `link-netnsid`: the target of an `ip` has no names for
  * other namespaces. The numbers of netns ids count up per namespace in order of first use.
  */
+import { formatIpv4 } from '../../addr/ipv4.ts'
 import { formatMac } from '../../addr/mac.ts'
 import type { Bridge, BridgePort } from '../bridge/bridge.ts'
 import {
@@ -23,9 +24,11 @@ import {
   IFF_PROMISC,
   type NetDevice,
 } from '../device/device.ts'
+import { ipTunnelPriv } from '../device/ipip.ts'
 import type { Netns } from '../netns.ts'
 import type { IpOptions } from './ip-args.ts'
 import type { JsonValue } from './ip-json.ts'
+import { ipipDetails } from './ip-link-ipip.ts'
 import { vxlanDetails } from './ip-link-vxlan.ts'
 
 const FLAG_NAMES: readonly (readonly [number, string])[] = [
@@ -79,7 +82,7 @@ function netnsId(ns: Netns, other: Netns): number {
 
 /** The device that IFLA_LINK names: the other end of a veth pair. */
 function linkOf(dev: NetDevice): NetDevice | null {
-  return dev.kind === DEV_VETH ? dev.peer : null
+  return dev.kind === DEV_VETH ? dev.peer : dev.kind === DEV_IPIP ? ipTunnelPriv(dev).cfg.link : null
 }
 
 /** IFF_LOWER_UP: running with carrier. */
@@ -113,7 +116,7 @@ export function flagNames(dev: NetDevice): string[] {
 /** `eth0@if5`, `v0@v1`, `lo`. */
 export function linkName(dev: NetDevice): string {
   const link = linkOf(dev)
-  if (link === null) return dev.name
+  if (link === null) return dev.kind === DEV_IPIP ? `${dev.name}@NONE` : dev.name
   return `${dev.name}@${link.ns === dev.ns ? link.name : `if${link.ifindex}`}`
 }
 
@@ -132,7 +135,14 @@ function linkType(dev: NetDevice): string {
   return dev.kind === DEV_LOOPBACK ? 'loopback' : dev.kind === DEV_IPIP ? 'ipip' : 'ether'
 }
 
+/** The hardware address: of a tunnel, its local end. */
+function hardwareAddress(dev: NetDevice): string {
+  if (dev.kind === DEV_IPIP) return formatIpv4(ipTunnelPriv(dev).cfg.local)
+  return formatMac({ hi: dev.macHi, lo: dev.macLo })
+}
+
 function broadcastMac(dev: NetDevice): string {
+  if (dev.kind === DEV_IPIP) return formatIpv4(ipTunnelPriv(dev).cfg.remote)
   return dev.kind === DEV_LOOPBACK ? '00:00:00:00:00:00' : 'ff:ff:ff:ff:ff:ff'
 }
 
@@ -152,17 +162,17 @@ function groupName(dev: NetDevice): string {
 
 /** `    link/ether 0a:.. brd ff:..` with the far namespace and, under -d, everything about the kind. */
 export function addressLine(dev: NetDevice, o: IpOptions): string {
-  const mac = formatMac({ hi: dev.macHi, lo: dev.macLo })
+  const mac = hardwareAddress(dev)
   const link = linkOf(dev)
   const nsid = link !== null && link.ns !== dev.ns ? ` link-netnsid ${netnsId(dev.ns, link.ns)}` : ''
-  return `    link/${linkType(dev)} ${mac} brd ${broadcastMac(dev)}${nsid}${o.details ? details(dev) : ''}`
+  return `    link/${linkType(dev)} ${mac} ${(dev.flags & IFF_POINTOPOINT) !== 0 ? 'peer' : 'brd'} ${broadcastMac(dev)}${nsid}${o.details ? details(dev) : ''}`
 }
 
 /** One device of `ip link show`, all its lines. */
 export function linkText(dev: NetDevice, o: IpOptions): string {
   if (o.brief) {
     const flags = `<${flagNames(dev).join(',')}>`
-    return `${linkName(dev).padEnd(16)} ${operstate(dev).padEnd(14)} ${formatMac({ hi: dev.macHi, lo: dev.macLo })} ${flags} \n`
+    return `${linkName(dev).padEnd(16)} ${operstate(dev).padEnd(14)} ${hardwareAddress(dev)} ${flags} \n`
   }
   const lines = [headLine(dev, true), addressLine(dev, o)]
   if (o.stats > 0) lines.push(...statLines(dev))
@@ -187,7 +197,8 @@ export function linkJson(dev: NetDevice, withMode: boolean): { [name: string]: J
     group: groupName(dev),
     txqlen: dev.txqueuelen,
     link_type: linkType(dev),
-    address: formatMac({ hi: dev.macHi, lo: dev.macLo }),
+    address: hardwareAddress(dev),
+    ...((dev.flags & IFF_POINTOPOINT) !== 0 ? { link_pointtopoint: true } : {}),
     broadcast: broadcastMac(dev),
     ...(far ? { link_netnsid: netnsId(dev.ns, link.ns) } : {}),
   }
@@ -199,26 +210,29 @@ export function statLines(dev: NetDevice): string[] {
     `    ${v.map((n, i) => String(n).padStart(i === 0 ? 10 : i === 1 ? 7 : i === 2 ? 6 : 7)).join(' ')} `
   return [
     '    RX:  bytes packets errors dropped  missed   mcast           ',
-    cols(dev.rxBytes, dev.rxPackets, 0, dev.rxDropped, 0, 0),
+    cols(dev.rxBytes, dev.rxPackets, dev.rxErrors, dev.rxDropped, 0, 0),
     '    TX:  bytes packets errors dropped carrier collsns           ',
-    cols(dev.txBytes, dev.txPackets, 0, dev.txDropped, 0, 0),
+    cols(dev.txBytes, dev.txPackets, dev.txErrors, dev.txDropped, 0, 0),
   ]
 }
 
 function details(dev: NetDevice): string {
   const port = dev.port
-  const max = dev.kind === DEV_LOOPBACK ? 0 : 65535
-  const min = dev.kind === DEV_LOOPBACK ? 0 : 68
+  const unlimited = dev.kind === DEV_LOOPBACK || dev.kind === DEV_IPIP
+  const max = unlimited ? 0 : 65535
+  const min = unlimited ? 0 : 68
   let out = ` promiscuity ${port === null ? 0 : 1}  allmulti ${port === null ? 0 : 1} minmtu ${min} maxmtu ${max} `
   const kind = KIND_NAMES[dev.kind]
   if (kind !== undefined) out += `\n    ${kind} `
   if (dev.bridge !== null) out += bridgeDetails(dev.bridge)
   if (dev.kind === DEV_VXLAN) out += vxlanDetails(dev)
+  if (dev.kind === DEV_IPIP) out += ipipDetails(dev)
   if (port !== null) out += `\n    bridge_slave ${slaveDetails(port)}`
   const queues = dev.kind === DEV_VETH ? 2 : 1
   const tso = dev.kind === DEV_VETH || dev.kind === DEV_BRIDGE || dev.kind === DEV_LOOPBACK ? 524280 : 65536
+  const eui64 = dev.kind === DEV_IPIP && ipTunnelPriv(dev).fallback ? '' : 'addrgenmode eui64 '
   return (
-    `${out}addrgenmode eui64 numtxqueues ${queues} numrxqueues ${queues} gso_max_size 65536 gso_max_segs 65535 ` +
+    `${out}${eui64}numtxqueues ${queues} numrxqueues ${queues} gso_max_size 65536 gso_max_segs 65535 ` +
     `tso_max_size ${tso} tso_max_segs 65535 gro_max_size 65536 `
   )
 }

@@ -1,13 +1,13 @@
 /**
  * `ip link`: add, delete, set and show.
  *
- * Modelled types: veth, bridge, dummy, vxlan. Others exist in Linux and are refused by name (vlan, gre ...): UNMODELLED.
+ * Modelled types: veth, bridge, dummy, vxlan, ipip. Others exist in Linux and are refused by name (vlan, gre ...): UNMODELLED.
  *
  * Source: iproute2 ip/iplink.c, iplink_bridge.c, iplink_bridge_slave.c; net/core/rtnetlink.c for the errors.
  */
 import type { Mac } from '../../addr/mac.ts'
 import { formatMac } from '../../addr/mac.ts'
-import { DEV_LOOPBACK, DEV_VXLAN, type NetDevice } from '../device/device.ts'
+import { DEV_IPIP, DEV_LOOPBACK, DEV_VXLAN, type NetDevice } from '../device/device.ts'
 import {
   createBridge,
   createDummy,
@@ -25,6 +25,7 @@ import { EEXIST, EINVAL, EOPNOTSUPP } from '../errno.ts'
 import type { Netns } from '../netns.ts'
 import { type Args, type IpOptions, invarg, matches, takeDevice, takeMac, takeNumber, takeOnOff } from './ip-args.ts'
 import { formatJson } from './ip-json.ts'
+import { addIpip } from './ip-link-ipip.ts'
 import { KIND_NAMES, linkJson, linkText, noteUp } from './ip-link-show.ts'
 import { addVxlan, setVxlan } from './ip-link-vxlan.ts'
 import { rtnetlink, ToolExit, unmodelled } from './result.ts'
@@ -34,7 +35,6 @@ const MTU_MAX = 65535
 const USER_HZ_NS = 10_000_000
 /** Types that Linux has and podwalk does not: refused by name rather than called unknown. */
 const OTHER_TYPES = [
-  'ipip',
   'vlan',
   'bond',
   'macvlan',
@@ -129,7 +129,7 @@ function add(ns: Netns, args: Args): string {
   if (OTHER_TYPES.includes(type)) unmodelled(`device type ${type}`)
   const home = targetNetns(ns, spec.netns)
   const name = spec.name ?? freeName(home, type)
-  const mtu = checkMtu(spec.mtu)
+  const mtu = type === 'ipip' ? 0 : checkMtu(spec.mtu)
   if (type === 'veth') addVeth(ns, home, name, spec, mtu, args)
   else if (type === 'bridge') {
     if (home.devices.has(name)) rtnetlink(EEXIST)
@@ -141,6 +141,9 @@ function add(ns: Netns, args: Args): string {
   } else if (type === 'vxlan') {
     if (home.devices.has(name)) rtnetlink(EEXIST)
     addVxlan(home, name, spec.mac, spec.mtu, args)
+  } else if (type === 'ipip') {
+    if (home.devices.has(name)) rtnetlink(EEXIST)
+    addIpip(home, name, spec.mtu, args)
   } else throw new ToolExit(2, 'Error: Unknown device type.')
   return ''
 }
@@ -253,7 +256,7 @@ function apply(ns: Netns, dev: NetDevice, c: Change): void {
       throw new ToolExit(2, 'RTNETLINK answers: Cannot assign requested address')
     setMac(dev, c.mac)
   }
-  if (c.mtu !== null && dev.kind !== DEV_LOOPBACK) checkMtu(c.mtu)
+  if (c.mtu !== null && dev.kind !== DEV_LOOPBACK && dev.kind !== DEV_IPIP) checkMtu(c.mtu)
   if (c.mtu !== null) rtnetlink(setMtu(dev, c.mtu))
   if (c.name !== null) {
     if (c.name !== dev.name && dev.ns.devices.has(c.name)) rtnetlink(EEXIST)

@@ -30,7 +30,12 @@ function captureClusterIp({ nat, filter }: SyncContext, plan: ServicePlan): void
   if (plan.hasInternal) {
     appendRule(nat, KUBE_SERVICES, `${comment(`${port.name} cluster IP`)} ${match} -j ${plan.internalChain}`, origin)
   } else {
-    appendRule(filter, KUBE_SERVICES, `${refusalComment(plan)} ${match} ${refusalTarget(plan)}`, origin)
+    appendRule(
+      filter,
+      KUBE_SERVICES,
+      `${refusalComment(plan)} ${match} ${refusalTarget(plan)}`,
+      refusalOrigin(plan, 'internalTrafficPolicy'),
+    )
   }
 }
 
@@ -43,7 +48,12 @@ function captureExternalIps({ nat, filter }: SyncContext, plan: ServicePlan): vo
       appendRule(nat, KUBE_SERVICES, `${comment(`${port.name} external IP`)} ${match} -j ${plan.chains.ext}`, origin)
     }
     if (!plan.hasExternal) {
-      appendRule(filter, KUBE_EXTERNAL_SERVICES, `${refusalComment(plan)} ${match} ${refusalTarget(plan)}`, origin)
+      appendRule(
+        filter,
+        KUBE_EXTERNAL_SERVICES,
+        `${refusalComment(plan)} ${match} ${refusalTarget(plan)}`,
+        refusalOrigin(plan, 'externalTrafficPolicy'),
+      )
     }
   }
 }
@@ -72,7 +82,7 @@ function captureLoadBalancerIps({ nat, filter }: SyncContext, plan: ServicePlan)
   if (plan.hasExternal) return
   for (const { text, index } of port.loadBalancerVips) {
     const args = `${refusalComment(plan)} ${matchAddress(plan, text)} ${refusalTarget(plan)}`
-    appendRule(filter, KUBE_EXTERNAL_SERVICES, args, originOf(index))
+    appendRule(filter, KUBE_EXTERNAL_SERVICES, args, refusalOrigin(plan, 'externalTrafficPolicy'))
   }
 }
 
@@ -93,7 +103,12 @@ function captureNodePort(context: SyncContext, plan: ServicePlan): void {
   }
   if (!plan.hasExternal) {
     const match = `-m addrtype --dst-type LOCAL ${protocol} --dport ${port.nodePort}`
-    appendRule(filter, KUBE_EXTERNAL_SERVICES, `${refusalComment(plan)} ${match} ${refusalTarget(plan)}`, origin)
+    appendRule(
+      filter,
+      KUBE_EXTERNAL_SERVICES,
+      `${refusalComment(plan)} ${match} ${refusalTarget(plan)}`,
+      refusalOrigin(plan, 'externalTrafficPolicy'),
+    )
   }
 }
 
@@ -107,6 +122,14 @@ function captureHealthCheckNodePort({ filter }: SyncContext, { port }: ServicePl
 /** The match for one address of the Service, in kube-proxy's order of arguments. */
 export function matchAddress({ port }: ServicePlan, ip: string): string {
   return `-m ${port.protocol} -p ${port.protocol} -d ${ip} --dport ${port.port}`
+}
+
+/** What made a Service without endpoints: its selector, or the policy that leaves the other nodes' endpoints out. */
+function refusalOrigin(
+  { port, hasAny }: ServicePlan,
+  policy: 'internalTrafficPolicy' | 'externalTrafficPolicy',
+): RuleOrigin {
+  return serviceOrigin(port, ['spec', hasAny ? policy : 'selector'])
 }
 
 function refusalComment({ port, hasAny }: ServicePlan): string {

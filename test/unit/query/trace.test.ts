@@ -136,8 +136,28 @@ describe('traceQuery', () => {
     ).toBe(3)
   })
 
-  it('answers UNMODELLED with its name for a CNI that is not there', () => {
+  it('knows what a fragmented ping looked like to its receiver', () => {
+    const t = ask('client', 'pod/default/far', { protocol: 'ICMP', size: 3000 })
+    expect(t).toMatchObject({ verdict: 'DELIVERED', delivered: { pod: 'default/far', src: '10.244.0.2' } })
+    expect(hosts(t.walk)).toEqual(['pod:default/client', 'node:n1', 'underlay', 'node:n2', 'pod:default/far'])
+    expect(t.walk.filter((h) => h.point === 'fragment').map((h) => h.netns)).toEqual([
+      'pod:default/client',
+      'node:n1',
+      'node:n2',
+    ])
+    expect(t.replyVerdict?.verdict).toBe('DELIVERED')
+    expect(hosts(t.reply).at(-1)).toBe('pod:default/client')
+  })
+
+  it('sends DNS to port 53, and the answer is DNS too', () => {
+    const t = ask('client', 'svc/near:dns', { protocol: 'UDP' })
+    const dns = t.frames.filter((f) => f.netns === 'pod:default/client' && f.hex.slice(46, 48) === '11')
+    expect(dns.map((f) => f.hex.slice(84, 92))).toEqual(['00010100', '00018180'])
+  })
+
+  it('answers UNMODELLED with its name for SCTP and for a CNI that is not there', () => {
     const t = ask('client', 'svc/far:80', {}, SHOP.replace('name: kubenet', 'name: flannel'))
+    expect(ask('client', 'svc/far:80', { protocol: 'SCTP' })).toMatchObject({ verdict: 'UNMODELLED' })
     expect(t).toMatchObject({ verdict: 'UNMODELLED', reason: { text: expect.stringMatching(/flannel/) } })
   })
 

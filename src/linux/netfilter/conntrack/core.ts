@@ -152,8 +152,7 @@ export function nfConntrackIn(w: World, ns: Netns, hook: number, slot: number): 
   }
   const src = view.getInt32(nh + 12)
   const dst = view.getInt32(nh + 16)
-  const ports =
-    key === 4 ? view.getInt32(l4) : key === 0 ? 0 : (view.getUint16(l4 + 4) << 16) | view.getUint16(l4)
+  const ports = key === 4 ? view.getInt32(l4) : key === 0 ? 0 : (view.getUint16(l4 + 4) << 16) | view.getUint16(l4)
   const hash = hashTuple(ns.id, src, dst, ports, proto)
   for (;;) {
     // resolve_normal_ct
@@ -309,14 +308,7 @@ const NO_INVERSE = -1
  * @param hash of the tuple
  * @returns its id << 1, TABLE_FULL or NO_INVERSE
  */
-function initConntrack(
-  ct: Conntrack,
-  hash: number,
-  src: number,
-  dst: number,
-  ports: number,
-  proto: number,
-): number {
+function initConntrack(ct: Conntrack, hash: number, src: number, dst: number, ports: number, proto: number): number {
   tuple.src = src
   tuple.dst = dst
   tuple.ports = ports

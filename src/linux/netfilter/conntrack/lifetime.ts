@@ -34,14 +34,7 @@ export function nfConntrackFind(ct: Conntrack, t: Tuple): number {
 }
 
 /** nfConntrackFind by the words of the tuple and their hash. */
-export function findTuple(
-  ct: Conntrack,
-  hash: number,
-  src: number,
-  dst: number,
-  ports: number,
-  proto: number,
-): number {
+export function findTuple(ct: Conntrack, hash: number, src: number, dst: number, ports: number, proto: number): number {
   const h = ct.hash
   const ref = h.find(hash, ct.ns.id, src, dst, ports, proto)
   if (ref === 0) return 0

@@ -236,7 +236,7 @@ export function tcpInWindow(
 
   const senderMaxwin = rows[sender + S_MAXWIN]! >>> 0
   const receiverEnd = rows[receiver + S_END]!
-  const ackFloor = (receiverEnd - (senderMaxwin > MAXACKWINCONST ? senderMaxwin : MAXACKWINCONST) - 1) | 0
+  const ackFloor = (receiverEnd - Math.max(senderMaxwin, MAXACKWINCONST) - 1) | 0
   const receiverMaxwin = rows[receiver + S_MAXWIN]!
   if (!before(seq, rows[sender + S_MAXEND]! + 1)) {
     const overshot = (end - rows[sender + S_MAXEND]! + 1) >>> 0
@@ -253,8 +253,7 @@ export function tcpInWindow(
     }
     return refuse(rows, sender, sysctl, NFCT_TCP_INVALID, CTI_TCP_SEQ_OVER)
   }
-  if (!before(sack, (receiverEnd + 1) | 0))
-    return refuse(rows, sender, sysctl, NFCT_TCP_INVALID, CTI_TCP_ACK_OVER)
+  if (!before(sack, (receiverEnd + 1) | 0)) return refuse(rows, sender, sysctl, NFCT_TCP_INVALID, CTI_TCP_ACK_OVER)
   const senderEnd = rows[sender + S_END]!
   if (receiverMaxwin !== 0 && !after(end, (senderEnd - receiverMaxwin - 1) | 0))
     return refuse(rows, sender, sysctl, NFCT_TCP_IGNORE, CTI_TCP_SEQ_UNDER)
@@ -279,8 +278,7 @@ export function tcpInWindow(
     rows[receiver + S_MAXWIN] = receiverMaxwin + (end - rows[sender + S_MAXEND]!)
   if (after((sack + win) | 0, (rows[receiver + S_MAXEND]! - 1) | 0))
     rows[receiver + S_MAXEND] = sack + win + (win === 0 ? 1 : 0)
-  if (ack === receiverEnd)
-    rows[receiver + S_FLAGS] = rows[receiver + S_FLAGS]! & ~TCP_FLAG_DATA_UNACKNOWLEDGED
+  if (ack === receiverEnd) rows[receiver + S_FLAGS] = rows[receiver + S_FLAGS]! & ~TCP_FLAG_DATA_UNACKNOWLEDGED
 
   if (index === TCP_ACK_SET) {
     if (

@@ -104,6 +104,7 @@ const seenScratch = new Int32Array(SEEN_WORDS)
 
 /** tcp_timeouts[state] in seconds, from the namespace's settings. */
 function stateTimeout(s: NetSysctl, state: number): number {
+  if (state === TCP_CONNTRACK_ESTABLISHED) return s.nf_conntrack_tcp_timeout_established
   switch (state) {
     case TCP_CONNTRACK_SYN_SENT:
     case TCP_CONNTRACK_SYN_SENT2:
@@ -111,8 +112,6 @@ function stateTimeout(s: NetSysctl, state: number): number {
       return s.nf_conntrack_tcp_timeout_syn_sent
     case TCP_CONNTRACK_SYN_RECV:
       return s.nf_conntrack_tcp_timeout_syn_recv
-    case TCP_CONNTRACK_ESTABLISHED:
-      return s.nf_conntrack_tcp_timeout_established
     case TCP_CONNTRACK_FIN_WAIT:
       return s.nf_conntrack_tcp_timeout_fin_wait
     case TCP_CONNTRACK_CLOSE_WAIT:

@@ -11,6 +11,7 @@ import {
   M_DATA,
   M_DEV,
   M_FLAGS,
+  M_ID,
   M_MAC,
   M_MARK,
   M_NFB_IN,
@@ -103,7 +104,8 @@ function sendReset(w: World, ns: Netns, slot: number): void {
   meta[n + M_FLAGS] = SKB_CSUM_OK
   arena.dst[reset] = rt
   writeReset(view, ip, nh, th, s.end - th, flags, ns.sysctl.ip_default_ttl)
-  if (w.tracer !== null) w.tracer.step(T_CHILD, slot, ns, s.inDev ?? s.outDev, reset, 0, 0, null)
+  if (w.tracer !== null)
+    w.tracer.step(T_CHILD, slot, ns, s.inDev ?? s.outDev, w.arena.meta[(reset << META_SHIFT) + M_ID]!, 0, 0, null)
   if (ipRouteMeHarder(w, ns, reset, RTN_UNSPEC) < 0) {
     freeSkb(w, reset, R_NO_ROUTE)
     return

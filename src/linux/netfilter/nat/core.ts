@@ -192,15 +192,7 @@ function natPacket(
   return NF_ACCEPT
 }
 
-function traceManip(
-  w: World,
-  ns: Netns,
-  ct: Conntrack,
-  slot: number,
-  id: number,
-  manip: number,
-  dir: number,
-): void {
+function traceManip(w: World, ns: Netns, ct: Conntrack, slot: number, id: number, manip: number, dir: number): void {
   const proto = ct.proto(id)
   let port = 0
   if (proto === IPPROTO_ICMP) port = ct.sport(id, 1 - dir)

@@ -46,7 +46,16 @@ export function natManipPkt(w: World, ct: Conntrack, slot: number, id: number, m
   const { meta, view } = w.arena
   const m = slot << META_SHIFT
   const nh = meta[m + M_DATA]!
-  return ipv4ManipPkt(view, nh, nh + meta[m + M_LEN]!, rows, other, rows[e + C_PROTO]!, mtype, mtype === NF_NAT_MANIP_SRC)
+  return ipv4ManipPkt(
+    view,
+    nh,
+    nh + meta[m + M_LEN]!,
+    rows,
+    other,
+    rows[e + C_PROTO]!,
+    mtype,
+    mtype === NF_NAT_MANIP_SRC,
+  )
 }
 
 /**
