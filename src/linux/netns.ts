@@ -10,6 +10,7 @@ import { FragQueues } from './ip/fragment-queue.ts'
 import { IcmpLimits } from './ip/icmp.ts'
 import { MIB_NAMES } from './ip/mib.ts'
 import { NfState } from './netfilter/hooks.ts'
+import type { IpVs } from './ipvs/ipvs.ts'
 import type { Conntrack } from './netfilter/conntrack/table.ts'
 import { SocketTable } from './socket/table.ts'
 import { NetSysctl } from './sysctl.ts'
@@ -37,6 +38,8 @@ export class Netns {
   readonly nf: NfState
   /** Created when the first rule or table needs it (nf_ct_netns_get), null until then. */
   ct: Conntrack | null = null
+  /** IPVS: null until it is first configured. */
+  ipvs: IpVs | null = null
   readonly sockets: SocketTable
   /** UDP sockets of VXLAN devices by port (vxlan_net.sock_list). */
   readonly vxlanSocks = new Map<number, VxlanSock>()

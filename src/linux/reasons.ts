@@ -96,6 +96,12 @@ export const R_VXLAN_VNI = reason(58, 'VXLAN_VNI_NOT_FOUND', 'DROPPED', 'No VXLA
 export const R_VXLAN_LOCAL_MAC = reason(59, 'LOCAL_MAC', 'DROPPED', 'The inner frame carries the VXLAN device\'s own MAC as its source.', 'Two VTEPs with the same MAC, or a loop.')
 export const R_VXLAN_ENTRY_EXISTS = reason(60, 'VXLAN_ENTRY_EXISTS', 'DROPPED', 'A learning VXLAN device has a static entry for this MAC behind another VTEP.', 'bridge fdb show dev DEV; use nolearning with static entries.')
 export const R_TUNNEL_UNKNOWN = reason(61, 'TUNNEL_UNKNOWN', 'REJECTED', 'No tunnel device takes packets from this outer source.', 'Compare `local` and `remote` of the tunnels: ip -d link.')
+export const R_IPVS_NO_DEST = reason(62, 'IPVS_NO_DESTINATION', 'REJECTED', 'The IPVS service has no real server that can take a new connection.', 'ipvsadm -Ln: no real server, weight 0, or above the threshold.')
+export const R_IPVS_DEST_GONE = reason(63, 'IPVS_DEST_GONE', 'DROPPED', 'The real server of this IPVS connection was removed.', 'net.ipv4.vs.expire_nodest_conn ends such connections.')
+export const R_IPVS_OLD_CONNTRACK = reason(64, 'IPVS_OLD_CONNTRACK', 'DROPPED', 'A new connection uses the ends of an old one whose conntrack entry still stands.', 'The client sends again; net.ipv4.vs.conntrack and conn_reuse_mode.')
+export const R_IPVS_DROP_PACKET = reason(65, 'IPVS_DROP_PACKET', 'DROPPED', 'IPVS drops every n-th new connection.', 'net.ipv4.vs.drop_packet and am_droprate.')
+export const R_IPVS_BOUNDARY = reason(66, 'IPVS_BOUNDARY', 'DROPPED', 'IPVS would send the packet across the border between this host and others.', 'A real server that is local or loopback where that is not allowed.')
+export const R_IPVS_NO_CONN = reason(67, 'IPVS_NO_CONNECTION', 'REJECTED', 'A real server answers for a connection that IPVS does not know.', 'net.ipv4.vs.nat_icmp_send')
 
 /** All reasons, by code. */
 export const REASONS: readonly Reason[] = table

@@ -157,6 +157,38 @@ export class NetSysctl {
   nf_conntrack_generic_timeout = 600
   nf_conntrack_acct = 0
   nf_conntrack_timestamp = 0
+  /** net.ipv4.vs.* (IPVS). */
+  vs_am_droprate = 10
+  vs_amemthresh = 1024
+  vs_backup_only = 0
+  vs_cache_bypass = 0
+  vs_conn_reuse_mode = 1
+  vs_conntrack = 0
+  vs_debug_level = 0
+  vs_drop_entry = 0
+  vs_drop_packet = 0
+  vs_expire_nodest_conn = 0
+  vs_expire_quiescent_template = 0
+  vs_ignore_tunneled = 0
+  vs_lblc_expiration = 86400
+  vs_lblcr_expiration = 86400
+  vs_nat_icmp_send = 0
+  vs_pmtu_disc = 1
+  vs_run_estimation = 1
+  vs_schedule_icmp = 0
+  vs_secure_tcp = 0
+  vs_sloppy_sctp = 0
+  vs_sloppy_tcp = 0
+  vs_snat_reroute = 1
+  vs_sync_persist_mode = 0
+  vs_sync_ports = 1
+  vs_sync_qlen_max = 3807
+  vs_sync_refresh_period = 0
+  vs_sync_retries = 0
+  vs_sync_sock_size = 0
+  vs_sync_version = 1
+  vs_sync_threshold_min = 3
+  vs_sync_threshold_period = 50
   ipv6_disable = 1
   ipv6_forwarding = 0
   /** net.ipv4.conf.all and .default, net.ipv4.neigh.default. */
@@ -215,6 +247,7 @@ const ROUTE_NAMES: { [name: string]: keyof NetSysctl } = {
 }
 const RANGES: { [name: string]: readonly (keyof NetSysctl)[] } = {
   'net.ipv4.ip_local_port_range': ['ip_local_port_range_min', 'ip_local_port_range_max'],
+  'net.ipv4.vs.sync_threshold': ['vs_sync_threshold_min', 'vs_sync_threshold_period'],
   'net.ipv4.tcp_rmem': ['tcp_rmem_min', 'tcp_rmem_default', 'tcp_rmem_max'],
   'net.ipv4.tcp_wmem': ['tcp_wmem_min', 'tcp_wmem_default', 'tcp_wmem_max'],
 }
@@ -261,6 +294,8 @@ function find(ns: Netns, name: string): Place | null {
     return { obj: ns.sysctl.all as unknown as IntFields, fields: ['forwarding'], conf: 'all' }
   m = /^net\.ipv4\.route\.([a-z_]+)$/.exec(name)
   if (m !== null) return ROUTE_NAMES[m[1]!] === undefined ? null : { obj: s, fields: [ROUTE_NAMES[m[1]!]!] }
+  m = /^net\.ipv4\.vs\.([a-z_]+)$/.exec(name)
+  if (m !== null) return `vs_${m[1]!}` in s ? { obj: s, fields: [`vs_${m[1]!}`] } : null
   m = /^net\.ipv4\.([a-z0-9_]+)$/.exec(name)
   if (m !== null) return IPV4_NAMES.has(m[1]!) ? { obj: s, fields: [m[1]!] } : null
   m = /^net\.bridge\.(bridge-nf-[a-z0-9-]+)$/.exec(name)

@@ -80,6 +80,10 @@ export const T_IPSET = 34
 export const T_TUNNEL_ENCAP = 35
 /** A tunnel device took the outer header off. a=outer source, b=outer destination, c=VNI; ref=VxlanDev|null */
 export const T_TUNNEL_DECAP = 36
+/** IPVS gave a new connection its real server. a=connection id, b=real server's ip, c=port; ref=IpVsDest */
+export const T_IPVS_SCHED = 37
+/** IPVS sends the packet on. a=method (0 masq, 1 local, 2 tunnel, 3 direct routing, 4 bypass, 8 reply that gets the service's address), b=ip, c=port; ref=IpVsDest|null */
+export const T_IPVS_XMIT = 38
 
 /** Receives trace points and frames. */
 export interface Tracer {

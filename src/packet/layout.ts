@@ -97,6 +97,8 @@ export const SKB_NODST = 1 << 5
 export const SKB_CSUM_OK = 1 << 6
 /** M_FLAGS: the sender is in process context; transmit runs the backlog as local_bh_enable does. */
 export const SKB_REDIRECTED = 1 << 7
+/** M_FLAGS: `skb->ipvs_property`: IPVS has handled the packet; kept when it comes back over the loopback device. */
+export const SKB_IPVS_PROPERTY = 1 << 20
 
 /** M_NFB_STATE: this packet is in br_netfilter's hands (nf_bridge allocated). */
 export const NFB_PRESENT = 1 << 0

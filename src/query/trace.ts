@@ -7,7 +7,7 @@
 import { formatIpv4 } from '../addr/index.ts'
 import { buildCluster, type Cluster } from '../cluster/build.ts'
 import { type Diagnostic, Diagnostics, NO_POSITION } from '../diagnostics/diagnostic.ts'
-import { TraceLog } from '../engine/trace-log.ts'
+import { type CapturedFrame, TraceLog } from '../engine/trace-log.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
 import { T_CHILD, T_RX, T_TX } from '../linux/trace.ts'
 import { describeFrame } from '../wire/describe.ts'
@@ -85,7 +85,6 @@ function report(
 ): Trace {
   const index = new PacketIndex(log)
   const roots = index.roots()
-  const tuples = new Map(roots.map((p) => [p.id, firstTuple(log, p)]))
   const forward = roots.find((p) => isFirstIpPacketOf(p, ends.srcNs.id))
   const story = forward === undefined ? null : index.storyteller(forward)
   const fate: Fate =
@@ -99,7 +98,7 @@ function report(
           step: null,
         }
   const steps = story === null ? [...log.steps()].filter((s) => s.netns === ends.srcNs.id) : index.story(story)
-  const replyRoot = story === null ? undefined : findReply(index, roots, tuples, forward!, story)
+  const replyRoot = story === null ? undefined : findReply(index, roots, forward!, story)
   const replyStory = replyRoot === undefined ? null : index.storyteller(replyRoot)
   const replyFate = replyStory === null ? null : fateOf(replyStory)
   const walk = walkOf(steps, cluster, log, question.verbose, story === null ? null : routeStepsBefore(log, story))
@@ -148,10 +147,14 @@ function isFirstIpPacketOf(p: LoggedPacket, netns: number): boolean {
   return first.netns === netns && first.point !== T_TX && first.point !== T_RX && first.point !== T_CHILD
 }
 
-/** The tuple of the packet's first frame, null when it is not IPv4. */
-function firstTuple(log: TraceLog, p: LoggedPacket): FiveTuple | null {
-  const s = p.steps.find((x) => x.frame >= 0)
-  return s === undefined ? null : parseFiveTuple(log.frames[s.frame]!.bytes)
+/** The first frame of the packet or of its pieces, null when none was sent. */
+function firstFrame(log: TraceLog, index: PacketIndex, root: LoggedPacket): CapturedFrame | null {
+  let at = -1
+  for (const p of index.family(root)) {
+    const s = p.steps.find((x) => x.frame >= 0)
+    if (s !== undefined && (at < 0 || s.frame < at)) at = s.frame
+  }
+  return at < 0 ? null : log.frames[at]!
 }
 
 /** The tuple as the place where the packet ended received it; of fragments, the first one has the ports. */
@@ -166,7 +169,6 @@ function lastTuple(log: TraceLog, family: readonly LoggedPacket[], netns: number
 function findReply(
   index: PacketIndex,
   roots: readonly LoggedPacket[],
-  tuples: ReadonlyMap<number, FiveTuple | null>,
   forward: LoggedPacket,
   story: LoggedPacket,
 ): LoggedPacket | undefined {
@@ -175,7 +177,7 @@ function findReply(
   const arrival = story.steps.find((s) => s.netns === end.netns)?.index ?? end.index
   return roots.find((p) => {
     const s = p.steps[0]!
-    return !family.has(p.id) && tuples.get(p.id) != null && s.netns === end.netns && s.index > arrival
+    return !family.has(p.id) && isFirstIpPacketOf(p, end.netns) && s.index > arrival
   })
 }
 
@@ -232,15 +234,15 @@ function packetList(
 ): TracePacket[] {
   const out: TracePacket[] = []
   for (const p of roots) {
-    const first = p.steps.find((s) => s.frame >= 0)
-    if (first === undefined) continue
+    const first = firstFrame(log, index, p)
+    if (first === null) continue
     const story = index.storyteller(p)
     const fate = fateOf(story)
     const end = story.steps.at(-1)!
     out.push({
       n: out.length + 1,
       from: place(cluster, first.netns).netns,
-      summary: describeFrame(log.frames[first.frame]!.bytes, 'ether'),
+      summary: describeFrame(first.bytes, 'ether'),
       verdict: fate.verdict,
       reason: fate.code,
       to: place(cluster, end.netns).netns,
@@ -259,7 +261,7 @@ function framesOf(
   const numbers = new Map<number, number>()
   let n = 0
   for (const p of roots) {
-    if (!p.steps.some((s) => s.frame >= 0)) continue
+    if (firstFrame(log, index, p) === null) continue
     n++
     for (const member of index.family(p)) numbers.set(member.id, n)
   }

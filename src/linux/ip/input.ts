@@ -22,6 +22,7 @@ import {
   PACKET_MULTICAST,
   PACKET_OTHERHOST,
   SKB_CSUM_OK,
+  SKB_IPVS_PROPERTY,
 } from '../../packet/layout.ts'
 import { internetChecksum } from '../../wire/checksum.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
@@ -105,7 +106,7 @@ function ipRcvCore(w: World, ns: Netns, slot: number): boolean {
   meta[m + M_NH] = nh
   meta[m + M_TH] = nh + ihl
   // memset(IPCB(skb), 0, ...)
-  meta[m + M_FLAGS] = meta[m + M_FLAGS]! & SKB_CSUM_OK
+  meta[m + M_FLAGS] = meta[m + M_FLAGS]! & (SKB_CSUM_OK | SKB_IPVS_PROPERTY)
   meta[m + M_FRAG_MAX] = 0
   meta[m + M_OPTLEN] = 0
   return true
@@ -142,7 +143,7 @@ export function brValidateIpv4(w: World, ns: Netns, slot: number): boolean {
   }
   if (len < have) meta[m + M_LEN] = nh - meta[m + M_DATA]! + len
   meta[m + M_TH] = nh + ihl
-  meta[m + M_FLAGS] = meta[m + M_FLAGS]! & SKB_CSUM_OK
+  meta[m + M_FLAGS] = meta[m + M_FLAGS]! & (SKB_CSUM_OK | SKB_IPVS_PROPERTY)
   meta[m + M_FRAG_MAX] = 0
   meta[m + M_OPTLEN] = 0
   return true

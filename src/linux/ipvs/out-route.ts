@@ -6,7 +6,7 @@
  * the real server itself whatever the packet's destination (FLOWI_FLAG_KNOWN_NH): its decision has the real server as
  * gateway.
  */
-import { M_DEV, M_LEN, M_SK, META_SHIFT } from '../../packet/layout.ts'
+import { M_LEN, M_SK, META_SHIFT } from '../../packet/layout.ts'
 import { ipDecreaseTtl } from '../ip/forward.ts'
 import { icmpSend, ipv4LinkFailure } from '../ip/icmp.ts'
 import { R_FRAG_NEEDED, R_IPVS_BOUNDARY, R_NO_ROUTE, R_TTL } from '../reasons.ts'
@@ -141,7 +141,7 @@ export function getOutRoute(
       w.dropReason = R_FRAG_NEEDED
       return -1
     }
-    if (a.meta[m + M_SK] !== 0 && a.meta[m + M_DEV]! < 0) updatePmtu(ipvs, old, nh, mtu)
+    if (a.meta[m + M_SK] !== 0 && !old.isInput) updatePmtu(ipvs, old, nh, mtu)
   }
   const tunnelIgnoresDf = (mode & RT_MODE_TUNNEL) !== 0 && ns.sysctl.vs_pmtu_disc === 0
   if (!tunnelIgnoresDf && (a.view.getUint16(nh + 6) & IP_DF) !== 0 && a.meta[m + M_LEN]! > mtu && !iph.icmp) {

@@ -9,9 +9,9 @@
 import {
   M_FLAGS,
   M_LEN,
+  M_MAC,
   M_NH,
   M_OPTLEN,
-  M_SK,
   M_TH,
   META_SHIFT,
   SKB_IGNORE_DF,
@@ -73,10 +73,11 @@ export function tunnelXmit(ipvs: IpVs, slot: number, id: number, iph: IpVsIphdr)
   const nh = a.push(slot, 20)
   meta[m + M_TH] = nh + 20
   meta[m + M_NH] = nh
+  meta[m + M_MAC] = -1
   meta[m + M_OPTLEN] = 0
   const ignoreDf = (meta[m + M_FLAGS]! & SKB_IGNORE_DF) !== 0
   v.setUint16(nh, 0x4500 | tos)
-  v.setUint16(nh + 4, ipSelectIdent(ns, df, meta[m + M_SK] !== 0, ignoreDf))
+  v.setUint16(nh + 4, ipSelectIdent(ns, df, false, ignoreDf))
   v.setUint16(nh + 6, df ? IP_DF : 0)
   v.setUint8(nh + 8, ttl)
   v.setUint8(nh + 9, protocol)

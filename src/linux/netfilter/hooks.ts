@@ -8,6 +8,7 @@
 import { M_NFB_STATE, META_SHIFT, NFB_IN_PREROUTING, NFB_PRESENT, NFB_SABOTAGE_IN_DONE } from '../../packet/layout.ts'
 import { freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
+import { ipVsForwardIcmp, ipVsIn, ipVsOut } from '../ipvs/core.ts'
 import type { Netns } from '../netns.ts'
 import { R_NF_DROP, R_NONE } from '../reasons.ts'
 import type { World } from '../world.ts'
@@ -38,6 +39,13 @@ export const NFH_FILTER = 6
 export const NFH_SECURITY = 7
 export const NFH_NAT_SRC = 8
 export const NFH_CONFIRM = 9
+/** IPVS, net/netfilter/ipvs/ip_vs_core.c: replies and requests per hook point. */
+export const NFH_IPVS_LOCAL_IN_REPLY = 30
+export const NFH_IPVS_LOCAL_IN_REQUEST = 31
+export const NFH_IPVS_LOCAL_OUT_REPLY = 32
+export const NFH_IPVS_LOCAL_OUT_REQUEST = 33
+export const NFH_IPVS_FORWARD_ICMP = 34
+export const NFH_IPVS_FORWARD_REPLY = 35
 
 /** Priorities, include/uapi/linux/netfilter_ipv4.h; NF_IP_PRI_CONNTRACK_CONFIRM is INT_MAX. */
 export const NF_PRIORITY: Readonly<Record<number, number>> = {
@@ -50,6 +58,12 @@ export const NF_PRIORITY: Readonly<Record<number, number>> = {
   [NFH_SECURITY]: 50,
   [NFH_NAT_SRC]: 100,
   [NFH_CONFIRM]: 0x7fffffff,
+  [NFH_IPVS_LOCAL_IN_REPLY]: 98,
+  [NFH_IPVS_LOCAL_IN_REQUEST]: 99,
+  [NFH_IPVS_LOCAL_OUT_REPLY]: -99,
+  [NFH_IPVS_LOCAL_OUT_REQUEST]: -98,
+  [NFH_IPVS_FORWARD_ICMP]: 99,
+  [NFH_IPVS_FORWARD_REPLY]: 100,
 }
 
 /** Netfilter state of a namespace. */
@@ -132,5 +146,11 @@ function callHook(
   if (kind === NFH_MANGLE) return iptMangleHook(w, ns, hook, slot, inDev, outDev)
   if (kind === NFH_RAW) return iptRawHook(w, ns, hook, slot, inDev, outDev)
   if (kind === NFH_SECURITY) return iptSecurityHook(w, ns, hook, slot, inDev, outDev)
+  if (kind >= NFH_IPVS_LOCAL_IN_REPLY && kind <= NFH_IPVS_FORWARD_REPLY) return ipVsHook(w, ns, kind, hook, slot)
   throw new Error(`unknown netfilter hook kind ${kind}`)
+}
+
+function ipVsHook(w: World, ns: Netns, kind: number, hook: number, slot: number): number {
+  if (kind === NFH_IPVS_LOCAL_IN_REQUEST || kind === NFH_IPVS_LOCAL_OUT_REQUEST) return ipVsIn(w, ns, hook, slot)
+  return kind === NFH_IPVS_FORWARD_ICMP ? ipVsForwardIcmp(w, ns, hook, slot) : ipVsOut(w, ns, hook, slot)
 }

@@ -1,0 +1,646 @@
+/**
+ * Gives a rule's statements their types, and adds the protocol matches that they depend on.
+ *
+ * nft: src/evaluate.c, src/payload.c (payload_gen_dependency), src/netlink_linearize.c (bit operations with constants become
+ * one mask and xor) (1.0.6). The result is what the kernel is told; display.ts turns it into what nft prints.
+ */
+import type { Netns } from '../../netns.ts'
+import {
+  type Elem,
+  type Expr,
+  type Loc,
+  type MatchStmt,
+  type NatStmt,
+  NftError,
+  NO_LOC,
+  type RejectStmt,
+  type SetRefExpr,
+  type Stmt,
+  span,
+} from './ast.ts'
+import * as D from './datatypes.ts'
+import { foldBinop } from './binop.ts'
+import { CT_KEYS, META_KEYS } from './keys.ts'
+import * as P from './protocols.ts'
+import { makeAnonymousSet } from './set-build.ts'
+import { type FieldType, type NftChain, type NftSet, type NftTable, type NftTables } from './state.ts'
+import { parseSymbol, value } from './values.ts'
+
+/** A reference to a set that exists. */
+export interface BoundSet extends SetRefExpr {
+  readonly set: NftSet
+}
+
+/** What evaluation of one rule knows. */
+export class EvalContext {
+  readonly tables: NftTables
+  readonly ns: Netns
+  readonly table: NftTable
+  readonly family: string
+  /** Network protocol known so far: ip, ip6, arp, or empty. */
+  nh: string
+  /** Transport protocol known so far, empty when none. */
+  th = ''
+  icmpType: readonly number[] | null = null
+  readonly out: Stmt[] = []
+  /** Anonymous sets made on the way. */
+  readonly sets: NftSet[] = []
+  terminal: Loc | null = null
+
+  constructor(tables: NftTables, table: NftTable) {
+    this.tables = tables
+    this.ns = tables.ns
+    this.table = table
+    this.family = table.family
+    this.nh = ['ip', 'ip6', 'arp'].includes(table.family) ? table.family : ''
+  }
+}
+
+/** Types of an expression's fields. */
+export function typesOf(e: Expr): FieldType[] {
+  switch (e.k) {
+    case 'concat':
+      return e.items.flatMap(typesOf)
+    case 'map': {
+      const data = (e.data as BoundSet).set?.data
+      return data === undefined ? [] : [...data]
+    }
+    default:
+      return [typeOf(e)]
+  }
+}
+
+/** Type of one expression. */
+export function typeOf(e: Expr): FieldType {
+  switch (e.k) {
+    case 'val':
+      return { t: e.t, len: e.len }
+    case 'prefix':
+      return typeOf(e.e)
+    case 'range':
+      return typeOf(e.lo)
+    case 'payload':
+      return { t: e.field === null ? { ...D.T_XINTEGER, size: e.len } : e.field.type, len: e.len }
+    case 'meta':
+      return { t: META_KEYS[e.key]!, len: META_KEYS[e.key]!.size }
+    case 'ct': {
+      const t = e.port === true ? D.T_SERVICE : CT_KEYS[e.key]!
+      return { t, len: t.size }
+    }
+    case 'fib': {
+      const t = e.present === true ? D.T_BOOLEAN : e.result === 'oif' ? D.T_IFINDEX : e.result === 'oifname' ? D.T_IFNAME : D.T_FIB_ADDR
+      return { t, len: t.size }
+    }
+    case 'rt':
+    case 'socket':
+    case 'osf':
+    case 'exthdr':
+    case 'tcpopt':
+    case 'ipopt':
+      return { t: e.t, len: e.len }
+    case 'numgen':
+    case 'hash':
+      return { t: D.integerType(32, true), len: 32 }
+    case 'binop':
+      return typeOf(e.l)
+    case 'setref': {
+      const set = (e as BoundSet).set
+      return set === undefined ? { t: D.T_INVALID, len: 0 } : set.key[0]!
+    }
+    case 'map':
+      return typesOf(e)[0] ?? { t: D.T_VERDICT, len: 0 }
+    case 'verdict':
+      return { t: D.T_VERDICT, len: 0 }
+    default:
+      return { t: D.T_INVALID, len: 0 }
+  }
+}
+
+function hidden(l: Expr, r: Expr, loc: Loc): MatchStmt {
+  return { k: 'match', op: '', l, r, loc }
+}
+
+function conflict(loc: Loc, a: string, b: string): never {
+  throw new NftError(loc, `conflicting protocols specified: ${a} vs. ${b}`)
+}
+
+/** payload_gen_dependency for network headers. */
+function needNetwork(x: EvalContext, proto: string, loc: Loc): void {
+  if (proto === '') return
+  if (x.nh === proto) return
+  if (x.nh !== '') conflict(loc, x.nh, proto)
+  const p = P.protoByName(proto)!
+  if (x.family === 'inet') {
+    const l: Expr = { k: 'meta', key: 'nfproto', loc: NO_LOC }
+    if (p.number === 0) conflict(loc, 'inet', proto)
+    x.out.push(hidden(l, value(D.T_NFPROTO, 8, BigInt(p.number), NO_LOC), NO_LOC))
+  } else {
+    const l: Expr = { k: 'meta', key: 'protocol', loc: NO_LOC }
+    x.out.push(hidden(l, value(D.T_ETHERTYPE, 16, BigInt(p.ether), NO_LOC), NO_LOC))
+  }
+  x.nh = proto
+}
+
+/** payload_gen_dependency for transport headers. */
+function needTransport(x: EvalContext, p: P.Proto, loc: Loc): void {
+  if (p.name === 'th' || x.th === p.name) return
+  if (x.th !== '') conflict(loc, x.th, p.name)
+  const l: Expr = { k: 'meta', key: 'l4proto', loc: NO_LOC }
+  x.out.push(hidden(l, value(D.T_INET_PROTO, 8, BigInt(p.number), NO_LOC), NO_LOC))
+  x.th = p.name
+}
+
+function needIcmpType(x: EvalContext, p: P.Proto, f: P.Field): void {
+  const types = P.ICMP_FIELD_TYPES[`${p.name} ${f.name}`]
+  if (types === undefined) return
+  if (x.icmpType?.every((t) => types.includes(t))) return
+  const field = p.fields[0]!
+  const l: Expr = { k: 'payload', base: p.base, proto: p, field, offset: 0, len: 8, loc: NO_LOC }
+  const elems: Elem[] = types.map((t) => ({ key: value(field.type, 8, BigInt(t), NO_LOC), stmts: [], loc: NO_LOC }))
+  const r: Expr = types.length === 1 ? elems[0]!.key : makeAnonymousSet(x, [{ t: field.type, len: 8 }], [], false, elems, NO_LOC)
+  x.out.push(hidden(l, r, NO_LOC))
+  x.icmpType = types
+}
+
+/** expr_evaluate of something that reads the packet. */
+export function evalLeft(x: EvalContext, e: Expr): Expr {
+  switch (e.k) {
+    case 'payload':
+      return evalPayload(x, e)
+    case 'meta':
+      if (e.key === 'nfproto' && x.family !== 'inet') {
+        throw new NftError(e.loc, 'meta nfproto is only useful in the inet family')
+      }
+      return e
+    case 'ct': {
+      if (e.key === 'saddr' || e.key === 'daddr') {
+        if (x.nh === '') throw new NftError(e.loc, "Can't parse symbolic invalid expressions")
+        return { ...e, key: `${x.nh} ${e.key}` }
+      }
+      if (e.key.startsWith('ip ') || e.key.startsWith('ip6 ')) {
+        const nh = e.key.split(' ')[0]!
+        if (x.nh !== '' && x.nh !== nh) conflict(e.loc, x.nh, nh)
+        if (x.family === 'inet') needNetwork(x, nh, e.loc)
+      }
+      if ((e.key === 'proto-src' || e.key === 'proto-dst') && x.th !== '') return { ...e, port: true }
+      return e
+    }
+    case 'rt':
+      if (e.key === 'nexthop') {
+        if (x.nh === '') throw new NftError(e.loc, "Can't parse symbolic invalid expressions")
+        return { ...e, key: `${x.nh} nexthop`, t: x.nh === 'ip' ? D.T_IPV4 : D.T_IPV6, len: x.nh === 'ip' ? 32 : 128 }
+      }
+      return e
+    case 'tcpopt':
+      needTransport(x, P.P_TCP, e.loc)
+      return e
+    case 'ipopt':
+      needNetwork(x, 'ip', e.loc)
+      return e
+    case 'exthdr':
+      if (x.family === 'ip') throw new NftError(e.loc, 'cannot use exthdr with ip')
+      needNetwork(x, 'ip6', e.loc)
+      return e
+    case 'concat': {
+      const items = e.items.map((i) => evalLeft(x, i))
+      for (const [n, i] of items.entries()) {
+        const t = typeOf(i).t
+        if (t === D.T_INVALID || typeOf(i).len === 0) {
+          throw new NftError(e.items[n]!.loc, `can not use variable sized data types (${t.name}) in concat expressions`, [e.loc])
+        }
+      }
+      return { ...e, items }
+    }
+    case 'binop': {
+      const l = evalLeft(x, e.l)
+      const f = typeOf(l)
+      const r = readsPacket(e.r) ? evalLeft(x, e.r) : evalValue(x, e.r, f)
+      return foldBinop({ ...e, l, r }, f)
+    }
+    case 'hash':
+      return e.e === null ? e : { ...e, e: evalLeft(x, e.e) }
+    case 'map':
+      return evalMap(x, e.key, e.data, null, e.loc)
+    case 'numgen':
+    case 'fib':
+    case 'socket':
+    case 'osf':
+      return e
+    default:
+      return e
+  }
+}
+
+/** True for expressions that read the packet. */
+export function readsPacket(e: Expr): boolean {
+  switch (e.k) {
+    case 'payload':
+    case 'meta':
+    case 'ct':
+    case 'fib':
+    case 'rt':
+    case 'socket':
+    case 'osf':
+    case 'exthdr':
+    case 'tcpopt':
+    case 'ipopt':
+    case 'numgen':
+    case 'hash':
+    case 'map':
+      return true
+    case 'binop':
+      return readsPacket(e.l) || readsPacket(e.r)
+    case 'concat':
+      return e.items.some(readsPacket)
+    default:
+      return false
+  }
+}
+
+function evalPayload(x: EvalContext, e: Expr & { k: 'payload' }): Expr {
+  const p = e.proto
+  if (p === null || e.field === null) return rawPayload(x, e)
+  if (p.base === P.BASE_NETWORK) {
+    if (p.name === 'arp' && x.nh !== '' && x.nh !== 'arp') conflict(e.loc, x.nh, 'arp')
+    needNetwork(x, p.name, e.loc)
+  } else if (p.base === P.BASE_TRANSPORT) {
+    if (p.name === 'icmp' && x.family !== 'ip') needNetworkFor(x, 'ip', e.loc)
+    if (p.name === 'icmpv6' && x.family !== 'ip6') needNetworkFor(x, 'ip6', e.loc)
+    needTransport(x, p, e.loc)
+    if (p.name === 'icmp' || p.name === 'icmpv6') needIcmpType(x, p, e.field)
+    if (p.name === 'th' && x.th !== '') {
+      const known = P.protoByName(x.th)!
+      const field = known.fields.find((f) => f.offset === e.offset && f.len === e.len)
+      if (field !== undefined) return { ...e, proto: known, field }
+    }
+  } else if (p.name === 'vlan' || (p.name === 'ether' && x.family !== 'bridge' && x.family !== 'netdev')) {
+    if (p.name === 'ether') x.out.push(hidden({ k: 'meta', key: 'iiftype', loc: NO_LOC }, value(D.T_ARPHRD, 16, 1n, NO_LOC), NO_LOC))
+    if (p.name === 'vlan') needVlan(x)
+  }
+  return e
+}
+
+function needVlan(x: EvalContext): void {
+  if (x.family !== 'bridge' && x.family !== 'netdev') {
+    x.out.push(hidden({ k: 'meta', key: 'iiftype', loc: NO_LOC }, value(D.T_ARPHRD, 16, 1n, NO_LOC), NO_LOC))
+  }
+  const f = P.P_ETHER.fields[2]!
+  const l: Expr = { k: 'payload', base: P.BASE_LL, proto: P.P_ETHER, field: f, offset: f.offset, len: f.len, loc: NO_LOC }
+  const r = value(D.T_ETHERTYPE, 16, 0x8100n, NO_LOC)
+  if (!x.out.some((s) => s.k === 'match' && s.l.k === 'payload' && s.l.field === f)) x.out.push(hidden(l, r, NO_LOC))
+}
+
+/** ICMP stands over its own network protocol only; meta l4proto alone says that in inet (proto_inet has both). */
+function needNetworkFor(x: EvalContext, nh: string, loc: Loc): void {
+  if (x.nh !== '' && x.nh !== nh && x.family !== 'inet') conflict(loc, x.nh, nh === 'ip' ? 'icmp' : 'icmpv6')
+}
+
+/** payload_expr_expand: raw bytes that are one known field get its name. */
+function rawPayload(x: EvalContext, e: Expr & { k: 'payload' }): Expr {
+  const p = e.base === P.BASE_NETWORK ? P.protoByName(x.nh) : e.base === P.BASE_TRANSPORT ? (P.protoByName(x.th) ?? P.P_TH) : undefined
+  const field = p?.fields.find((f) => f.offset === e.offset && f.len === e.len)
+  return p === undefined || field === undefined ? e : { ...e, proto: p, field }
+}
+
+/** A constant of the given type: symbols, bit operations over them, ranges and prefixes. */
+export function evalValue(x: EvalContext, e: Expr, f: FieldType): Expr {
+  switch (e.k) {
+    case 'sym':
+      if (f.t === D.T_INVALID || (f.len === 0 && f.t.format !== 'string')) {
+        throw new NftError(e.loc, `Can't parse symbolic ${f.t.name} expressions`)
+      }
+      if (f.t.format === 'string' && e.num) return { k: 'val', t: f.t, len: f.len, v: 0n, s: e.text, loc: e.loc }
+      return parseSymbol(x.ns, e.text, e.num, f.t, f.len, e.loc)
+    case 'prefix': {
+      const base = evalValue(x, e.e, f)
+      if (e.len > f.len) throw new NftError(e.loc, `Prefix length ${e.len} is invalid for type of ${f.len} bits width`)
+      if (base.k !== 'val') return base
+      const mask = ((1n << BigInt(e.len)) - 1n) << BigInt(f.len - e.len)
+      const v = { ...base, v: base.v & mask, loc: e.loc }
+      return e.len === f.len ? v : { ...e, e: v }
+    }
+    case 'range': {
+      const lo = evalValue(x, e.lo, f)
+      const hi = evalValue(x, e.hi, f)
+      if (lo.k === 'val' && hi.k === 'val' && lo.v >= hi.v) {
+        if (lo.v > hi.v) throw new NftError(e.loc, 'Range has zero or negative size')
+        return lo
+      }
+      return { ...e, lo, hi }
+    }
+    case 'list': {
+      let v = 0n
+      for (const i of e.items) {
+        const item = evalValue(x, i, f)
+        if (item.k === 'val') v |= item.v
+      }
+      return value(f.t, f.len, v, e.loc)
+    }
+    case 'binop': {
+      const l = evalValue(x, e.l, f)
+      const r = evalValue(x, e.r, e.op === '<<' || e.op === '>>' ? { t: D.integerType(32), len: 32 } : f)
+      if (l.k !== 'val' || r.k !== 'val') return e
+      const full = (1n << BigInt(f.len)) - 1n
+      const v =
+        e.op === '&' ? l.v & r.v : e.op === '|' ? l.v | r.v : e.op === '^' ? l.v ^ r.v : e.op === '<<' ? (l.v << r.v) & full : l.v >> r.v
+      return value(f.t, f.len, v, e.loc)
+    }
+    case 'val':
+      return e
+    default: {
+      const t = typeOf(e).t
+      throw new NftError(e.loc, `datatype mismatch, expected ${f.t.desc}, expression has type ${t.desc}`)
+    }
+  }
+}
+
+/** A key of a set: one constant per field. */
+export function evalKey(x: EvalContext, e: Expr, key: readonly FieldType[]): Expr {
+  if (e.k === 'sym' && e.text === '*' && !e.quoted) return e
+  if (key.length === 1) return evalValue(x, e.k === 'concat' ? e.items[0]! : e, key[0]!)
+  const items = e.k === 'concat' ? e.items : [e]
+  if (items.length !== key.length) {
+    const got = items.length > key.length ? 'too many' : 'unexpected number of'
+    throw new NftError(e.loc, items.length < key.length ? 'datatype mismatch, expected concatenation of ('.concat(key.map((f) => f.t.desc).join(', '), `), expression has type ${describe(items, x)}`) : `${got} concat components`)
+  }
+  return { k: 'concat', items: items.map((i, n) => evalValue(x, i, key[n]!)), loc: e.loc }
+}
+
+function describe(items: readonly Expr[], x: EvalContext): string {
+  void x
+  const types = items.map((i) => (i.k === 'sym' && i.num ? 'integer' : typeOf(i).t.desc))
+  return types.length === 1 ? types[0]! : `concatenation of (${types.join(', ')})`
+}
+
+/** The right side of a comparison. */
+function evalRight(x: EvalContext, l: Expr, r: Expr, s: MatchStmt): Expr {
+  const key = typesOf(l)
+  switch (r.k) {
+    case 'set': {
+      const elems = r.elems
+      if (elems.length === 1 && key.length === 1 && plain(elems[0]!) && s.op !== '!') return evalKey(x, elems[0]!.key, key)
+      return makeAnonymousSet(x, key, [], false, elems, r.loc)
+    }
+    case 'setref': {
+      const set = x.table.sets.get(r.name)
+      if (set === undefined) throw new NftError(r.loc, 'No such file or directory')
+      checkKey(l, key, set, r.loc)
+      return { ...r, set } as BoundSet
+    }
+    case 'concat':
+      return evalKey(x, r, key)
+    case 'flagcmp': {
+      return { ...r, value: evalValue(x, r.value, key[0]!), mask: evalValue(x, r.mask, key[0]!) }
+    }
+    default:
+      if (l.k === 'concat') return evalKey(x, r, key)
+      if (readsPacket(r)) {
+        throw new NftError(r.loc, 'relational expression has non-constant right-hand side'.length > 0 ? 'Cannot be used with right hand side constant value' : '')
+      }
+      return evalValue(x, r, key[0]!)
+  }
+}
+
+function plain(e: Elem): boolean {
+  return e.comment === undefined && e.timeout === undefined && e.stmts.length === 0 && e.data === undefined
+}
+
+/** The key must have the set's type. */
+function checkKey(l: Expr, key: readonly FieldType[], set: NftSet, loc: Loc): void {
+  const same = key.length === set.key.length && key.every((f, i) => compatible(f, set.key[i]!))
+  if (same) return
+  const name = (fields: readonly FieldType[]): string =>
+    fields.length === 1 ? fields[0]!.t.desc : `concatenation of (${fields.map((f) => f.t.desc).join(', ')})`
+  throw new NftError(loc, `datatype mismatch, expected ${name(key)}, expression has type ${name(set.key)}`, [l.loc])
+}
+
+function compatible(a: FieldType, b: FieldType): boolean {
+  return a.t.name === b.t.name || (a.t.name === 'integer' && a.len === b.len) || (b.t.name === 'integer' && a.len === b.len)
+}
+
+/** A map over a key: data of the named type, or a verdict map. */
+export function evalMap(x: EvalContext, key: Expr, data: Expr, want: readonly FieldType[] | null, loc: Loc): Expr {
+  const k = evalLeft(x, key)
+  const types = typesOf(k)
+  if (data.k === 'setref') {
+    const set = x.table.sets.get(data.name)
+    if (set === undefined) throw new NftError(data.loc, 'No such file or directory')
+    if (!set.isMap) throw new NftError(data.loc, `Expression is not a map`)
+    checkKey(k, types, set, data.loc)
+    return { k: 'map', key: k, data: { ...data, set } as BoundSet, loc }
+  }
+  if (data.k !== 'set') throw new NftError(data.loc, 'Expression is not a map')
+  return { k: 'map', key: k, data: makeAnonymousSet(x, types, want ?? [], true, data.elems, data.loc), loc }
+}
+
+/** Notes what a match says about the protocols that follow. */
+function learn(x: EvalContext, s: MatchStmt): void {
+  if ((s.op !== '' && s.op !== '==') || s.r.k !== 'val') {
+    if (s.l.k === 'payload' && s.l.field?.name === 'type' && s.r.k === 'setref') x.icmpType = null
+    return
+  }
+  const n = Number(s.r.v)
+  const l = s.l
+  if ((l.k === 'meta' && l.key === 'l4proto') || (l.k === 'payload' && (l.field?.name === 'protocol' || l.field?.name === 'nexthdr'))) {
+    const p = P.transportProto(n)
+    if (p !== undefined && x.th === '') x.th = p.name
+  } else if (l.k === 'meta' && l.key === 'nfproto') {
+    if (x.nh === '') x.nh = n === 2 ? 'ip' : n === 10 ? 'ip6' : ''
+  } else if ((l.k === 'meta' && l.key === 'protocol') || (l.k === 'payload' && l.proto?.base === P.BASE_LL && l.field?.name === 'type')) {
+    const p = P.networkProto(n)
+    if (p !== undefined && x.nh === '') x.nh = p.name
+  } else if (l.k === 'payload' && l.field?.name === 'type' && (l.proto === P.P_ICMP || l.proto === P.P_ICMPV6)) x.icmpType = [n]
+}
+
+/** stmt_evaluate_expr: a comparison. */
+function evalMatch(x: EvalContext, s: MatchStmt): void {
+  let l = evalLeft(x, s.l)
+  if (l.k === 'fib' && s.r.k === 'sym' && (s.r.text === 'exists' || s.r.text === 'missing')) l = { ...l, present: true }
+  const r = evalRight(x, l, s.r, s)
+  let op = s.op
+  const f = typeOf(l)
+  if (s.r.k === 'set' && op === '==') op = ''
+  // an operator that was written out counts only for flags, where the implicit one means `any of`
+  if (op === '==' && !(f.t.bitmask && r.k === 'val' && l.k !== 'binop') && r.k !== 'flagcmp') op = ''
+  const m: MatchStmt = { ...s, op, l, r }
+  x.out.push(m)
+  learn(x, m)
+}
+
+function evalNat(x: EvalContext, s: NatStmt): Stmt {
+  let family = s.family
+  if (family === '') family = x.family === 'inet' ? (s.addr === undefined ? '' : x.nh) : x.family
+  if (s.addr !== undefined && family === '' && x.family === 'inet') {
+    throw new NftError(s.head, 'ip or ip6 must be specified with address for inet tables.')
+  }
+  let addr = s.addr
+  const t = family === 'ip6' ? D.T_IPV6 : D.T_IPV4
+  let explicit = s.family !== '' || (x.family === 'inet' && s.addr !== undefined)
+  let typeFlag = s.typeFlag
+  if (addr !== undefined) {
+    if (addr.k === 'map') {
+      const concat = addr.data.k === 'set' && addr.data.elems.some((e) => e.data?.k === 'concat')
+      const want = concat ? [{ t, len: t.size }, { t: D.T_SERVICE, len: 16 }] : [{ t, len: t.size }]
+      addr = evalMap(x, addr.key, addr.data, want, addr.loc)
+      if (typesOf(addr).length > 1) explicit = true
+    } else addr = readsPacket(addr) ? evalLeft(x, addr) : evalValue(x, addr, { t, len: t.size })
+    if (addr.k === 'prefix' && typeFlag === '') typeFlag = ''
+  }
+  let port = s.port
+  if (port !== undefined) {
+    if (x.th === '' && !knowsTransport(x)) {
+      throw new NftError(port.loc, 'transport protocol mapping is only valid after transport protocol match', [s.kind === 'masquerade' || s.kind === 'redirect' ? s.head : s.head])
+    }
+    if (port.k === 'map') port = evalMap(x, port.key, port.data, [{ t: D.T_SERVICE, len: 16 }], port.loc)
+    else port = readsPacket(port) ? evalLeft(x, port) : evalValue(x, port, { t: D.T_SERVICE, len: 16 })
+  }
+  const { addr: _a, port: _p, ...rest } = s
+  return {
+    ...rest,
+    family: explicit && addr !== undefined ? family : '',
+    typeFlag,
+    ...(addr === undefined ? {} : { addr }),
+    ...(port === undefined ? {} : { port }),
+  }
+}
+
+/** A set of transport protocols was matched: good enough for a port. */
+function knowsTransport(x: EvalContext): boolean {
+  return x.out.some(
+    (s) =>
+      s.k === 'match' &&
+      ((s.l.k === 'meta' && s.l.key === 'l4proto') ||
+        (s.l.k === 'payload' && (s.l.field?.name === 'protocol' || s.l.field?.name === 'nexthdr'))),
+  )
+}
+
+function evalReject(x: EvalContext, s: RejectStmt): Stmt {
+  let type = s.type
+  let code = 0
+  if (type === 'tcp') {
+    if (x.th !== '' && x.th !== 'tcp') conflict(s.loc, x.th, 'tcp')
+    if (x.th === '') needTransport(x, P.P_TCP, s.loc)
+    return { k: 'reject', type, code, loc: s.loc }
+  }
+  if (type === '') {
+    type = x.nh === 'ip' ? 'icmp' : x.nh === 'ip6' ? 'icmpv6' : 'icmpx'
+    code = type === 'icmp' ? 3 : type === 'icmpv6' ? 4 : 1
+    return { k: 'reject', type, code, loc: s.loc }
+  }
+  const t = type === 'icmp' ? D.T_ICMP_CODE : type === 'icmpv6' ? D.T_ICMPV6_CODE : D.T_ICMPX_CODE
+  const nh = type === 'icmp' ? 'ip' : 'ip6'
+  if (type !== 'icmpx') {
+    if (x.nh !== '' && x.nh !== nh) conflict(s.loc, x.nh, nh)
+    if (x.nh === '') needNetwork(x, nh, s.loc)
+  }
+  const e = evalValue(x, s.codeExpr!, { t, len: 8 })
+  if (e.k === 'val') code = Number(e.v)
+  return { k: 'reject', type, code, loc: s.loc }
+}
+
+/** All statements of a rule. */
+export function evalStmts(x: EvalContext, stmts: readonly Stmt[]): void {
+  for (const s of stmts) {
+    if (x.terminal !== null) {
+      throw new NftError(s.loc, 'Statement after terminal statement has no effect', [x.terminal])
+    }
+    evalStmt(x, s)
+  }
+}
+
+function evalStmt(x: EvalContext, s: Stmt): void {
+  switch (s.k) {
+    case 'match':
+      return evalMatch(x, s)
+    case 'verdict': {
+      if (s.e.k === 'map') {
+        x.out.push({ ...s, e: evalMap(x, s.e.key, s.e.data, [], s.e.loc) as typeof s.e })
+        return
+      }
+      needChain(x, s.e.chain, s.e.loc)
+      if (s.e.kind !== 'continue') x.terminal = s.loc
+      x.out.push(s)
+      return
+    }
+    case 'nat':
+      x.out.push(evalNat(x, s))
+      x.terminal = s.loc
+      return
+    case 'reject': {
+      x.out.push(evalReject(x, s))
+      x.terminal = s.loc
+      return
+    }
+    case 'objref': {
+      const name = s.name
+      if (name.k === 'map') {
+        x.out.push({ ...s, name: evalMap(x, name.key, name.data, [], name.loc) })
+        return
+      }
+      if (name.k !== 'sym') throw new NftError(name.loc, 'syntax error, unexpected string')
+      if (!x.table.objects.has(`${s.type} ${name.text}`)) missing(x, name.loc)
+      x.out.push(s)
+      return
+    }
+    case 'assign':
+      return evalAssign(x, s.target, s.value, s.loc)
+    case 'set': {
+      const set = x.table.sets.get(s.set)
+      if (set === undefined) throw new NftError(s.setLoc, 'No such file or directory')
+      const key = evalLeft(x, s.key)
+      checkKey(key, typesOf(key), set, s.setLoc)
+      const data = s.data === undefined ? undefined : readsPacket(s.data) ? evalLeft(x, s.data) : evalValue(x, s.data, set.data[0]!)
+      x.out.push({ ...s, key, ...(data === undefined ? {} : { data }) })
+      return
+    }
+    case 'dup':
+    case 'fwd': {
+      const isDev = s.k === 'fwd' || x.family === 'netdev'
+      const f: FieldType = isDev ? { t: D.T_IFINDEX, len: 32 } : x.family === 'ip6' ? { t: D.T_IPV6, len: 128 } : { t: D.T_IPV4, len: 32 }
+      const to = readsPacket(s.to) ? evalLeft(x, s.to) : evalValue(x, s.to, f)
+      const dev = s.dev === undefined ? undefined : evalValue(x, s.dev, { t: D.T_IFINDEX, len: 32 })
+      x.out.push({ ...s, to, ...(dev === undefined ? {} : { dev }) })
+      if (s.k === 'fwd') x.terminal = s.loc
+      return
+    }
+    case 'queue':
+      x.out.push(s)
+      x.terminal = s.loc
+      return
+    default:
+      x.out.push(s)
+  }
+}
+
+/** The chain of a jump must exist in the table. */
+function needChain(x: EvalContext, name: string, loc: Loc): void {
+  if (name === '' || x.table.chains.has(name)) return
+  missing(x, { ...loc, first: loc.last - name.length + 1 })
+}
+
+/** `No such file or directory`, with nft's guess at what was meant. */
+function missing(x: EvalContext, loc: Loc): never {
+  const chain = [...x.table.chains.keys()].find((n) => n === 'other')
+  const hint = chain === undefined ? '' : `; did you mean chain ‘${chain}’ in table ${x.family} ‘${x.table.name}’?`
+  throw new NftError(loc, `No such file or directory${hint}`)
+}
+
+/** `x set y` */
+function evalAssign(x: EvalContext, target: Expr, v: Expr, loc: Loc): void {
+  const l = evalLeft(x, target)
+  const f = typeOf(l)
+  if (l.k === 'meta' && l.key === 'secmark') throw new NftError(v.loc, 'Cannot be used with right hand side constant value', [l.loc])
+  let val: Expr
+  if (v.k === 'map') val = evalMap(x, v.key, v.data, [f], v.loc)
+  else if (readsPacket(v)) {
+    val = evalLeft(x, v)
+    const got = typeOf(val)
+    if (got.t.name !== f.t.name && got.t.name !== 'integer' && f.t.name !== 'integer') {
+      throw new NftError(val.loc, `datatype mismatch: expected ${f.t.desc}, expression has type ${got.t.desc}`, [span(target.loc, v.loc)])
+    }
+  } else val = evalValue(x, v, f)
+  x.out.push({ k: 'assign', target: l, value: val, loc })
+}
+
+/** The chain that a rule stands in, for the checks of the kernel. */
+export type { NftChain }
