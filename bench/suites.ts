@@ -22,6 +22,11 @@ export const SUITES: readonly SuiteEntry[] = [
   },
   { name: 'micro-fdb', rows: ['micro/fdb-lookup'], load: async () => (await import('./micro/fdb.ts')).fdbSuite },
   {
+    name: 'micro-conntrack',
+    rows: ['micro/conntrack-established', 'micro/conntrack-new'],
+    load: async () => (await import('./micro/conntrack.ts')).conntrackSuite,
+  },
+  {
     name: 'micro-timers',
     rows: ['micro/timers-hold'],
     load: async () => (await import('./micro/timers.ts')).timersSuite,

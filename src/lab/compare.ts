@@ -119,9 +119,26 @@ function compareOps(expected: LabResult, got: LabResult, out: LabDifference[]): 
   }
 }
 
+/**
+ * Before Linux 6.7 a forwarded packet also counted in Ip.OutRequests, twice in IpExt.OutOctets, and there was no
+ * Ip.OutTransmits (commit b4a11b2033b7): recordings of such kernels (User-Mode Linux 6.1) say nothing about these three.
+ */
+function countsForwardedAsSent(kernel: string): boolean {
+  const [major, minor] = kernel.split('.').map(Number)
+  return major !== undefined && minor !== undefined && (major < 6 || (major === 6 && minor < 7))
+}
+
+function withoutSent(state: LabResult['state'][string] | undefined): unknown {
+  const { 'Ip.OutRequests': _a, 'Ip.OutTransmits': _b, 'IpExt.OutOctets': _c, ...rest } = (state ?? {}) as {
+    readonly [name: string]: number
+  }
+  return rest
+}
+
 function compareState(query: string, expected: LabResult, got: LabResult, out: LabDifference[]): void {
-  const a = expected.state[query]
-  const b = got.state[query]
+  const old = query.endsWith(':snmp') && countsForwardedAsSent(expected.kernel)
+  const a = old ? withoutSent(expected.state[query]) : expected.state[query]
+  const b = old ? withoutSent(got.state[query]) : got.state[query]
   if (canonical(a) === canonical(b)) return
   const x = stateLines(a)
   const y = stateLines(b)

@@ -74,14 +74,17 @@ export function linuxBackendReason(scenario: LabScenario): string | null {
   return reasons.length === 0 ? null : reasons.join('; ')
 }
 
-/** recorder.py stays in the source tree: it is found from the package root, built or not. */
-function recorderPath(): string {
+/** Environment of the recorders: sbin is on their PATH. */
+export const TOOL_ENV: NodeJS.ProcessEnv = { ...process.env, PATH: SEARCH_PATH.join(delimiter) }
+
+/** The recorders stay in the source tree: found from the package root, built or not. */
+export function recorderFile(name = 'recorder.py'): string {
   let dir = fileURLToPath(new URL('.', import.meta.url))
   for (;;) {
-    const file = join(dir, 'src', 'lab', 'linux', 'recorder.py')
+    const file = join(dir, 'src', 'lab', 'linux', name)
     if (existsSync(file)) return file
     const up = join(dir, '..')
-    if (up === dir) throw new LinuxBackendError('src/lab/linux/recorder.py is missing from the installation')
+    if (up === dir) throw new LinuxBackendError(`src/lab/linux/${name} is missing from the installation`)
     dir = up
   }
 }
@@ -90,12 +93,12 @@ function recorderPath(): string {
 export function runOnLinux(scenario: LabScenario): LabResult {
   const reason = linuxBackendReason(scenario)
   if (reason !== null) throw new LinuxBackendError(`the linux backend ${reason}`)
-  const done = spawnSync('python3', [recorderPath()], {
+  const done = spawnSync('python3', [recorderFile()], {
     input: JSON.stringify(scenario),
     encoding: 'utf8',
     timeout: TIMEOUT_MS,
     maxBuffer: MAX_OUTPUT_BYTES,
-    env: { ...process.env, PATH: SEARCH_PATH.join(delimiter) },
+    env: TOOL_ENV,
   })
   if (done.error !== undefined) throw new LinuxBackendError(`the recorder could not run: ${done.error.message}`)
   if (done.status !== 0) {

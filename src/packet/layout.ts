@@ -93,7 +93,10 @@ export const SKB_IGNORE_DF = 1 << 3
 export const SKB_FRAG_PMTU = 1 << 4
 /** M_FLAGS: `IPSKB_NOPOLICY`-like: neighbour output must not be cached; set on packets made by the stack itself. */
 export const SKB_NODST = 1 << 5
-/** M_FLAGS: the transport checksum is known to be right (made by this stack: CHECKSUM_UNNECESSARY). */
+/**
+ * M_FLAGS: the transport checksum is known to be right (made by this stack: CHECKSUM_UNNECESSARY). Kept across devices;
+ * a fragment, a decapsulated packet and what a raw socket sent do not have it. Whoever damages bytes must clear it.
+ */
 export const SKB_CSUM_OK = 1 << 6
 /** M_FLAGS: the sender is in process context; transmit runs the backlog as local_bh_enable does. */
 export const SKB_REDIRECTED = 1 << 7

@@ -10,18 +10,7 @@ import { showLab } from '../../src/lab/show.ts'
 import { labGolden, labNames, labScenario, labSelection } from '../support/lab.ts'
 
 /** Scenarios that need what is not modelled yet, with the name that the simulator must give. */
-const UNMODELLED: { readonly [name: string]: string } = {
-  'ipip-calico': 'ipip',
-  'ipip-decap': 'ipip',
-  'ipip-opts': 'ipip',
-  'kp-masq-egress': 'vxlan',
-  'kp-nodeport': 'vxlan',
-  'vx-decap': 'vxlan',
-  'vx-flannel': 'vxlan',
-  'vx-mtu': 'vxlan',
-  'vx-srcport': 'vxlan',
-  'vx-tos-ttl-df': 'vxlan',
-}
+const UNMODELLED: { readonly [name: string]: string } = {}
 /** Scenarios whose outcome the kernel draws at random: their property is checked instead. */
 const RANDOM = ['nf-statistic-random']
 

@@ -159,6 +159,22 @@ export class Draft {
     ])()
   }
 
+  /** An address that a host could have. */
+  anyHostIp(): number {
+    for (let n = 0; n < 20; n++) {
+      const ip = this.anyIp()
+      const first = ip >>> 24
+      if (first !== 0 && first !== 127 && first < 224) return ip
+    }
+    return this.ownIp()
+  }
+
+  /** An address that nobody has: a nexthop must not be local. */
+  foreignIp(): number {
+    const s = this.segments.length === 0 ? 0x0a000000 : this.dice.pick(this.segments).net
+    return this.dice.chance(50) ? (s + 77 + this.dice.below(20)) | 0 : (0xcb007100 + this.dice.between(1, 250)) | 0
+  }
+
   /** A prefix text around an address of the lab. */
   anyPrefix(): string {
     const d = this.dice

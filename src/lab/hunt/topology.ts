@@ -74,7 +74,7 @@ function portFlags(d: Draft): { flags?: string } {
   const p = d.about('l2') ? 25 : 8
   if (d.dice.chance(p * 2)) flags.push('hairpin on')
   if (d.dice.chance(p)) flags.push(d.dice.pick(['learning off', 'flood off', 'isolated on', 'mcast_flood off']))
-  if (d.dice.chance(p >> 1)) flags.push(d.dice.pick(['bcast_flood off', 'isolated on', 'neigh_suppress on']))
+  if (d.dice.chance(p >> 1)) flags.push(d.dice.pick(['bcast_flood off', 'isolated on']))
   return flags.length === 0 ? {} : { flags: flags.join(' ') }
 }
 

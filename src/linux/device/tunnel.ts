@@ -40,6 +40,7 @@ import type { NetDevice } from './device.ts'
 import { skbScrubPacket } from './veth.ts'
 
 const ECN_MASK = 3
+const ECN_ECT_1 = 1
 const ECN_ECT_0 = 2
 const ECN_CE = 3
 const IP_DF = 0x4000
@@ -90,6 +91,15 @@ export function ipEcnDecapsulate(w: World, outer: number, proto: number, nh: num
   if (proto === ETH_P_IP) inner = v.getUint8(nh + 1)
   else if (proto === ETH_P_IPV6) inner = (v.getUint16(nh) >> 4) & 0xff
   else return true
+  if ((outer & ECN_MASK) === ECN_ECT_1 && (inner & ECN_MASK) === ECN_ECT_0) {
+    // INET_ECN_set_ect1: RFC 6040 wants ECT(1) to come through
+    if (proto === ETH_P_IP) {
+      const sum = v.getUint16(nh + 10) + 1
+      v.setUint16(nh + 10, (sum & 0xffff) + (sum >>> 16))
+      v.setUint8(nh + 1, inner ^ ECN_MASK)
+    } else v.setUint16(nh, v.getUint16(nh) ^ (ECN_MASK << 4))
+    return true
+  }
   if ((outer & ECN_MASK) !== ECN_CE) return true
   if ((inner & ECN_MASK) === 0) return false
   if ((inner & ECN_MASK) === ECN_CE) return true
@@ -258,6 +268,8 @@ export function iptunnelPullScrub(w: World, slot: number, xnet: boolean): void {
   skbScrubPacket(w, slot, xnet)
   const meta = w.arena.meta
   const m = slot << META_SHIFT
+  // what was known of the outer checksum says nothing about the inner one
+  meta[m + M_FLAGS] = 0
   meta[m + M_HASH] = 0
   meta[m + M_CT] = 0
   meta[m + M_OPTLEN] = 0

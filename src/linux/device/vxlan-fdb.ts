@@ -117,7 +117,8 @@ export class VxlanFdb {
     if (e === undefined) return ENOENT
     if (rd.remote !== 0) {
       const found = findRdst(e, rd)
-      if (found === undefined) return ENOENT
+      // Linux says nothing about a destination that the entry does not have
+      if (found === undefined) return 0
       if (e.remotes.length > 1) {
         e.remotes.splice(e.remotes.indexOf(found), 1)
         return 0

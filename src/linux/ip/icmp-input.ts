@@ -5,9 +5,10 @@
  * icmp_reply). Not modelled: extended echo (answered only with icmp_echo_enable_probe), ping sockets
  * (net.ipv4.ping_group_range is empty by default).
  */
-import { M_DATA, M_DEV, M_LEN, M_MARK, M_NH, META_SHIFT } from '../../packet/layout.ts'
+import { M_DATA, M_DEV, M_LEN, M_MARK, M_NH, M_TH, META_SHIFT } from '../../packet/layout.ts'
 import { internetChecksum } from '../../wire/checksum.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
+import { ipipErr } from '../device/ipip.ts'
 import type { Netns } from '../netns.ts'
 import { R_ECHO_IGNORED, R_L4_CSUM, R_L4_HDR, R_NO_SOCKET } from '../reasons.ts'
 import { ipv4Redirect, ipv4UpdatePmtu } from '../route/exception.ts'

@@ -35,6 +35,8 @@ export class IpMessage {
   priority = 0
   /** A connected socket counts IDs of its own (`inet->inet_daddr` is set). */
   connected = false
+  /** The sender has a `sk_txhash` although it is not connected (ip_send_unicast_reply for TIME_WAIT and requests). */
+  txhash = false
   /** CHECKSUM_NONE: the bytes come from a raw socket, nobody knows whether their checksum is right. */
   csumNone = false
   /** Options in network form, null when none. */

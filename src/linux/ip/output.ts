@@ -14,6 +14,7 @@ import {
   M_DEV,
   M_FLAGS,
   M_FRAG_MAX,
+  M_HASH,
   M_LEN,
   M_MAC,
   M_MARK,
@@ -86,6 +87,18 @@ export function ipDontFragment(pmtudisc: number, rt: Rtable): boolean {
 export function ipSelectIdent(ns: Netns, df: boolean, connected: boolean, ignoreDf = false): number {
   if (!connected && df && !ignoreDf) return 0
   return ns.frags.nextIdent()
+}
+
+/**
+ * skb_set_hash_from_sk: the hash that the sending socket drew (sk_txhash). Here it follows from the connection, in one
+ * direction only, so that both ends and a half-open request agree with themselves.
+ */
+function setTxhash(w: World, slot: number, saddr: number, daddr: number, ports: number): void {
+  let h = Math.imul(w.hashKey ^ saddr, 0x9e3779b1)
+  h = Math.imul(h ^ (h >>> 15) ^ daddr, 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13) ^ ports, 0xc2b2ae35)
+  h ^= h >>> 16
+  w.arena.meta[(slot << META_SHIFT) + M_HASH] = h === 0 ? 1 : h
 }
 
 /** ip_select_ttl */
@@ -244,6 +257,7 @@ export function ipQueueXmit(
   const m = slot << META_SHIFT
   const rt = w.arena.dst[slot] as Rtable
   w.arena.meta[m + M_SK] = sk
+  setTxhash(w, slot, saddr, daddr, w.arena.view.getInt32(w.arena.meta[m + M_DATA]!))
   const id = ipSelectIdent(ns, df, true)
   pushHeader(w, slot, saddr, daddr, proto, tos, ttl === 0 ? ipSelectTtl(ns, rt) : ttl, df ? IP_DF : 0, id)
   return ipLocalOut(w, ns, slot)
@@ -265,6 +279,7 @@ export function ipBuildAndSendPkt(
   const m = slot << META_SHIFT
   const rt = w.arena.dst[slot] as Rtable
   w.arena.meta[m + M_SK] = sk
+  setTxhash(w, slot, saddr, daddr, w.arena.view.getInt32(w.arena.meta[m + M_DATA]!))
   const id = df ? 0 : ns.frags.nextIdent()
   pushHeader(w, slot, saddr, daddr, proto, tos, ttl === 0 ? ipSelectTtl(ns, rt) : ttl, df ? IP_DF : 0, id)
   return ipLocalOut(w, ns, slot)
@@ -318,6 +333,7 @@ export function ipMakeSkb(w: World, ns: Netns, msg: IpMessage): number {
   meta[m + M_MARK] = msg.mark
   meta[m + M_PRIORITY] = msg.priority
   meta[m + M_SK] = msg.sk
+  if (msg.connected || msg.txhash) setTxhash(w, slot, msg.fl.saddr, msg.fl.daddr, v.getInt32(nh + header))
   a.dst[slot] = rt
   if (msg.proto === IPPROTO_ICMP) icmpOutCount(ns, v.getUint8(nh + header))
   return slot

@@ -295,6 +295,8 @@ function sendUnicastReply(
   reply.mark = fl.mark
   reply.priority = 0
   reply.connected = false
+  // a reset's hash is the socket's only when there is one: resets are taken for those without
+  reply.txhash = tos >= 0
   reply.options = null
   ipMakeAndSend(w, ns, reply)
 }
