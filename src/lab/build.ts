@@ -94,16 +94,8 @@ function deviceCommand(d: LabDevice): string[] {
   c.push('type', d.type)
   if (d.type === 'vxlan') vxlanWords(d, c)
   else if (d.type === 'ipip') ipipWords(d, c)
-  else c.push(
-    'stp_state',
-    '0',
-    'forward_delay',
-    '0',
-    'mcast_snooping',
-    '0',
-    'ageing_time',
-    String(d.ageing_cs ?? 30000),
-  )
+  else
+    c.push('stp_state', '0', 'forward_delay', '0', 'mcast_snooping', '0', 'ageing_time', String(d.ageing_cs ?? 30000))
   if (d.opts !== undefined) c.push(...d.opts.split(/\s+/).filter((x) => x !== ''))
   return c
 }
@@ -138,8 +130,7 @@ function bringUp(w: World, ns: Netns, scenario: LabScenario): void {
   for (const dev of ns.byIndex) {
     // the recorder leaves tunl0 alone, which is there wherever the module is, unless the scenario names it
     if (dev === undefined || (dev.name === 'tunl0' && !(scenario.tunl0 ?? []).includes(ns.name))) continue
-    if (!(scenario.down ?? []).includes(`${ns.name}/${dev.name}`))
-      lines.push(`link set ${dev.name} up`)
+    if (!(scenario.down ?? []).includes(`${ns.name}/${dev.name}`)) lines.push(`link set ${dev.name} up`)
   }
   for (const a of scenario.addrs ?? [])
     if (a.ns === ns.name) lines.push(`addr add ${a.addr} dev ${a.dev} ${a.opts ?? ''}`)

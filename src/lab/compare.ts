@@ -129,7 +129,12 @@ function countsForwardedAsSent(kernel: string): boolean {
 }
 
 function withoutSent(state: LabResult['state'][string] | undefined): unknown {
-  const { 'Ip.OutRequests': _a, 'Ip.OutTransmits': _b, 'IpExt.OutOctets': _c, ...rest } = (state ?? {}) as {
+  const {
+    'Ip.OutRequests': _a,
+    'Ip.OutTransmits': _b,
+    'IpExt.OutOctets': _c,
+    ...rest
+  } = (state ?? {}) as {
     readonly [name: string]: number
   }
   return rest

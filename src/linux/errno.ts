@@ -89,3 +89,11 @@ const NAMES = new Map<number, string>(
 export function errnoName(errno: number): string {
   return NAMES.get(-Math.abs(errno)) ?? String(errno)
 }
+
+/** A transmit's answer beside 0 and errnos: the device or its peer dropped the packet. */
+export const NET_XMIT_DROP = 1
+
+/** net_xmit_errno: what a caller in process context sees of a transmit's answer. */
+export function netXmitErrno(rc: number): number {
+  return rc > 0 ? ENOBUFS : rc
+}

@@ -4,19 +4,20 @@
  * Linux: include/net/net_namespace.h. Devices, addresses, routes, neighbours, netfilter, conntrack, sockets and settings
  * of one host or pod.
  */
-import { NeighTable } from './neighbour/neighbour.ts'
-import { Fib } from './route/fib.ts'
-import { FragQueues } from './ip/fragment-queue.ts'
-import { IcmpLimits } from './ip/icmp.ts'
-import { MIB_NAMES } from './ip/mib.ts'
-import { NfState } from './netfilter/hooks.ts'
-import type { IpVs } from './ipvs/ipvs.ts'
-import type { Conntrack } from './netfilter/conntrack/table.ts'
-import { SocketTable } from './socket/table.ts'
-import { NetSysctl } from './sysctl.ts'
+
 import type { NetDevice } from './device/device.ts'
 import type { IpTunnel } from './device/ipip.ts'
 import type { VxlanSock } from './device/vxlan.ts'
+import { FragQueues } from './ip/fragment-queue.ts'
+import { IcmpLimits } from './ip/icmp.ts'
+import { MIB_NAMES } from './ip/mib.ts'
+import type { IpVs } from './ipvs/ipvs.ts'
+import { NeighTable } from './neighbour/neighbour.ts'
+import type { Conntrack } from './netfilter/conntrack/table.ts'
+import { NfState } from './netfilter/hooks.ts'
+import { Fib } from './route/fib.ts'
+import { SocketTable } from './socket/table.ts'
+import { NetSysctl } from './sysctl.ts'
 import type { World } from './world.ts'
 
 /** One network namespace. */

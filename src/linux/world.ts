@@ -5,18 +5,19 @@
  * handled in one defined order. Packets sent in process context are handled to the end of the backlog before the call
  * returns (local_bh_enable -> do_softirq), as on a quiet machine.
  */
-import { META_SHIFT, M_NEXT } from '../packet/layout.ts'
+
 import { PacketArena } from '../packet/arena.ts'
+import { M_NEXT, META_SHIFT } from '../packet/layout.ts'
 import { processBacklogSlot } from './core/dev.ts'
+import { freeSkb } from './core/skb.ts'
+import type { NetDevice } from './device/device.ts'
 import { ipipInitNet } from './device/ipip.ts'
 import { createLoopback } from './device/loopback.ts'
-import type { NetDevice } from './device/device.ts'
 import type { ConntrackHash } from './netfilter/conntrack/hash.ts'
 import { Netns } from './netns.ts'
 import { Random } from './random.ts'
 import { R_LOOP } from './reasons.ts'
-import { freeSkb } from './core/skb.ts'
-import { TimerQueue, type Timer } from './timers.ts'
+import { type Timer, TimerQueue } from './timers.ts'
 import type { PacketTap, Tracer } from './trace.ts'
 
 /** Options of a world. */

@@ -25,6 +25,14 @@ export interface HopText {
   readonly detail: { readonly [key: string]: unknown }
 }
 
+const IPVS_METHODS: { readonly [n: number]: string } = {
+  0: 'masquerading',
+  1: 'local node',
+  2: 'tunnel',
+  3: 'direct routing',
+  4: 'bypass',
+  8: 'reply',
+}
 const HOOKS = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']
 const CTINFO: { readonly [n: number]: string } = {
   0: 'ESTABLISHED',
@@ -248,6 +256,17 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
         action: step.a === 1 ? 'ipset matches' : 'ipset does not match',
         detail: { matched: step.a === 1 },
       }
+    case T.T_IPVS_SCHED:
+      return {
+        point: 'ipvs',
+        action: `ipvs: new connection to ${named(cluster, step.b)}:${step.c}`,
+        detail: { connection: step.a, ip: formatIpv4(step.b), port: step.c },
+      }
+    case T.T_IPVS_XMIT: {
+      const method = IPVS_METHODS[step.a] ?? String(step.a)
+      const action = step.a === 8 ? `ipvs: source becomes ${named(cluster, step.b)}:${step.c}` : `ipvs: ${method} to ${named(cluster, step.b)}:${step.c}`
+      return { point: 'ipvs', action, detail: { method, ip: formatIpv4(step.b), port: step.c } }
+    }
     case T.T_END:
       return endHop(step)
     default:

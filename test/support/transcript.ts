@@ -5,10 +5,13 @@
  * of neighbours (hash buckets), round-trip times, names of far namespaces (the simulator prints their ids), and the
  * multicast addresses of `bridge fdb`, which are not modelled.
  *
+ * `sleep` lets virtual time pass and `modprobe ipip` loads that module; both are the transcript's, not tools.
+ *
  * A command may start with @a or @b: the namespace that it runs in; @b elsewhere is that namespace's name.
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { loadIpip } from '../../src/linux/device/ipip.ts'
 import { execTool } from '../../src/linux/tools/exec.ts'
 import { World } from '../../src/linux/world.ts'
 
@@ -82,6 +85,10 @@ export function replayTranscript(entries: readonly TranscriptEntry[]): Transcrip
     if (home === undefined) throw new Error(`unknown namespace in ${e.cmd}`)
     if (words[0] === 'sleep') {
       w.runUntil(w.nowNs + Number(words[1]) * NS_PER_S)
+      return
+    }
+    if (words.join(' ') === 'modprobe ipip') {
+      loadIpip(w)
       return
     }
     const cmd = words.join(' ')

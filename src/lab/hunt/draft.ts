@@ -92,6 +92,8 @@ export class Draft {
   /** ipset names with their types, by namespace. */
   readonly sets = new Map<string, { readonly name: string; readonly type: string }[]>()
   usesTcpSockets = false
+  /** Some TCP send is larger than a segment. */
+  localGso = false
   private ports16 = 20000
   private macs = 0
   private nets = 0

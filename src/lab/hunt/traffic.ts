@@ -371,7 +371,8 @@ function tcpSession(d: Draft): void {
   d.steps.push({ op: 'tcp_accept', id: `l${n}`, as: `s${n}` })
   for (let k = d.dice.below(4); k > 0; k--) {
     const [from, other] = d.dice.chance(60) ? [`c${n}`, `s${n}`] : [`s${n}`, `c${n}`]
-    const len = d.about('mtu') ? d.dice.pick([10, 1400, 1460, 3000]) : d.dice.pick([1, 10, 300, 1460])
+    const len = d.dice.pick(d.about('mtu') ? [10, 500, 1400, 3000] : [1, 10, 300, 500])
+    if (len > 500) d.localGso = true
     d.steps.push({ op: 'tcp_send', id: from, len, ...slow })
     if (d.dice.chance(80)) d.steps.push({ op: 'tcp_recv', id: other, ...slow })
   }

@@ -262,7 +262,7 @@ let srcHi = 0
 let srcLo = 0
 
 /** br_nf_push_frag_xmit */
-function pushFragXmit(w: World, piece: number): void {
+function pushFragXmit(w: World, piece: number): number {
   const meta = w.arena.meta
   const p = piece << META_SHIFT
   const eth = meta[p + M_DATA]! - ETH_HLEN
@@ -274,7 +274,9 @@ function pushFragXmit(w: World, piece: number): void {
   view.setUint16(eth + 12, ETH_P_IP)
   meta[p + M_MAC] = eth
   nfBridgeInfoFree(meta, p)
+  // br_dev_queue_push_xmit does not say what became of the frame
   brDevQueuePushXmit(w, piece)
+  return 0
 }
 
 /**

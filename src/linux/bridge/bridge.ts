@@ -5,7 +5,7 @@
  * (br_stp_recalculate_bridge_id), br_netlink.c. The newest port stands first: that is the order in which Linux floods.
  * Not modelled: STP (state is set when a port comes up), VLAN filtering, multicast snooping.
  */
-import type { NetDevice } from '../device/device.ts'
+import { DEV_NIC, DEV_VETH, type NetDevice } from '../device/device.ts'
 import { carrierChanged } from '../device/ops.ts'
 import { Timer } from '../timers.ts'
 import { Fdb, type FdbEntry } from './fdb.ts'
@@ -60,6 +60,8 @@ export class BridgePort {
     this.dev = dev
     this.bridge = bridge
     this.number = number
+    // port_cost: 10 Gbit/s by ethtool, or what a device without link settings gets
+    this.cost = dev.kind === DEV_VETH || dev.kind === DEV_NIC ? 2 : 100
   }
 }
 

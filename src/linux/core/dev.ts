@@ -44,7 +44,7 @@ import { ipipXmit } from '../device/ipip.ts'
 import { loopbackXmit } from '../device/loopback.ts'
 import { vethXmit } from '../device/veth.ts'
 import { vxlanXmit } from '../device/vxlan-xmit.ts'
-import { EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS } from '../errno.ts'
+import { EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS, netXmitErrno } from '../errno.ts'
 import { ipRcv } from '../ip/input.ts'
 import { arpRcv } from '../neighbour/arp.ts'
 import { R_DEV_DOWN, R_LOOP, R_NO_CARRIER, R_OTHERHOST, R_UNHANDLED_PROTO, R_UNMODELLED } from '../reasons.ts'
@@ -155,21 +155,22 @@ function vlanUntag(w: World, slot: number, dev: NetDevice): void {
 /**
  * dev_queue_xmit: M_DEV is the output device, M_DATA stands at the link header. Taps see the frame, the device gets it;
  * in process context the backlog then runs (local_bh_enable).
+ * @returns 0, NET_XMIT_DROP or -ENETDOWN; a queue without a device behind it (no carrier) answers congestion, which is 0
  */
-export function devQueueXmit(w: World, slot: number): void {
+export function devQueueXmit(w: World, slot: number): number {
   const meta = w.arena.meta
   const m = slot << META_SHIFT
   const dev = w.devices[meta[m + M_DEV]!]
   if (dev === undefined || dev === null || (dev.flags & IFF_UP) === 0) {
     freeSkb(w, slot, R_DEV_DOWN)
-    return
+    return ENETDOWN
   }
   const kind = dev.kind
   if (!dev.carrier && kind !== DEV_LOOPBACK && kind !== DEV_DUMMY) {
     // linkwatch has put noop_qdisc there (dev_deactivate): dropped before any tap
     dev.txDropped++
     freeSkb(w, slot, R_NO_CARRIER)
-    return
+    return 0
   }
   if (kind !== DEV_LOOPBACK) {
     w.frameCount++
@@ -179,13 +180,13 @@ export function devQueueXmit(w: World, slot: number): void {
   if (w.tap !== null) w.tap.frame(1, slot, dev)
   if (w.tracer !== null) w.tracer.step(T_TX, slot, dev.ns, dev, meta[m + M_LEN]!, 0, 0, null)
   if (kind === DEV_VETH || kind === DEV_NIC) {
-    vethXmit(w, slot, dev)
+    const rc = vethXmit(w, slot, dev)
     w.softirq()
-    return
+    return rc
   }
   if (kind === DEV_BRIDGE || kind === DEV_VXLAN || kind === DEV_IPIP) {
     stackedXmit(w, slot, dev, kind)
-    return
+    return 0
   }
   dev.txPackets++
   dev.txBytes += meta[m + M_LEN]!
@@ -193,6 +194,7 @@ export function devQueueXmit(w: World, slot: number): void {
   else if (kind === DEV_DUMMY) consumeSkb(w, slot)
   else freeSkb(w, slot, R_UNMODELLED, kind, 'device kind')
   w.softirq()
+  return 0
 }
 
 /** dev_hard_start_xmit of a device that transmits through others: bridges and tunnels. */
@@ -232,8 +234,7 @@ export function injectFrame(w: World, dev: NetDevice, frame: Uint8Array): number
   w.arena.meta[m + M_DEV] = dev.id
   w.arena.meta[m + M_PROTO] = (frame[12]! << 8) | frame[13]!
   w.arena.meta[m + M_PKTTYPE] = PACKET_OUTGOING
-  devQueueXmit(w, slot)
-  return frame.length
+  return netXmitErrno(devQueueXmit(w, slot)) || frame.length
 }
 
 /** The same on a device without link header: the packet starts with its IP header, which names the protocol. */
@@ -248,6 +249,5 @@ function injectPacket(w: World, dev: NetDevice, packet: Uint8Array): number {
   w.arena.meta[m + M_DEV] = dev.id
   w.arena.meta[m + M_PROTO] = version === 4 ? ETH_P_IP : version === 6 ? ETH_P_IPV6 : 0
   w.arena.meta[m + M_PKTTYPE] = PACKET_OUTGOING
-  devQueueXmit(w, slot)
-  return packet.length
+  return netXmitErrno(devQueueXmit(w, slot)) || packet.length
 }

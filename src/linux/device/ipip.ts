@@ -27,13 +27,38 @@ import { EEXIST, EINVAL } from '../errno.ts'
 import { icmpSend, ipv4LinkFailure } from '../ip/icmp.ts'
 import { ctinfo2dir } from '../netfilter/conntrack/layout.ts'
 import type { Netns } from '../netns.ts'
-import { R_DEV_DOWN, R_FRAG_NEEDED, R_INVALID_TX, R_LOOP, R_NOMEM, R_PKT_TRUNC, R_TUNNEL_ECN, R_TUNNEL_NO_ROUTE, R_TUNNEL_UNKNOWN } from '../reasons.ts'
-import { dstCheck, Flowi4, ipRouteOutput, ipv4Redirect, ipv4UpdatePmtu, routeErrno, type Rtable } from '../route/route.ts'
+import {
+  R_DEV_DOWN,
+  R_FRAG_NEEDED,
+  R_INVALID_TX,
+  R_LOOP,
+  R_NOMEM,
+  R_PKT_TRUNC,
+  R_TUNNEL_ECN,
+  R_TUNNEL_NO_ROUTE,
+  R_TUNNEL_UNKNOWN,
+} from '../reasons.ts'
+import {
+  dstCheck,
+  Flowi4,
+  ipRouteOutput,
+  ipv4Redirect,
+  ipv4UpdatePmtu,
+  type Rtable,
+  routeErrno,
+} from '../route/route.ts'
 import { T_TUNNEL_DECAP, T_TUNNEL_ENCAP } from '../trace.ts'
 import type { World } from '../world.ts'
 import { DEV_IPIP, IFF_POINTOPOINT, type NetDevice } from './device.ts'
 import { registerNetdevice } from './register.ts'
-import { ecnEncapsulate, ipEcnDecapsulate, iptunnelPullScrub, iptunnelXmit, iptunnelXmitStats, skbDstUpdatePmtu } from './tunnel.ts'
+import {
+  ecnEncapsulate,
+  ipEcnDecapsulate,
+  iptunnelPullScrub,
+  iptunnelXmit,
+  iptunnelXmitStats,
+  skbDstUpdatePmtu,
+} from './tunnel.ts'
 
 const IPPROTO_IPIP = 4
 /** IPS_SRC_NAT | IPS_DST_NAT */

@@ -60,7 +60,7 @@ export function skbGetHash(w: World, slot: number): number {
       // __flow_hash_consistentify: the smaller address and port first
       const src = v.getUint32(off + 12)
       const dst = v.getUint32(off + 16)
-      h = mix(mix(h, src < dst ? src : dst), src < dst ? dst : src)
+      h = mix(mix(h, Math.min(src, dst)), Math.max(src, dst))
       ipProto = v.getUint8(off + 9)
       ports = (v.getUint16(off + 6) & 0x3fff) === 0
       off += (v.getUint8(off) & 15) << 2

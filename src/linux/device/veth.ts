@@ -25,6 +25,7 @@ import {
   SKB_CSUM_OK,
 } from '../../packet/layout.ts'
 import { ethTypeTrans, netifRx } from '../core/dev.ts'
+import { NET_XMIT_DROP } from '../errno.ts'
 import { freeSkb } from '../core/skb.ts'
 import { nfConntrackPut } from '../netfilter/conntrack/core.ts'
 import { R_MTU, R_NO_CARRIER } from '../reasons.ts'
@@ -66,18 +67,18 @@ export function skbScrubPacket(w: World, slot: number, xnet: boolean): void {
   }
 }
 
-/** veth_xmit */
-export function vethXmit(w: World, slot: number, dev: NetDevice): void {
+/** veth_xmit. Takes the slot. @returns 0 or NET_XMIT_DROP */
+export function vethXmit(w: World, slot: number, dev: NetDevice): number {
   const peer = dev.peer
   if (peer === null) {
     dev.txDropped++
     freeSkb(w, slot, R_NO_CARRIER)
-    return
+    return NET_XMIT_DROP
   }
   if (!isSkbForwardable(w, slot, peer)) {
     dev.txDropped++
     freeSkb(w, slot, peer.up ? R_MTU : R_NO_CARRIER, peer.mtu)
-    return
+    return NET_XMIT_DROP
   }
   // the statistics count what arrived
   dev.txPackets++
@@ -85,4 +86,5 @@ export function vethXmit(w: World, slot: number, dev: NetDevice): void {
   skbScrubPacket(w, slot, peer.ns !== dev.ns)
   ethTypeTrans(w, slot, peer)
   netifRx(w, slot)
+  return 0
 }

@@ -6,16 +6,7 @@
  * with learning a MAC moves to the VTEP it was last seen behind, unless its entry is static.
  * Not modelled: log messages, GRO.
  */
-import {
-  ETH_HLEN,
-  ETH_P_IP,
-  ETH_P_IPV6,
-  M_DATA,
-  M_LEN,
-  M_NH,
-  M_PROTO,
-  META_SHIFT,
-} from '../../packet/layout.ts'
+import { ETH_HLEN, ETH_P_IP, ETH_P_IPV6, M_DATA, M_LEN, M_NH, M_PROTO, META_SHIFT } from '../../packet/layout.ts'
 import { ethTypeTrans, netifRx } from '../core/dev.ts'
 import { freeSkb } from '../core/skb.ts'
 import type { Netns } from '../netns.ts'
@@ -146,4 +137,3 @@ export function vxlanErrLookup(w: World, ns: Netns, uh: number, len: number): bo
   if (sock === undefined || len < VXLAN_HLEN || (v.getInt32(uh + 8) & VXLAN_HF_VNI) === 0) return false
   return sock.devs.has(v.getInt32(uh + 12) >>> 8)
 }
-

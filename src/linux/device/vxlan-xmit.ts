@@ -35,7 +35,7 @@ import {
   R_TUNNEL_NO_ROUTE,
   R_VXLAN_VNI,
 } from '../reasons.ts'
-import { dstCheck, Flowi4, ipRouteOutput, routeErrno, type Rtable } from '../route/route.ts'
+import { dstCheck, Flowi4, ipRouteOutput, type Rtable, routeErrno } from '../route/route.ts'
 import { RTCF_BROADCAST, RTCF_MULTICAST } from '../route/rtn.ts'
 import { transportChecksum } from '../socket/checksum.ts'
 import { T_TUNNEL_ENCAP } from '../trace.ts'

@@ -40,7 +40,7 @@ import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { EMSGSIZE, ENOBUFS } from '../errno.ts'
 import { nfConntrackHold } from '../netfilter/conntrack/core.ts'
 import type { Netns } from '../netns.ts'
-import { R_FRAG_NEEDED, R_NOMEM } from '../reasons.ts'
+import { R_FRAG_NEEDED, R_MTU, R_NOMEM } from '../reasons.ts'
 import { T_CHILD, T_IP_FRAGMENT } from '../trace.ts'
 import type { World } from '../world.ts'
 import { icmpSend } from './icmp.ts'
@@ -72,7 +72,7 @@ const COPIED = [
 ]
 
 /** Where fragments go instead of ip_finish_output2: br_nf_push_frag_xmit. Takes the slot. */
-export type FragmentOutput = (w: World, slot: number) => void
+export type FragmentOutput = (w: World, slot: number) => number
 
 /** ip_fragment: refuses (ICMP fragmentation needed, EMSGSIZE) when DF forbids it. Takes the slot. */
 export function ipFragment(w: World, ns: Netns, slot: number, mtu: number): number {
@@ -154,8 +154,12 @@ export function ipDoFragment(
       const dev = w.devices[meta[m + M_DEV]!] ?? null
       w.tracer.step(T_CHILD, slot, ns, dev, meta[p + M_ID]!, 1, 0, null)
     }
-    if (output === null) ipFinishOutput2(w, ns, piece)
-    else output(w, piece)
+    const err = output === null ? ipFinishOutput2(w, ns, piece) : output(w, piece)
+    if (err !== 0) {
+      ns.count('Ip.FragFails')
+      freeSkb(w, slot, R_MTU)
+      return err
+    }
     ns.count('Ip.FragCreates')
   }
   ns.count('Ip.FragOKs')

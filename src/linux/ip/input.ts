@@ -128,7 +128,12 @@ export function brValidateIpv4(w: World, ns: Netns, slot: number): boolean {
   if (have < 20) return false
   const first = v.getUint16(nh)
   const ihl = (first >> 6) & 0x3c
-  if (first >> 12 !== 4 || ihl < 20 || have < ihl || internetChecksum(v, nh, ihl) !== 0) {
+  if (first >> 12 !== 4 || ihl < 20 || have < ihl) {
+    ns.count('Ip.InHdrErrors')
+    return false
+  }
+  if (internetChecksum(v, nh, ihl) !== 0) {
+    ns.count('IpExt.InCsumErrors')
     ns.count('Ip.InHdrErrors')
     return false
   }

@@ -33,7 +33,7 @@ import {
 } from '../../packet/layout.ts'
 import { netifRx } from '../core/dev.ts'
 import { cloneSkb, freeSkb } from '../core/skb.ts'
-import { EMSGSIZE, ENETUNREACH, ENOBUFS, EPERM } from '../errno.ts'
+import { EMSGSIZE, ENETUNREACH, ENOBUFS, EPERM, netXmitErrno } from '../errno.ts'
 import { neighOutput } from '../neighbour/neighbour.ts'
 import { NF_ACCEPT, NF_DROP, NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING, nfHook } from '../netfilter/hooks.ts'
 import type { Netns } from '../netns.ts'
@@ -193,7 +193,7 @@ export function ipFinishOutput(w: World, ns: Netns, slot: number): number {
   return ipFinishOutput2(w, ns, slot)
 }
 
-/** ip_finish_output2: to the neighbour. Takes the slot. */
+/** ip_finish_output2: to the neighbour. Takes the slot. @returns 0, an errno or NET_XMIT_DROP */
 export function ipFinishOutput2(w: World, ns: Netns, slot: number): number {
   const a = w.arena
   const meta = a.meta
@@ -204,8 +204,7 @@ export function ipFinishOutput2(w: World, ns: Netns, slot: number): number {
   if (rt.type === RTN_MULTICAST) countPackets(ns, 'Out', 'Mcast', meta[m + M_LEN]!)
   else if (rt.type === RTN_BROADCAST) countPackets(ns, 'Out', 'Bcast', meta[m + M_LEN]!)
   const daddr = a.view.getInt32(meta[m + M_NH]! + 16)
-  neighOutput(w, ns, slot, rt.dev, rt.hasGateway ? rt.gateway : daddr)
-  return 0
+  return neighOutput(w, ns, slot, rt.dev, rt.hasGateway ? rt.gateway : daddr)
 }
 
 /** Pushes a 20-byte header in front of M_DATA; length and checksum are ip_local_out's. */
@@ -293,7 +292,8 @@ export function ipBuildAndSendPkt(
 export function ipMakeAndSend(w: World, ns: Netns, msg: IpMessage): number {
   const slot = ipMakeSkb(w, ns, msg)
   if (slot < 0) return slot
-  const err = ipLocalOut(w, ns, slot)
+  // ip_send_skb
+  const err = netXmitErrno(ipLocalOut(w, ns, slot))
   if (err !== 0) ns.count('Ip.OutDiscards')
   return err
 }

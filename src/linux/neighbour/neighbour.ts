@@ -191,9 +191,9 @@ export function neighLookupOrCreate(ns: Netns, dev: NetDevice, ip: number): Neig
 
 /**
  * ip_finish_output2 / neigh_output: finds the neighbour of `nexthop` on `dev` and sends. M_DATA stands at the IP header;
- * waits in the neighbour's queue while the address is not known.
+ * waits in the neighbour's queue while the address is not known. @returns 0, or what the transmit answered
  */
-export function neighOutput(w: World, ns: Netns, slot: number, dev: NetDevice, nexthop: number): void {
+export function neighOutput(w: World, ns: Netns, slot: number, dev: NetDevice, nexthop: number): number {
   // __ipv4_neigh_lookup_noref: one entry stands for everything behind lo or a point-to-point link
   if ((dev.flags & (IFF_LOOPBACK | IFF_POINTOPOINT)) !== 0) nexthop = 0
   const n = ns.neigh.lookup(dev, nexthop) ?? ns.neigh.create(dev, nexthop)
@@ -201,19 +201,21 @@ export function neighOutput(w: World, ns: Netns, slot: number, dev: NetDevice, n
   if (!dev.ether) {
     // neigh_direct_output: no link header
     w.arena.meta[(slot << META_SHIFT) + M_DEV] = dev.id
-    devQueueXmit(w, slot)
-  } else if ((n.state & NUD_CONNECTED) !== 0 && n.hh) {
+    return devQueueXmit(w, slot)
+  }
+  if ((n.state & NUD_CONNECTED) !== 0 && n.hh) {
     pushEthHeader(w.arena, slot, n)
-    devQueueXmit(w, slot)
-  } else neighOutputFn(w, slot, n)
+    return devQueueXmit(w, slot)
+  }
+  return neighOutputFn(w, slot, n)
 }
 
-/** `neigh->output`: neigh_resolve_output for Ethernet. */
-export function neighOutputFn(w: World, slot: number, n: Neighbour): void {
-  if (!neighEventSend(w, n, slot)) return
+/** `neigh->output`: neigh_resolve_output for Ethernet. @returns 0, or what the transmit answered */
+export function neighOutputFn(w: World, slot: number, n: Neighbour): number {
+  if (!neighEventSend(w, n, slot)) return 0
   n.hh = true
   pushEthHeader(w.arena, slot, n)
-  devQueueXmit(w, slot)
+  return devQueueXmit(w, slot)
 }
 
 /** dev_hard_header of Ethernet from the neighbour's address. */

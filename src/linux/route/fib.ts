@@ -261,7 +261,9 @@ export class Fib {
     const fl = this.flow.reset()
     fl.daddr = ip
     const res = this.scratch
-    if (table.lookup(fl, res, 0, table === this.local && !this.hasCustomRules ? this.main : null) !== 0) {
+    // without rules of one's own the two are one trie, where the local table's routes come first
+    const merged = table === this.local && !this.hasCustomRules
+    if ((merged ? this.main.lookup(fl, res, 0, table) : table.lookup(fl, res, 0, null)) !== 0) {
       return RTN_UNICAST
     }
     if (dev === null || dev === res.nh?.dev) return res.type

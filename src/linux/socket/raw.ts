@@ -5,7 +5,7 @@
  * sockets (net/ipv4/ping.c), IP options set by the socket.
  */
 import { M_DATA, M_LEN, M_NH, META_SHIFT } from '../../packet/layout.ts'
-import { EACCES, EADDRNOTAVAIL, EAGAIN, EHOSTUNREACH, EMSGSIZE } from '../errno.ts'
+import { EACCES, EADDRNOTAVAIL, EAGAIN, EHOSTUNREACH, EMSGSIZE, ENOBUFS } from '../errno.ts'
 import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
 import type { Netns } from '../netns.ts'
 import { Flowi4 } from '../route/flow.ts'
@@ -74,7 +74,10 @@ export function rawSendmsg(sk: RawSock, data: Uint8Array, dst: number): number {
   if (rt === null) return routeErrno()
   if ((rt.flags & RTCF_BROADCAST) !== 0 && !sk.broadcast) return EACCES
   const e = sk.takeError()
-  if (e < 0) return e
+  if (e < 0) {
+    ns.count('Ip.OutDiscards')
+    return e
+  }
   message.rt = rt
   message.fl = fl
   message.proto = sk.protocol
@@ -89,7 +92,7 @@ export function rawSendmsg(sk: RawSock, data: Uint8Array, dst: number): number {
   message.connected = sk.daddr !== 0
   message.options = null
   const r = ipMakeAndSend(ns.world, ns, message)
-  return r < 0 ? r : data.length
+  return r < 0 && (r !== ENOBUFS || sk.recvErr) ? r : data.length
 }
 
 /** raw_recvmsg: the next packet, a pending error, or -EAGAIN. */

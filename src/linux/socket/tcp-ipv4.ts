@@ -4,13 +4,13 @@
  * Linux: net/ipv4/tcp_ipv4.c (tcp_v4_rcv, tcp_v4_do_rcv, tcp_v4_send_reset, tcp_v4_send_ack, tcp_v4_err,
  * tcp_v4_mtu_reduced). Not modelled: MD5/AO, TTL security, early demux (the result is the same), socket filters.
  */
-import { M_DATA, M_LEN, M_MARK, M_NH, META_SHIFT } from '../../packet/layout.ts'
+import { M_DATA, M_LEN, M_MARK, M_NH, M_PKTTYPE, META_SHIFT, PACKET_HOST } from '../../packet/layout.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { EHOSTUNREACH, EMSGSIZE } from '../errno.ts'
 import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
 import { nfResetCt } from '../netfilter/conntrack/core.ts'
 import type { Netns } from '../netns.ts'
-import { R_CONSUMED, R_L4_CSUM, R_L4_HDR, R_NO_SOCKET, R_TCP_RESET, R_TCP_STATE, R_UNMODELLED } from '../reasons.ts'
+import { R_CONSUMED, R_L4_CSUM, R_L4_HDR, R_NO_SOCKET, R_OTHERHOST, R_TCP_RESET, R_TCP_STATE, R_UNMODELLED } from '../reasons.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { dstMtu, ipRouteOutput, ipRtUpdatePmtu, ipv4Redirect } from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'
@@ -102,6 +102,10 @@ export function tcpV4Rcv(w: World, ns: Netns, slot: number): void {
   const nh = a.meta[m + M_NH]!
   const len = a.meta[m + M_LEN]!
   const v = a.view
+  if (a.meta[m + M_PKTTYPE] !== PACKET_HOST) {
+    freeSkb(w, slot, R_OTHERHOST)
+    return
+  }
   const head = len >= TCP_HEADER_BYTES ? (v.getUint8(th + 12) >> 4) << 2 : 0
   if (head < TCP_HEADER_BYTES || head > len) {
     freeSkb(w, slot, R_L4_HDR, head)

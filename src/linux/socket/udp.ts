@@ -19,6 +19,7 @@ import {
   EINVAL,
   EMSGSIZE,
   ENETUNREACH,
+  ENOBUFS,
 } from '../errno.ts'
 import { icmpSend } from '../ip/icmp.ts'
 import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
@@ -177,7 +178,10 @@ export function udpSendmsg(sk: UdpSock, data: Uint8Array, ip: number | null, por
   if ((rt.flags & RTCF_BROADCAST) !== 0 && !sk.broadcast) return EACCES
   // sock_alloc_send_skb reports what an earlier packet of this socket met
   const e = sk.takeError()
-  if (e < 0) return e
+  if (e < 0) {
+    ns.count('Ip.OutDiscards')
+    return e
+  }
   const length = UDP_HEADER_BYTES + data.length
   scratchView.setUint16(0, sk.sport)
   scratchView.setUint16(2, dport)
@@ -200,6 +204,11 @@ export function udpSendmsg(sk: UdpSock, data: Uint8Array, ip: number | null, por
   message.connected = sk.connected
   message.options = null
   const r = ipMakeAndSend(ns.world, ns, message)
+  if (r === ENOBUFS && !sk.recvErr) {
+    // udp_send_skb: what a device dropped is no error of the sender's
+    ns.count('Udp.SndbufErrors')
+    return data.length
+  }
   if (r === 0) ns.count('Udp.OutDatagrams')
   return r < 0 ? r : data.length
 }

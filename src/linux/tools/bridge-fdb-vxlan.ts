@@ -12,8 +12,8 @@ import {
   FDB_NUD_PERMANENT,
   FDB_NUD_REACHABLE,
   type FdbVerb,
-  VxlanRdst,
   type VxlanFdbEntry,
+  VxlanRdst,
 } from '../device/vxlan-fdb.ts'
 import { EINVAL, EOPNOTSUPP } from '../errno.ts'
 import type { JsonValue } from './ip-json.ts'
@@ -49,11 +49,7 @@ export function vxlanFdbModify(
   }
   if (target.dst === null) rtnetlink(EINVAL, FAILED)
   const state =
-    kind === 'local'
-      ? FDB_NUD_PERMANENT
-      : kind === 'static'
-        ? FDB_NUD_NOARP | FDB_NUD_REACHABLE
-        : FDB_NUD_REACHABLE
+    kind === 'local' ? FDB_NUD_PERMANENT : kind === 'static' ? FDB_NUD_NOARP | FDB_NUD_REACHABLE : FDB_NUD_REACHABLE
   const now = dev.ns.world.nowNs
   const err = vxlan.fdb.update(mac.hi, mac.lo, rd, state, target.externLearn, verb, now)
   if (err === EOPNOTSUPP) throw new ToolExit(FAILED, 'Error: Cannot replace non-unicast fdb entries.')

@@ -129,10 +129,7 @@ function fdbModify(ns: Netns, args: Args, verb: 'add' | 'append' | 'replace' | '
     else if (matches(word, 'local') || matches(word, 'permanent')) kind = 'local'
     else if (matches(word, 'temp') || matches(word, 'static')) kind = 'static'
     else if (matches(word, 'dynamic')) kind = 'dynamic'
-    else if (
-      ['src_vni', 'nhid', 'router', 'use', 'sticky', 'vlan'].includes(word)
-    )
-      unmodelled(`bridge fdb ... ${word}`)
+    else if (['src_vni', 'nhid', 'router', 'use', 'sticky', 'vlan'].includes(word)) unmodelled(`bridge fdb ... ${word}`)
     else macText = word === 'to' ? args.take() : word
   }
   if (devName === null || macText === null) throw new ToolExit(FAILED, 'Device and address are required arguments.')
@@ -142,7 +139,8 @@ function fdbModify(ns: Netns, args: Args, verb: 'add' | 'append' | 'replace' | '
     if (self || !master) vxlanFdbModify(dev, mac, target, kind, verb)
     if (!master) return ''
     self = false
-  } else if (target.dst !== null) rtnetlink(EOPNOTSUPP, FAILED)
+  } else if (target.dst !== null && dev.bridge === null)
+    unmodelled(`bridge fdb ${verb} ... dst on a device of this kind`)
   else if (target.externLearn) unmodelled('bridge fdb ... extern_learn')
   if (!master && dev.bridge === null) unmodelled(`bridge fdb ${verb} ... self`)
   const br = dev.bridge ?? dev.port?.bridge

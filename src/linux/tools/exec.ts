@@ -10,6 +10,7 @@ import { bridge } from './bridge.ts'
 import { conntrack } from './conntrack.ts'
 import { ip } from './ip.ts'
 import { ipset } from './ipset.ts'
+import { ipvsadm } from './ipvsadm.ts'
 import { iptablesCommand, iptablesRestoreCommand, iptablesSaveCommand } from './iptables-commands.ts'
 import { ping } from './ping.ts'
 import { type ToolResult, UNMODELLED_STATUS } from './result.ts'
@@ -30,6 +31,7 @@ const TOOLS: { readonly [name: string]: Tool } = {
   'iptables-legacy-restore': iptablesRestoreCommand,
   ipset,
   conntrack,
+  ipvsadm,
   ping,
 }
 
@@ -45,7 +47,6 @@ const UNMODELLED_TOOLS = [
   'iptables-nft-save',
   'iptables-nft-restore',
   'nft',
-  'ipvsadm',
   'tc',
   'ping6',
   'ebtables',

@@ -24,6 +24,33 @@ const UNMODELLED_WORDS = [
   'isatap',
 ]
 
+const USAGE = [
+  'Usage: ... ipip  \t[ remote ADDR ]',
+  '\t\t\t[ local ADDR ]',
+  '\t\t\t[ ttl TTL ]',
+  '\t\t\t[ tos TOS ]',
+  '\t\t\t[ [no]pmtudisc ]',
+  '\t\t\t[ 6rd-prefix ADDR ]',
+  '\t\t\t[ 6rd-relay_prefix ADDR ]',
+  '\t\t\t[ 6rd-reset ]',
+  '\t\t\t[ dev PHYS_DEV ]',
+  '\t\t\t[ fwmark MARK ]',
+  '\t\t\t[ external ]',
+  '\t\t\t[ noencap ]',
+  '\t\t\t[ encap { fou | gue | none } ]',
+  '\t\t\t[ encap-sport PORT ]',
+  '\t\t\t[ encap-dport PORT ]',
+  '\t\t\t[ [no]encap-csum ]',
+  '\t\t\t[ [no]encap-csum6 ]',
+  '\t\t\t[ [no]encap-remcsum ]',
+  '\t\t\t[ mode { ipip | mplsip | any } ]',
+  '',
+  'Where:\tADDR := { IP_ADDRESS | any }',
+  '\tTOS  := { NUMBER | inherit }',
+  '\tTTL  := { 1..255 | inherit }',
+  '\tMARK := { 0x0..0xffffffff }',
+].join('\n')
+
 function endpoint(word: string): number {
   return word === 'any' ? 0 : takeAddress(word)
 }
@@ -35,7 +62,7 @@ export function addIpip(ns: Netns, name: string, mtu: number | null, args: Args)
     const word = args.take()
     if (word === 'remote') cfg.remote = endpoint(args.take())
     else if (word === 'local') cfg.local = endpoint(args.take())
-    else if (word === 'dev') cfg.link = takeDevice(ns, args.take())
+    else if (word === 'dev') cfg.link = takeDevice(ns, args.take(), 255)
     else if (word === 'ttl' || word === 'hoplimit' || word === 'hlim') {
       const v = args.take()
       cfg.ttl = v === 'inherit' ? 0 : takeNumber(v, 255, 'invalid TTL')
@@ -45,7 +72,7 @@ export function addIpip(ns: Netns, name: string, mtu: number | null, args: Args)
       if (cfg.tos < 0) invarg('bad TOS value', v)
     } else if (word === 'pmtudisc' || word === 'nopmtudisc') cfg.pmtudisc = word === 'pmtudisc'
     else if (UNMODELLED_WORDS.includes(word)) unmodelled(`ipip option ${word}`)
-    else throw new ToolExit(255, `ipip: unknown option "${word}"?`)
+    else throw new ToolExit(1, USAGE)
   }
   if (cfg.ttl !== 0 && !cfg.pmtudisc) throw new ToolExit(255, 'ttl != 0 and nopmtudisc are incompatible')
   if (typeof createIpip(ns, name, cfg, mtu) === 'number') rtnetlink(EEXIST)

@@ -25,6 +25,7 @@ import {
   type NetDevice,
 } from '../device/device.ts'
 import { ipTunnelPriv } from '../device/ipip.ts'
+import { vxlanPriv } from '../device/vxlan.ts'
 import type { Netns } from '../netns.ts'
 import type { IpOptions } from './ip-args.ts'
 import type { JsonValue } from './ip-json.ts'
@@ -229,7 +230,8 @@ function details(dev: NetDevice): string {
   if (dev.kind === DEV_IPIP) out += ipipDetails(dev)
   if (port !== null) out += `\n    bridge_slave ${slaveDetails(port)}`
   const queues = dev.kind === DEV_VETH ? 2 : 1
-  const tso = dev.kind === DEV_VETH || dev.kind === DEV_BRIDGE || dev.kind === DEV_LOOPBACK ? 524280 : 65536
+  const lower = dev.kind === DEV_VXLAN ? (vxlanPriv(dev).cfg.lowerdev ?? dev) : dev
+  const tso = lower.kind === DEV_VETH || lower.kind === DEV_BRIDGE || lower.kind === DEV_LOOPBACK ? 524280 : 65536
   const eui64 = dev.kind === DEV_IPIP && ipTunnelPriv(dev).fallback ? '' : 'addrgenmode eui64 '
   return (
     `${out}${eui64}numtxqueues ${queues} numrxqueues ${queues} gso_max_size 65536 gso_max_segs 65535 ` +

@@ -58,6 +58,39 @@ const DEFAULT_WORDS = [
   'novnifilter',
 ]
 
+const USAGE = [
+  'Usage: ... vxlan id VNI',
+  '\t\t[ { group | remote } IP_ADDRESS ]',
+  '\t\t[ local ADDR ]',
+  '\t\t[ ttl TTL ]',
+  '\t\t[ tos TOS ]',
+  '\t\t[ df DF ]',
+  '\t\t[ flowlabel LABEL ]',
+  '\t\t[ dev PHYS_DEV ]',
+  '\t\t[ dstport PORT ]',
+  '\t\t[ srcport MIN MAX ]',
+  '\t\t[ [no]learning ]',
+  '\t\t[ [no]proxy ]',
+  '\t\t[ [no]rsc ]',
+  '\t\t[ [no]l2miss ]',
+  '\t\t[ [no]l3miss ]',
+  '\t\t[ ageing SECONDS ]',
+  '\t\t[ maxaddress NUMBER ]',
+  '\t\t[ [no]udpcsum ]',
+  '\t\t[ [no]udp6zerocsumtx ]',
+  '\t\t[ [no]udp6zerocsumrx ]',
+  '\t\t[ [no]remcsumtx ] [ [no]remcsumrx ]',
+  '\t\t[ [no]external ] [ gbp ] [ gpe ]',
+  '\t\t[ [no]vnifilter ]',
+  '',
+  'Where:\tVNI\t:= 0-16777215',
+  '\tADDR\t:= { IP_ADDRESS | any }',
+  '\tTOS\t:= { NUMBER | inherit }',
+  '\tTTL\t:= { 1..255 | auto | inherit }',
+  '\tDF\t:= { unset | set | inherit }',
+  '\tLABEL := 0-1048575',
+].join('\n')
+
 function address(keyword: string, word: string): number {
   if (word.includes(':')) unmodelled(`vxlan ${keyword} over IPv6`)
   const ip = parseIpv4(word)
@@ -73,7 +106,7 @@ function port(word: string): number {
   return takeNumber(word, 65535, 'port')
 }
 
-/** Options of `ip link add NAME type vxlan`, then the device. @returns its message for stderr when it has one to say */
+/** Options of `ip link add NAME type vxlan`, then the device. */
 export function addVxlan(
   ns: Netns,
   name: string,
@@ -83,7 +116,7 @@ export function addVxlan(
 ): void {
   const cfg = vxlanDefaults(-1)
   while (!args.done) takeOption(ns, cfg, args.take(), args)
-  if (cfg.vni < 0) throw new ToolExit(255, 'vxlan: missing virtual network identifier')
+  if (cfg.vni < 0) throw new ToolExit(1, 'vxlan: missing virtual network identifier')
   if (typeof createVxlan(ns, name, cfg, mac, mtu) === 'number')
     throw new ToolExit(2, 'Error: A VXLAN device with the specified VNI already exists.')
 }
@@ -95,7 +128,7 @@ function takeOption(ns: Netns, cfg: VxlanConfig, word: string, args: Args): void
   else if (word === 'dev') {
     const name = args.take()
     const dev = ns.devices.get(name)
-    if (dev === undefined) throw new ToolExit(1, `Cannot find device "${name}"`)
+    if (dev === undefined) throw new ToolExit(255, `Cannot find device "${name}"`)
     cfg.lowerdev = dev
   } else if (word === 'ttl' || word === 'hoplimit') {
     const v = args.take()
@@ -107,11 +140,13 @@ function takeOption(ns: Netns, cfg: VxlanConfig, word: string, args: Args): void
   } else if (word === 'df') {
     const v = args.take()
     const i = DF_NAMES.indexOf(v)
-    if (i < 0) invarg('DF must be "unset", "set" or "inherit"', v)
+    if (i < 0) invarg("DF must be 'unset', 'set' or 'inherit'", v)
     cfg.df = [VXLAN_DF_UNSET, VXLAN_DF_SET, VXLAN_DF_INHERIT][i]!
   } else if (word === 'ageing') {
     const v = args.take()
-    cfg.ageingS = v === 'none' ? 0 : takeNumber(v, U32_MAX, 'ageing timer')
+    // iproute2 6.1 sends no attribute for none and 0: the kernel's value stays
+    const seconds = v === 'none' ? 0 : takeNumber(v, U32_MAX, 'ageing timer')
+    if (seconds !== 0) cfg.ageingS = seconds
   } else if (word === 'maxaddress') {
     const v = args.take()
     cfg.maxAddress = v === 'unlimited' ? 0 : takeNumber(v, U32_MAX, 'max addresses')
@@ -123,7 +158,7 @@ function takeOption(ns: Netns, cfg: VxlanConfig, word: string, args: Args): void
   else if (word === 'udpcsum' || word === 'noudpcsum') cfg.udpcsum = word === 'udpcsum'
   else if (word === 'localbypass' || word === 'nolocalbypass') cfg.localbypass = word === 'localbypass'
   else if (UNMODELLED_WORDS.includes(word)) unmodelled(`vxlan option ${word}`)
-  else if (!DEFAULT_WORDS.includes(word)) throw new ToolExit(255, `vxlan: unknown command "${word}"?`)
+  else if (!DEFAULT_WORDS.includes(word)) throw new ToolExit(1, `vxlan: unknown command "${word}"?\n${USAGE}`)
 }
 
 /** rtnl_dsfield_a2n: hexadecimal, as iproute2 reads a TOS. */

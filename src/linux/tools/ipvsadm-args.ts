@@ -134,6 +134,13 @@ export class IpvsadmArgs {
   timeouts: readonly [number, number, number] = [0, 0, 0]
 }
 
+/** popt refused the command line: its message, exit status 255; `--restore` goes on with the next line. */
+export class PoptError extends ToolExit {
+  constructor(message: string) {
+    super(255, message)
+  }
+}
+
 /** `Try 'ipvsadm -h' ...` with exit status 255. */
 export function tryHelp(): never {
   throw new ToolExit(255, "Try `ipvsadm -h' or 'ipvsadm --help' for more information.")
@@ -191,7 +198,7 @@ export function parseIpvsadm(argv: readonly string[]): IpvsadmArgs {
   const words: string[] = []
   let schedFlags = ''
   let first = true
-  const option = (name: string, arg: string | null): void => {
+  const option = (name: string, shown: string, arg: string | null): void => {
     if (first) {
       first = false
       const command = COMMAND_OF[name]
@@ -203,6 +210,7 @@ export function parseIpvsadm(argv: readonly string[]): IpvsadmArgs {
       return
     }
     if (name === 'sched-flags') schedFlags = arg!
+    if (COMMAND_OF[name] !== undefined || name === 'help' || name === 'version') fail(`invalid option \`${shown}'`)
     takeOption(a, name, arg)
   }
   const early = (): boolean => a.command === 'help' || a.command === 'version'
@@ -223,7 +231,7 @@ export function parseIpvsadm(argv: readonly string[]): IpvsadmArgs {
       const row = POPT.find(([l, s]) => (long ? l : s) === name)
       if (row === undefined) {
         if (first) tryHelp()
-        throw new ToolExit(255, `${long ? `--${name}` : `-${name}`}: unknown option`)
+        throw new PoptError(`${long ? `--${name}` : `-${name}`}: unknown option`)
       }
       let arg: string | null = null
       if (row[2] !== '') {
@@ -234,10 +242,10 @@ export function parseIpvsadm(argv: readonly string[]): IpvsadmArgs {
         } else if (i + 1 < argv.length && !(row[2] === '?' && argv[i + 1]!.startsWith('-'))) arg = argv[++i]!
         else if (row[2] === 'arg') {
           if (first) tryHelp()
-          throw new ToolExit(255, `${word}: missing argument`)
+          throw new PoptError(`${word}: missing argument`)
         }
       }
-      option(row[0], arg)
+      option(row[0], `${long ? '--' : '-'}${name}`, arg)
     }
   }
   if (first) tryHelp()
@@ -282,7 +290,6 @@ const METHODS: { readonly [option: string]: number } = {
 
 /** One option after the command. */
 function takeOption(a: IpvsadmArgs, name: string, arg: string | null): void {
-  if (COMMAND_OF[name] !== undefined || name === 'help' || name === 'version') fail("invalid option `(null)'")
   const protocol = PROTOCOLS[name]
   const method = METHODS[name]
   if (protocol !== undefined) {
@@ -339,7 +346,7 @@ function takeOption(a: IpvsadmArgs, name: string, arg: string | null): void {
     }
     case 'weight':
       set(a, name)
-      a.dest.weight = number(arg!, 0, 65535, 'weight')
+      a.dest.weight = number(arg!, 0, INT_MAX, 'weight')
       return
     case 'u-threshold':
       set(a, name)

@@ -20,7 +20,7 @@ import { SECOND_NS } from '../ipvs/flags.ts'
 import { ipVsGet } from '../ipvs/ipvs.ts'
 import { IP_VS_TCP_S_ESTABLISHED, IP_VS_TCP_S_FIN_WAIT } from '../ipvs/proto-states.ts'
 import type { Netns } from '../netns.ts'
-import { checkIpvsadm, type IpvsadmArgs, parseIpvsadm, tryHelp } from './ipvsadm-args.ts'
+import { checkIpvsadm, type IpvsadmArgs, parseIpvsadm, PoptError, tryHelp } from './ipvsadm-args.ts'
 import { IPVSADM_USAGE, IPVSADM_VERSION } from './ipvsadm-help.ts'
 import { listAll, listConnections, listService } from './ipvsadm-list.ts'
 import { strerror, ToolExit, type ToolResult, unmodelled } from './result.ts'
@@ -157,13 +157,23 @@ function list(ns: Netns, a: IpvsadmArgs, out: Output): number {
   return 0
 }
 
-/** `-R`: the result is that of the last line. */
+/**
+ * `-R`: the result is that of the last line. There are no comments; the word `ipvsadm` is skipped wherever it stands
+ * (config_stream_read).
+ */
 function restore(ns: Netns, stdin: string | null, out: Output): number {
   if (stdin === null) tryHelp()
   let status = 0
   for (const line of stdin.split('\n')) {
-    const words = line.replace(/[#!].*$/, '').split(/\s+/).filter((x) => x !== '')
-    if (words.length > 0) status = processOptions(ns, words, null, out)
+    const words = line.split(/[ \t\r]+/).filter((x) => x !== '' && x !== 'ipvsadm')
+    if (words.length === 0) continue
+    try {
+      status = processOptions(ns, words, null, out)
+    } catch (e) {
+      if (!(e instanceof PoptError)) throw e
+      out.stderr += `${e.message}\n`
+      status = e.status
+    }
   }
   return status
 }

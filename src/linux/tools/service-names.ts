@@ -12,7 +12,7 @@ const NAMES: readonly (readonly [string, number, readonly number[]])[] = [
   ['ftp', 21, [TCP]], ['ssh', 22, [TCP]], ['telnet', 23, [TCP]], ['smtp', 25, [TCP]], ['domain', 53, [TCP, UDP]],
   ['tftp', 69, [UDP]], ['http', 80, [TCP]], ['kerberos', 88, [TCP, UDP]], ['pop3', 110, [TCP]], ['sunrpc', 111, [TCP, UDP]],
   ['ntp', 123, [UDP]], ['imap2', 143, [TCP]], ['snmp', 161, [TCP, UDP]], ['bgp', 179, [TCP]], ['ldap', 389, [TCP, UDP]],
-  ['https', 443, [TCP, UDP]], ['submission', 587, [TCP]], ['ldaps', 636, [TCP, UDP]], ['imaps', 993, [TCP]],
+  ['https', 443, [TCP, UDP]], ['snpp', 444, [TCP, UDP]], ['microsoft-ds', 445, [TCP, UDP]], ['submission', 587, [TCP]], ['ldaps', 636, [TCP, UDP]], ['imaps', 993, [TCP]],
   ['pop3s', 995, [TCP]], ['nfs', 2049, [TCP, UDP]], ['mysql', 3306, [TCP]], ['postgresql', 5432, [TCP]],
   ['mdns', 5353, [UDP]], ['amqp', 5672, [TCP]], ['redis', 6379, [TCP]], ['http-alt', 8080, [TCP, UDP]],
 ]

@@ -103,7 +103,6 @@ export function iptDoTable(
   s.proto = view.getUint8(nh + 9)
   s.hotdrop = false
   s.unmodelled = ''
-  const length = s.end - nh
   const proto = s.proto
   const inRow = p.interfaceRow(inDev === null ? -1 : inDev.id, inDev === null ? '' : inDev.name)
   const outRow = p.interfaceRow(outDev === null ? -1 : outDev.id, outDev === null ? '' : outDev.name)
@@ -140,7 +139,7 @@ export function iptDoTable(
       continue
     }
     p.packets[i]! += 1
-    p.bytes[i]! += length
+    p.bytes[i]! += s.end - nh
     const t = entries[i * ENTRY_WORDS + E_TARGET]!
     switch (words[t]) {
       case TARGET_JUMP:

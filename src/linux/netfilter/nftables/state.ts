@@ -222,6 +222,7 @@ export class NftObject {
 
 /** A table. */
 export class NftTable {
+  readonly ns: Netns
   readonly family: string
   readonly name: string
   readonly handle: number
@@ -234,7 +235,8 @@ export class NftTable {
   nextHandle = 0
   nextAnonymous = 0
 
-  constructor(family: string, name: string, handle: number, flags: readonly string[], comment: string | null) {
+  constructor(ns: Netns, family: string, name: string, handle: number, flags: readonly string[], comment: string | null) {
+    this.ns = ns
     this.family = family
     this.name = name
     this.handle = handle

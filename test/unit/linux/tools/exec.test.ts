@@ -21,7 +21,7 @@ describe('execTool', () => {
   it.each([
     ['ip6tables-save'],
     ['nft', 'list', 'ruleset'],
-    ['ip', 'link', 'add', 'vx', 'type', 'vxlan'],
+    ['ip', 'link', 'add', 'vx', 'type', 'vlan', 'id', '5'],
     ['ip', '-6', 'route', 'add', '::/0'],
     ['bridge', 'vlan'],
   ])('says UNMODELLED with status 126 for %s', (...argv) => {

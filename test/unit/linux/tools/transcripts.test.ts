@@ -10,6 +10,8 @@ describe.each([
   ['ip', 200],
   ['sysctl', 20],
   ['node', 45],
+  ['vxlan', 60],
+  ['ipip', 30],
 ])('%s session', (name, least) => {
   it('gives every answer of the real tools', () => {
     const entries = loadTranscript(name)
