@@ -61,6 +61,11 @@ export function isIpv4Loopback(ip: number): boolean {
   return ip >>> 24 === 127
 }
 
+/** An address that a machine can have: not 0.0.0.0/8, loopback, multicast, reserved or broadcast. */
+export function isIpv4Host(ip: number): boolean {
+  return ip >>> 24 !== 0 && !isIpv4Loopback(ip) && ip >>> 28 < 14
+}
+
 /** 169.254.0.0/16. */
 export function isIpv4LinkLocal(ip: number): boolean {
   return ip >>> 16 === 0xa9fe

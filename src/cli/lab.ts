@@ -93,7 +93,9 @@ function read(file: string): string {
   try {
     return readFileSync(file === '-' ? 0 : file, 'utf8')
   } catch (e) {
-    throw new CliError(EXIT_INPUT, `${file}: error: ${e instanceof Error ? e.message : String(e)}`)
+    // "ENOENT: no such file or directory, open 'x'": the middle is what a reader needs.
+    const reason = (e instanceof Error ? e.message : String(e)).replace(/^[A-Z]+: |, (?:open|read)\b.*$/g, '')
+    throw new CliError(EXIT_INPUT, `${file}: error: ${reason}`)
   }
 }
 
@@ -113,7 +115,7 @@ function readResult(file: string): LabResult {
 
 function run(file: string, o: LabCliOptions): LabResult {
   const scenario = readScenario(file)
-  if (!/^\d{1,10}$/.test(o.seed)) throw usageError(`error: option '--seed <n>' argument '${o.seed}' is not a number`)
+  if (!/^\d{1,10}$/.test(o.seed)) throw usageError(`option '--seed <n>' argument '${o.seed}' is not a number`)
   try {
     return runLab(scenario, { backend: o.backend, seed: Number(o.seed) })
   } catch (e) {

@@ -76,7 +76,11 @@ function writeAll(fd: number, data: string | Uint8Array): void {
     } catch (e) {
       const code = (e as NodeJS.ErrnoException).code
       if (code === 'EPIPE') process.exit(process.exitCode ?? 0)
-      if (code !== 'EAGAIN') throw e
+      if (code !== 'EAGAIN') {
+        // Nobody can be told that stderr is gone.
+        if (fd === 2) return
+        throw new CliError(EXIT_USAGE, `cannot write to stdout: ${e instanceof Error ? e.message : String(e)}`)
+      }
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
     }
   }

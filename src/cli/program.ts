@@ -63,6 +63,16 @@ const EXAMPLES = `Examples:
   podwalk get pods -f shop.yaml
 `
 
+function helpHint(command: string): string {
+  return `(${command} --help shows what there is)`
+}
+
+/** An error in a command names the help of that command, not the program's. */
+function pointToOwnHelp(command: Command, path: string): void {
+  command.showHelpAfterError(helpHint(path))
+  for (const inner of command.commands) pointToOwnHelp(inner, `${path} ${inner.name()}`)
+}
+
 /**
  * The program with the command of these arguments, or with all of them. What is not loaded is there by name and summary,
  * for the help and for did-you-mean.
@@ -73,7 +83,7 @@ export async function buildProgram(wanted: readonly string[] | 'all'): Promise<C
     .version(version(), '-V, --version', 'print the version')
     .configureHelp({ helpWidth: 80 })
     .showSuggestionAfterError(true)
-    .showHelpAfterError('(podwalk --help shows what there is)')
+    .showHelpAfterError(helpHint('podwalk'))
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'podwalk: ')) })
     .enablePositionalOptions()
     .exitOverride()
@@ -83,5 +93,6 @@ export async function buildProgram(wanted: readonly string[] | 'all'): Promise<C
     if (wanted === 'all' || command.name === name) (await command.load())(program)
     else program.command(command.name).description(command.summary)
   }
+  for (const command of program.commands) pointToOwnHelp(command, `podwalk ${command.name()}`)
   return program
 }

@@ -6,10 +6,19 @@
  */
 import { parseCidr, parseIpv4, parseMac } from '../addr/index.ts'
 import type { CniVerb, LinkSpec } from '../cni/verb.ts'
-import { type NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE } from '../linux/device/device.ts'
+import { DEV_VXLAN, type NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE } from '../linux/device/device.ts'
 import { inetAddrAdd } from '../linux/device/inet.ts'
+import { createIpip, ipipDefaults } from '../linux/device/ipip.ts'
 import { createBridge, createDummy, createVeth, setMac, setMaster, setMtu, setUp } from '../linux/device/ops.ts'
+import { createVxlan, vxlanDefaults, vxlanPriv } from '../linux/device/vxlan.ts'
+import { FDB_NUD_PERMANENT, VxlanRdst } from '../linux/device/vxlan-fdb.ts'
 import { errnoName } from '../linux/errno.ts'
+import {
+  NEIGH_UPDATE_F_ADMIN,
+  NEIGH_UPDATE_F_OVERRIDE,
+  NUD_PERMANENT,
+  neighUpdate,
+} from '../linux/neighbour/neighbour.ts'
 import type { Netns } from '../linux/netns.ts'
 import { sysctlSet } from '../linux/sysctl.ts'
 import { execTool } from '../linux/tools/exec.ts'
@@ -37,6 +46,10 @@ function macOf(text: string | undefined): { hi: number; lo: number } | null {
   return text === undefined ? null : parseMac(text)
 }
 
+function created(link: LinkSpec, dev: NetDevice | number): void {
+  if (typeof dev === 'number') refused(link, errnoName(dev))
+}
+
 function addLink(ns: Netns, link: LinkSpec, lookup: NetnsLookup): void {
   switch (link.type) {
     case 'bridge':
@@ -49,6 +62,21 @@ function addLink(ns: Netns, link: LinkSpec, lookup: NetnsLookup): void {
         link.mtu,
       )
       break
+    case 'vxlan': {
+      const cfg = vxlanDefaults(link.vni)
+      cfg.dstport = link.dstport ?? cfg.dstport
+      cfg.local = parseIpv4(link.local) ?? refused(link, 'bad address')
+      cfg.lowerdev = device(ns, link.dev, link)
+      cfg.learning = link.learning
+      created(link, createVxlan(ns, link.name, cfg, macOf(link.mac), link.mtu ?? null))
+      break
+    }
+    case 'ipip': {
+      const remote = link.remote === undefined ? 0 : (parseIpv4(link.remote) ?? refused(link, 'bad address'))
+      const local = parseIpv4(link.local) ?? refused(link, 'bad address')
+      created(link, createIpip(ns, link.name, { ...ipipDefaults(), local, remote, pmtudisc: link.pmtudisc }, link.mtu))
+      break
+    }
     case 'dummy':
       createDummy(ns, link.name, macOf(link.mac), link.mtu)
       break
@@ -103,6 +131,26 @@ export function applyCniVerb(verb: CniVerb, lookup: NetnsLookup): void {
           nexthops: [{ dev: device(ns, verb.dev, verb), via, onlink: verb.onlink ?? false }],
         }),
       )
+      break
+    }
+    case 'neigh-replace': {
+      const dev = device(ns, verb.dev, verb)
+      const ip = parseIpv4(verb.ip) ?? refused(verb, 'bad address')
+      const n = ns.neigh.lookup(dev, ip) ?? ns.neigh.create(dev, ip)
+      check(
+        verb,
+        neighUpdate(ns.world, n, macOf(verb.mac), NUD_PERMANENT, NEIGH_UPDATE_F_ADMIN | NEIGH_UPDATE_F_OVERRIDE),
+      )
+      break
+    }
+    case 'fdb-replace': {
+      const dev = device(ns, verb.dev, verb)
+      if (dev.kind !== DEV_VXLAN) refused(verb, 'not a VXLAN device')
+      const { cfg, fdb } = vxlanPriv(dev)
+      const mac = parseMac(verb.mac) ?? refused(verb, 'bad MAC')
+      const dst = parseIpv4(verb.dst) ?? refused(verb, 'bad address')
+      const rd = new VxlanRdst(dst, cfg.dstport, cfg.vni, null)
+      check(verb, fdb.update(mac.hi, mac.lo, rd, FDB_NUD_PERMANENT, false, 'replace', ns.world.nowNs))
       break
     }
     case 'iptables-chain': {

@@ -86,7 +86,7 @@ function addressNames(model: ClusterModel): Map<number, string> {
 
 /**
  * Builds the world of a cluster.
- * @throws UnmodelledClusterError when the CNI or proxy mode has no driver here
+ * @throws UnmodelledClusterError when the CNI or proxy mode has no driver here, or the driver no model of its settings
  */
 export function buildCluster(model: ClusterModel, options: BuildOptions = {}): Cluster {
   const driver = findCniDriver(model.config.cni.name)
@@ -131,6 +131,7 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
     return ns
   }
   const plan = driver.program(model)
+  if (plan.unmodelled !== undefined) throw new UnmodelledClusterError(plan.unmodelled.what, plan.unmodelled.modelled)
   const diagnostics = [...plan.diagnostics]
   if (!diagnostics.some((d) => d.severity === 'error')) for (const verb of plan.verbs) applyCniVerb(verb, lookup)
   if (!driver.enforcesNetworkPolicy) diagnostics.push(...unenforced(model, driver.name))

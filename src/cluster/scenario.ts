@@ -3,14 +3,27 @@
  *
  * What podwalk programmed is read back from the simulated namespaces, so that the scenario is the configuration itself and
  * not a second opinion of it. Namespaces get short names (the kernel's limit on the recorder's prefix): `u` underlay, `n1`
- * ... nodes in order, `p1` ... pods in order. Not carried over: neighbours and fdb entries (they are learned again), the
- * exact bridge timers.
+ * ... nodes in order, `p1` ... pods in order. Permanent neighbours and
+ * the fdb of VXLAN devices are carried over; what was learned is not, nor the exact bridge timers.
  */
 import { formatIpv4, formatMac } from '../addr/index.ts'
-import type { LabAddr, LabDevice, LabLink, LabPort, LabRoute, LabScenario, LabStep } from '../lab/scenario.ts'
-import { DEV_BRIDGE, DEV_LOOPBACK, type NetDevice } from '../linux/device/device.ts'
+import type {
+  LabAddr,
+  LabDevice,
+  LabFdb,
+  LabLink,
+  LabNeigh,
+  LabPort,
+  LabRoute,
+  LabScenario,
+  LabStep,
+} from '../lab/scenario.ts'
+import { DEV_BRIDGE, DEV_IPIP, DEV_LOOPBACK, DEV_VXLAN, type NetDevice } from '../linux/device/device.ts'
+import { ipTunnelPriv } from '../linux/device/ipip.ts'
+import { vxlanPriv } from '../linux/device/vxlan.ts'
+import { NUD_PERMANENT } from '../linux/neighbour/neighbour.ts'
 import type { Netns } from '../linux/netns.ts'
-import { RTPROT_KERNEL } from '../linux/route/rtn.ts'
+import { RTNH_F_ONLINK, RTPROT_KERNEL } from '../linux/route/rtn.ts'
 import { sysctlGet } from '../linux/sysctl.ts'
 import { execTool } from '../linux/tools/exec.ts'
 import type { Cluster } from './build.ts'
@@ -62,9 +75,37 @@ function routes(name: string, ns: Netns): LabRoute[] {
           dst: r.prefixLength === 0 ? 'default' : `${formatIpv4(r.dst)}/${r.prefixLength}`,
           ...(nh.hasGateway ? { via: formatIpv4(nh.gateway) } : {}),
           dev: nh.dev!.name,
+          ...((nh.flags & RTNH_F_ONLINK) !== 0 ? { onlink: true } : {}),
         }
       })
   )
+}
+
+/** A tunnel as a device of the lab. */
+function tunnel(ns: string, dev: NetDevice): LabDevice {
+  if (dev.kind === DEV_VXLAN) {
+    const { vni, dstport, local, lowerdev, learning, udpcsum } = vxlanPriv(dev).cfg
+    return {
+      ...{ ns, name: dev.name, type: 'vxlan', mac: mac(dev), mtu: dev.mtu, vni, dstport, learning, udpcsum },
+      ...{ local: formatIpv4(local), dev: lowerdev?.name ?? null },
+    }
+  }
+  const { local, remote, pmtudisc } = ipTunnelPriv(dev).cfg
+  return {
+    ...{ ns, name: dev.name, type: 'ipip', mtu: dev.mtu, local: formatIpv4(local), nopmtudisc: !pmtudisc },
+    ...(remote === 0 ? {} : { remote: formatIpv4(remote) }),
+  }
+}
+
+function fdbEntries(ns: string, dev: NetDevice): LabFdb[] {
+  return vxlanPriv(dev)
+    .fdb.entries()
+    .flatMap((e) =>
+      e.remotes.map((r) => ({
+        ...{ ns, dev: dev.name, mac: formatMac({ hi: e.macHi, lo: e.macLo }) },
+        opts: `dst ${formatIpv4(r.remote)} self permanent`,
+      })),
+    )
 }
 
 /** The scenario that holds the cluster's configuration and plays `steps`. */
@@ -75,6 +116,8 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
   const ports: LabPort[] = []
   const addrs: LabAddr[] = []
   const allRoutes: LabRoute[] = []
+  const neigh: LabNeigh[] = []
+  const fdb: LabFdb[] = []
   const sysctl: { [ns: string]: { [key: string]: string } } = {}
   const iptables: { [ns: string]: string } = {}
   for (const ns of cluster.world.namespaces) {
@@ -85,17 +128,21 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
       if (value !== null && value !== base) settings[key] = value
     }
     for (const dev of ns.devices.values()) {
-      if (dev.kind === DEV_LOOPBACK) continue
+      if (dev.kind === DEV_LOOPBACK || dev.name === 'tunl0') continue
       if (dev.conf.proxy_arp !== 0) {
         settings[`net.ipv4.conf.${dev.name}.proxy_arp`] = '1'
         settings[`net.ipv4.neigh.${dev.name}.proxy_delay`] = String(dev.neighParms.proxy_delay)
       }
+      if (dev.conf.route_localnet !== 0) settings[`net.ipv4.conf.${dev.name}.route_localnet`] = '1'
       addrs.push(...addresses(short, dev))
       if (dev.kind === DEV_BRIDGE) {
         devices.push({ ns: short, name: dev.name, type: 'bridge', mac: mac(dev), mtu: dev.mtu })
         for (const p of [...dev.bridge!.ports].reverse()) {
           ports.push({ ns: short, bridge: dev.name, dev: p.dev.name, ...(p.hairpin ? { flags: 'hairpin on' } : {}) })
         }
+      } else if (dev.kind === DEV_VXLAN || dev.kind === DEV_IPIP) {
+        devices.push(tunnel(short, dev))
+        if (dev.kind === DEV_VXLAN) fdb.push(...fdbEntries(short, dev))
       } else if (dev.peer !== null && dev.id < dev.peer.id) {
         const other = names.get(dev.peer.ns.id)!
         links.push({
@@ -105,6 +152,11 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
           mtu: dev.mtu,
         })
       }
+    }
+    for (const n of ns.neigh.list()) {
+      if (n.state !== NUD_PERMANENT) continue
+      const lladdr = formatMac({ hi: n.macHi, lo: n.macLo })
+      neigh.push({ ns: short, dev: n.dev.name, ip: formatIpv4(n.ip), mac: lladdr })
     }
     allRoutes.push(...routes(short, ns))
     if (Object.keys(settings).length > 0) sysctl[short] = settings
@@ -119,9 +171,11 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
     ports,
     addrs,
     routes: allRoutes,
+    ...(neigh.length > 0 && { neigh }),
+    ...(fdb.length > 0 && { fdb }),
     sysctl,
     iptables,
-    norm: { tcp: true },
+    norm: { tcp: true, ...(devices.some((d) => d.type === 'vxlan') && { vxsport: true }) },
     quiet_ms: 60,
     state: [...cluster.nodes.values()].flatMap((ns) => [
       { ns: names.get(ns.id)!, kind: 'conntrack' as const },

@@ -22,6 +22,8 @@ export interface CniProgram {
   readonly diagnostics: readonly Diagnostic[]
   /** Name of the host-side device of each pod (`ns/name`), for pictures and `get links`. */
   readonly hostDevices: ReadonlyMap<string, string>
+  /** Set when the settings ask for something that the driver does not model: the verdict is UNMODELLED with its name. */
+  readonly unmodelled?: { readonly what: string; readonly modelled: readonly string[] } | undefined
 }
 
 /** A CNI driver. */

@@ -19,6 +19,27 @@ export type LinkSpec =
       readonly mtu?: number
       readonly peer: { readonly netns: NetnsName; readonly name: string; readonly mac?: string }
     }
+  | {
+      readonly type: 'vxlan'
+      readonly name: string
+      readonly mac?: string
+      readonly mtu?: number
+      readonly vni: number
+      /** Left out: the kernel's own, 8472. */
+      readonly dstport?: number
+      readonly local: string
+      /** Device of the underlay. */
+      readonly dev: string
+      readonly learning: boolean
+    }
+  | {
+      readonly type: 'ipip'
+      readonly name: string
+      readonly mtu?: number
+      readonly local: string
+      readonly remote?: string
+      readonly pmtudisc: boolean
+    }
   | { readonly type: 'dummy'; readonly name: string; readonly mac?: string; readonly mtu?: number }
 
 /** One step of configuration. */
@@ -43,6 +64,20 @@ export type CniVerb = { readonly netns: NetnsName; readonly origin?: SourcePosit
       readonly via?: string
       readonly scope?: 'global' | 'link' | 'host'
       readonly onlink?: boolean
+    }
+  /** netlink.NeighSet of a permanent neighbour. */
+  | {
+      readonly verb: 'neigh-replace'
+      readonly dev: string
+      readonly ip: string
+      readonly mac: string
+    }
+  /** netlink.NeighSet, family bridge, NTF_SELF: a permanent entry of a VXLAN device. */
+  | {
+      readonly verb: 'fdb-replace'
+      readonly dev: string
+      readonly mac: string
+      readonly dst: string
     }
   | { readonly verb: 'iptables-chain'; readonly table: string; readonly chain: string }
   | { readonly verb: 'iptables'; readonly args: readonly string[]; readonly ensure: 'append' | 'prepend' }

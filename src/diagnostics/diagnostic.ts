@@ -144,9 +144,14 @@ export function sortDiagnostics(diagnostics: readonly Diagnostic[]): Diagnostic[
  */
 export function formatDiagnostic(d: Diagnostic): string {
   const place = formatPosition(d)
-  const path = d.path === undefined || d.path === '' ? '' : `${d.path}: `
+  const path = d.path === undefined || d.path === '' ? '' : `${printable(d.path)}: `
   const head = `${place === '' ? '' : `${place}: `}${d.severity}: ${path}${d.message} [${d.code}]`
   return d.hint === undefined ? head : `${head}\n  hint: ${d.hint}`
+}
+
+/** A key of a manifest may hold anything: control characters are written as JSON writes them. */
+function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** `file:line:col`, without the parts that are not known. */

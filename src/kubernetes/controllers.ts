@@ -94,6 +94,8 @@ export function makePods(
 class PodMaker {
   readonly pods: PodDraft[] = []
   private readonly nodes: readonly NodeModel[]
+  /** One pod more than all nodes take: enough to say that it is too many, however large the number was. */
+  private readonly mostPods: number
   private readonly podNames = new Map<string, Set<string>>()
   /** Pods and ReplicaSets of the input by their controller, `namespace/Kind/name`. */
   private readonly owned = new Map<string, LoadedObject[]>()
@@ -104,6 +106,7 @@ class PodMaker {
 
   constructor(valid: ValidObjects, nodes: readonly NodeModel[]) {
     this.nodes = nodes
+    this.mostPods = nodes.reduce((sum, node) => sum + (node.allocatable.pods ?? 0), 1)
     for (const kind of ['v1/Pod', 'apps/v1/ReplicaSet']) {
       for (const loaded of valid.of(kind)) {
         const { namespace = 'default', name } = loaded.object.metadata
@@ -233,7 +236,7 @@ class PodMaker {
     const missing = count - this.ownedBy(namespace, owner.kind, owner.name).length
     const template = instantiate(loaded, spec.template, extraLabels)
     const names = this.names(namespace)
-    for (let i = 0; i < missing; i++) {
+    for (let i = 0; i < Math.min(missing, this.mostPods); i++) {
       const name = generateName(`${owner.name}-`, `${namespace}/${owner.kind}/${owner.name}/${i}`, names)
       this.pods.push({ ...template, namespace, name, uid: uidFrom(`${namespace}/Pod/${name}`), owner })
     }
@@ -244,7 +247,8 @@ class PodMaker {
     const template = instantiate(loaded, spec.template!, {})
     const serviceName = (spec as { serviceName?: string }).serviceName
     const start = spec.ordinals?.start ?? 0
-    for (let ordinal = start; ordinal < start + (spec.replicas ?? 1); ordinal++) {
+    const end = start + Math.min(spec.replicas ?? 1, this.mostPods)
+    for (let ordinal = start; ordinal < end; ordinal++) {
       const name = `${owner.name}-${ordinal}`
       if (existing.has(name)) continue
       this.names(namespace).add(name)

@@ -7,7 +7,7 @@
  *
  * Sources: kubectl cli-runtime pkg/resource/builder.go (FileExtensions, RecursiveFlag).
  */
-import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync, realpathSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Diagnostics } from '../diagnostics/diagnostic.ts'
 import { SourceFile } from './source.ts'
@@ -27,6 +27,9 @@ export interface InputOptions {
 
 const EXTENSION = /\.(?:ya?ml|json)$/
 const GLOB_CHARACTERS = /[*?[\]{}]/
+/** No cluster is larger; a device such as /dev/zero has no end. */
+const MAX_INPUT_BYTES = 400 * 1024 * 1024
+const CHUNK_BYTES = 1 << 20
 
 /** Reads all inputs in the order given; problems go to `diagnostics`. */
 export function readInputs(
@@ -40,7 +43,7 @@ export function readInputs(
     if (seen.has(path)) return
     seen.add(path)
     const source = readText(path, diagnostics, () =>
-      path === '-' ? (options.readStdin?.() ?? readFileSync(0)) : readFileSync(path),
+      path === '-' ? (options.readStdin?.() ?? readBounded(0)) : readBounded(path),
     )
     if (source !== null) files.push({ source, isExplicit })
   }
@@ -142,6 +145,28 @@ function kindOf(path: string): 'file' | 'directory' | 'none' {
   } catch {
     // Missing, a dangling link, a loop of links, a parent that may not be read: there is nothing to load.
     return 'none'
+  }
+}
+
+/** The bytes of a file, pipe or device, of which no more than the bound is held. */
+function readBounded(path: string | number): Uint8Array {
+  const fd = typeof path === 'number' ? path : openSync(path, 'r')
+  const tooLarge = (): Error => new Error(`larger than ${MAX_INPUT_BYTES / 1024 / 1024} MiB`)
+  try {
+    const stat = fstatSync(fd)
+    if (stat.isFile() && stat.size > MAX_INPUT_BYTES) throw tooLarge()
+    if (!stat.isCharacterDevice()) return readFileSync(fd)
+    const chunks: Uint8Array[] = []
+    for (let total = 0; ; ) {
+      const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
+      const n = readSync(fd, chunk)
+      if (n === 0) return Buffer.concat(chunks)
+      chunks.push(chunk.subarray(0, n))
+      total += n
+      if (total > MAX_INPUT_BYTES) throw tooLarge()
+    }
+  } finally {
+    if (typeof path === 'string') closeSync(fd)
   }
 }
 

@@ -9,6 +9,7 @@
  */
 import type { Diagnostics } from '../diagnostics/diagnostic.ts'
 import type { SourceDocument, SourceFile } from './source.ts'
+import { MAX_DEPTH } from './yaml.ts'
 
 /** Above this size duplicate keys are not searched for. */
 export const DUPLICATE_KEY_LIMIT_CHARS = 8_000_000
@@ -140,8 +141,10 @@ function skipValue(text: string, at: number): number {
     if (c === QUOTE) {
       i = skipString(text, i) - 1
       if (i < 0) return -1
-    } else if (c === OPEN_BRACE || c === OPEN_BRACKET) depth++
-    else if ((c === CLOSE_BRACE || c === CLOSE_BRACKET) && --depth === 0) return i + 1
+    } else if (c === OPEN_BRACE || c === OPEN_BRACKET) {
+      // Too deep: the YAML reader, which has the same bound, names the place.
+      if (++depth > MAX_DEPTH) return -1
+    } else if ((c === CLOSE_BRACE || c === CLOSE_BRACKET) && --depth === 0) return i + 1
   }
   return -1
 }

@@ -81,7 +81,7 @@ function addValue(
   const candidate = value as Record<string, unknown>
   const { apiVersion, kind } = candidate
   if (isList(kind, candidate)) {
-    candidate.items.forEach((item, i) => {
+    ;(candidate.items ?? []).forEach((item, i) => {
       const path = [...prefix, 'items', i]
       addValue(file, document, path, withListType(item, apiVersion, kind), isExplicit, objects, diagnostics)
     })
@@ -91,11 +91,14 @@ function addValue(
     diagnostics.warning('not-an-object', source, 'skipped: neither apiVersion nor kind, not a Kubernetes object')
     return
   }
-  if (!isIdentified(candidate, source, diagnostics)) return
+  const fieldAt = (field: string): SourcePosition => file.positionAt(document.offsetOf([...prefix, field]))
+  if (!isIdentified(candidate, source, fieldAt, diagnostics)) return
   objects.push(new FileObject(candidate as KubernetesObject, source, file, document, prefix))
 }
 
-function isList(kind: unknown, value: Record<string, unknown>): value is { items: unknown[] } {
+/** An empty list of Go may be written as null, or be left out. */
+function isList(kind: unknown, value: Record<string, unknown>): value is { items?: unknown[] | null } {
+  if (kind === 'List' && (value.items === null || value.items === undefined)) return true
   return typeof kind === 'string' && kind.endsWith('List') && Array.isArray(value.items)
 }
 
@@ -105,21 +108,36 @@ function withListType(item: unknown, apiVersion: unknown, listKind: unknown): un
   return { apiVersion, kind: String(listKind).slice(0, -'List'.length), ...item }
 }
 
-function isIdentified(value: Record<string, unknown>, source: SourcePosition, diagnostics: Diagnostics): boolean {
+function isIdentified(
+  value: Record<string, unknown>,
+  source: SourcePosition,
+  fieldAt: (field: string) => SourcePosition,
+  diagnostics: Diagnostics,
+): boolean {
   let isGood = true
   for (const field of ['apiVersion', 'kind'] as const) {
     const text = value[field]
     if (typeof text === 'string' && text !== '') continue
     const found = text === undefined || text === null ? 'nothing' : shorten(JSON.stringify(text))
-    diagnostics.error('missing-type', source, `expected a string, found ${found}`, { path: field })
+    diagnostics.error(
+      'missing-type',
+      text === undefined ? source : fieldAt(field),
+      `expected a string, found ${found}`,
+      { path: field },
+    )
     isGood = false
   }
   const metadata = value.metadata
   if (metadata === undefined || metadata === null) value.metadata = {}
   else if (typeof metadata !== 'object' || Array.isArray(metadata)) {
-    diagnostics.error('wrong-type', source, `expected an object, found ${shorten(JSON.stringify(metadata))}`, {
-      path: 'metadata',
-    })
+    diagnostics.error(
+      'wrong-type',
+      fieldAt('metadata'),
+      `expected an object, found ${shorten(JSON.stringify(metadata))}`,
+      {
+        path: 'metadata',
+      },
+    )
     isGood = false
   }
   return isGood

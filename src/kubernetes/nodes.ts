@@ -23,7 +23,7 @@ import {
   parseCidr,
   parseIpv4Cidr,
 } from '../addr/cidr.ts'
-import { formatIpv4, parseIpv4 } from '../addr/ipv4.ts'
+import { formatIpv4, isIpv4Host, parseIpv4 } from '../addr/ipv4.ts'
 import type { Diagnostics, SourcePosition } from '../diagnostics/diagnostic.ts'
 import { NO_POSITION } from '../diagnostics/diagnostic.ts'
 import type { ClusterSpec, ResolvedSpec } from './cluster-spec.ts'
@@ -289,7 +289,10 @@ function assignInternalIps(drafts: readonly NodeDraft[], spec: ResolvedSpec, dia
       return null
     }
     const owner = taken.get(ip)
-    if (owner !== undefined) {
+    if (!isIpv4Host(ip)) {
+      const text = `node ${draft.name}: expected an address that a machine can have, found ${draft.internalIp}`
+      diagnostics.error('bad-address', draft.at('internalIP'), text)
+    } else if (owner !== undefined) {
       const text = `node ${draft.name}: expected an InternalIP of its own, found ${draft.internalIp} of node ${owner}`
       diagnostics.error('duplicate-address', draft.at('internalIP'), text)
     } else if (!cidrContainsIpv4(spec.nodeCidr, ip)) {

@@ -34,7 +34,8 @@ export function buildServices(
   if (
     !services.some(({ object: { metadata } }) => metadata.namespace === 'default' && metadata.name === 'kubernetes')
   ) {
-    services.push({ object: kubernetesService(spec), source: NO_POSITION })
+    // First, so that one who takes its address is the one in the wrong.
+    services.unshift({ object: kubernetesService(spec), source: NO_POSITION })
   }
   allocateClusterIps(services, spec, diagnostics)
   allocateNodePorts(services, spec, diagnostics)

@@ -6,7 +6,7 @@
  * Any of them may end in `:PORT`, a number or the name of a port. Without NS, `-n` counts. A pod may be given by a unique
  * beginning of its name, with or without `..` behind it. What cannot be resolved is a Diagnostic with the nearest names.
  */
-import { parseIpv4 } from '../addr/ipv4.ts'
+import { isIpv4Host, parseIpv4 } from '../addr/ipv4.ts'
 import { parseIpv6 } from '../addr/ipv6.ts'
 import type { Diagnostic } from '../diagnostics/diagnostic.ts'
 import type { DnsAnswer } from './dns.ts'
@@ -152,7 +152,13 @@ class TargetReader {
 
   host(text: string): TargetResult {
     const { rest, portText } = splitPort(text)
-    if (parseIpv4(rest) === null) return this.fail(`expected host:IP with an IPv4 address, found "${rest}"`)
+    const ip = parseIpv4(rest)
+    if (ip === null) return this.fail(`expected host:IP with an IPv4 address, found "${rest}"`)
+    if (!isIpv4Host(ip)) return this.fail(`no machine can have the address ${rest}`)
+    const node = this.model.nodes.find((n) => n.internalIp === rest)
+    if (node !== undefined) return this.fail(`${rest} is no machine outside the cluster`, `it is node/${node.name}`)
+    const pod = this.model.pods.find((p) => p.ip === rest && !p.hostNetwork)
+    if (pod !== undefined) return this.fail(`${rest} is no machine outside the cluster`, `it is pod ${label(pod)}`)
     const port = this.number(portText)
     return port === null ? this.badPort(portText) : { target: { kind: 'host', ip: rest, ...port }, notes: [] }
   }
@@ -311,6 +317,11 @@ class TargetReader {
         return this.fail(`${name}${alias} is a name outside of the cluster`, 'give its address: host:IP or IP')
       }
       const names = this.model.services.map(({ object: { metadata } }) => `${metadata.name}.${metadata.namespace}`)
+      if (!name.includes('.')) {
+        const namespace = this.options.namespace ?? 'default'
+        const pods = this.model.pods.filter((p) => p.namespace === namespace).map((p) => p.name)
+        return this.missing(`pod ${namespace}/${name} and no such name: NXDOMAIN`, name, [...pods, ...names])
+      }
       return this.missing(`such name: ${name} is NXDOMAIN (${answer.how})`, name, names)
     }
     const notes = [`${name} is ${answer.addresses.join(', ')} (${answer.how})`]

@@ -164,7 +164,8 @@ function readDocument(file: SourceFile, part: Part, diagnostics: Diagnostics): Y
   if (!/[:{?]/.test(text)) {
     const marker = text.startsWith('---') ? 3 : 0
     const at = file.positionAt(start + marker + Math.max(0, text.slice(marker).search(/\S/)))
-    diagnostics.error('not-an-object', at, 'expected an object with apiVersion and kind, found plain text')
+    const found = /^(?:-[ \t\r\n]|\[)/.test(text.slice(marker).trimStart()) ? 'a list' : 'plain text'
+    diagnostics.error('not-an-object', at, `expected an object with apiVersion and kind, found ${found}`)
     return null
   }
   const deep = tooDeepAt(text)

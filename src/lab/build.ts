@@ -14,7 +14,7 @@ import { BASE_NEIGH, BASE_SYSCTL } from './base.ts'
 import { type LabDevice, LabError, type LabRoute, type LabScenario, UnmodelledError } from './scenario.ts'
 
 /** Device types of the format that the simulator has; the others are named when asked for. */
-const MODELLED_TYPES = ['bridge', 'ipip', 'vxlan']
+const MODELLED_TYPES = ['bridge', 'dummy', 'ipip', 'vxlan']
 
 /** Runs a tool in a namespace; a failure ends the lab with the command and its message. */
 export function labTool(ns: Netns, argv: readonly string[], stdin?: string): string {
@@ -54,6 +54,8 @@ export function buildLab(scenario: LabScenario, seed = 1): World {
   for (const [name, text] of Object.entries(scenario.iptables ?? {})) {
     labTool(netnsOf(w, name), [`iptables-${scenario.backend ?? 'legacy'}-restore`], text)
   }
+  for (const [name, text] of Object.entries(scenario.nft ?? {})) labTool(netnsOf(w, name), ['nft', '-f', '-'], text)
+  for (const [name, text] of Object.entries(scenario.ipvs ?? {})) labTool(netnsOf(w, name), ['ipvsadm', '-R'], text)
   return w
 }
 
@@ -72,7 +74,6 @@ function refuseUnmodelled(scenario: LabScenario): void {
   for (const d of scenario.devices ?? []) {
     if (!MODELLED_TYPES.includes(d.type)) throw new UnmodelledError(d.type, `device ${d.ns}/${d.name}`)
   }
-  if (Object.keys(scenario.nft ?? {}).length > 0) throw new UnmodelledError('nft', 'nft rules')
   if (scenario.backend === 'nft') throw new UnmodelledError('nft', 'iptables over nf_tables')
 }
 
@@ -94,7 +95,7 @@ function deviceCommand(d: LabDevice): string[] {
   c.push('type', d.type)
   if (d.type === 'vxlan') vxlanWords(d, c)
   else if (d.type === 'ipip') ipipWords(d, c)
-  else
+  else if (d.type === 'bridge')
     c.push('stp_state', '0', 'forward_delay', '0', 'mcast_snooping', '0', 'ageing_time', String(d.ageing_cs ?? 30000))
   if (d.opts !== undefined) c.push(...d.opts.split(/\s+/).filter((x) => x !== ''))
   return c

@@ -57,6 +57,7 @@ function toolsFor(scenario: LabScenario): string[] {
   if (Object.keys(scenario.ipset ?? {}).length > 0) tools.push('ipset')
   if (Object.keys(scenario.nft ?? {}).length > 0) tools.push('nft')
   if (states.includes('conntrack')) tools.push('conntrack')
+  if (Object.keys(scenario.ipvs ?? {}).length > 0 || states.includes('ipvs')) tools.push('ipvsadm')
   return tools
 }
 

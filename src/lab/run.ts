@@ -19,6 +19,7 @@ import type {
   LabState,
   LabVolatileField,
 } from './scenario.ts'
+import { UnmodelledError } from './scenario.ts'
 import { labState } from './state.ts'
 
 /** Where a scenario runs. */
@@ -29,6 +30,8 @@ export interface LabOptions {
   readonly backend?: LabBackend
   /** Seed of the simulator's random draws. Default 1. */
   readonly seed?: number
+  /** UnmodelledError when a packet of the lab met something that is not modelled. Default false. */
+  readonly strict?: boolean
 }
 
 const NS_PER_MS = 1_000_000
@@ -50,6 +53,9 @@ export function runLab(scenario: LabScenario, options: LabOptions = {}): LabResu
   const ops = runSteps(w, scenario, capture)
   const state = labState(w, scenario)
   w.tap = null
+  if (options.strict === true && w.unmodelled > 0) {
+    throw new UnmodelledError('a packet met what is not modelled', `${w.unmodelled} packets`)
+  }
   return result(w, scenario, capture, ops, state)
 }
 

@@ -153,7 +153,7 @@ export interface LabStep {
 /** A question about the state at the end. */
 export interface LabStateQuery {
   readonly ns: string
-  readonly kind: 'conntrack' | 'iptables' | 'neigh' | 'fdb' | 'snmp' | 'routes' | 'cmd'
+  readonly kind: 'conntrack' | 'iptables' | 'ipvs' | 'neigh' | 'fdb' | 'snmp' | 'routes' | 'cmd'
   readonly table?: number | string
   readonly argv?: readonly string[]
 }
@@ -184,6 +184,7 @@ export interface LabScenario {
   readonly sysctl?: { readonly [ns: string]: { readonly [key: string]: string | number } }
   readonly ipset?: { readonly [ns: string]: string }
   readonly iptables?: { readonly [ns: string]: string }
+  readonly ipvs?: { readonly [ns: string]: string }
   readonly nft?: { readonly [ns: string]: string }
   readonly steps: readonly LabStep[]
   readonly state?: readonly LabStateQuery[]

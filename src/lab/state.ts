@@ -31,6 +31,11 @@ function answer(ns: Netns, q: LabStateQuery, backend: string): readonly string[]
         .sort(byCodePoint)
     case 'iptables':
       return lines(labTool(ns, [`iptables-${backend}-save`, '-c'])).filter((l) => !l.startsWith('#'))
+    case 'ipvs':
+      return [
+        ...lines(labTool(ns, ['ipvsadm', '-Ln'])),
+        ...lines(labTool(ns, ['ipvsadm', '-Lnc'])).slice(2).map(ipvsConnLine).sort(byCodePoint),
+      ]
     case 'neigh':
       return (JSON.parse(labTool(ns, ['ip', '-j', '-4', 'neigh']) || '[]') as NeighRow[])
         .map((n) => `${n.dst} dev ${n.dev} ${n.lladdr ?? '-'} ${n.state.join(',')}`)
@@ -72,6 +77,12 @@ export function conntrackLine(line: string): string {
     .replace(/ id=\d+/g, '')
     .replace(/ use=\d+/g, '')
     .replace(/^(\w+\s+\d+) \d+ /, '$1 ')
+}
+
+/** A line of `ipvsadm -Lnc` without the time left. */
+function ipvsConnLine(line: string): string {
+  const [protocol, , ...rest] = line.trim().split(/\s+/)
+  return `conn ${protocol} ${rest.join(' ')}`
 }
 
 function snmp(ns: Netns): { readonly [name: string]: number } {

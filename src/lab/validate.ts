@@ -91,12 +91,13 @@ function object(fields: Fields): Check {
   return (v, path, c) => {
     if (!isObject(v)) return c.error(path, `expected an object, got ${show(v)}`)
     for (const [k, x] of Object.entries(v)) {
-      const field = fields[k]
+      // A file may name __proto__: only the table's own fields count.
+      const field = Object.hasOwn(fields, k) ? fields[k] : undefined
       if (field === undefined) c.warn(joinPath(path, k), 'the field is not known and has no effect')
       else field.check(x, joinPath(path, k), c)
     }
     for (const [k, field] of Object.entries(fields)) {
-      if (field.required && !(k in v)) c.error(path, `field ${k}: expected a value, got nothing`)
+      if (field.required && !Object.hasOwn(v, k)) c.error(path, `field ${k}: expected a value, got nothing`)
     }
   }
 }
@@ -191,7 +192,7 @@ const step: Check = (v, path, c) => {
     c.error(path, 'expected data or len, got neither')
 }
 
-const STATE_KINDS = ['conntrack', 'iptables', 'neigh', 'fdb', 'snmp', 'routes', 'cmd']
+const STATE_KINDS = ['conntrack', 'iptables', 'ipvs', 'neigh', 'fdb', 'snmp', 'routes', 'cmd']
 const stateQuery: Check = (v, path, c) => {
   object({
     ns: need(netns),
@@ -289,6 +290,7 @@ const SCENARIO = object({
   ),
   ipset: may(byNetns(text)),
   iptables: may(byNetns(text)),
+  ipvs: may(byNetns(text)),
   nft: may(byNetns(text)),
   steps: need(list(step)),
   state: may(list(stateQuery)),
@@ -309,6 +311,13 @@ export function parseScenario(source: string, file: string): ScenarioFile {
   if (!doc.ok) {
     const d = new Diagnostics()
     d.error('json-syntax', { file, ...doc.position }, doc.message)
+    return { scenario: null, diagnostics: d.sorted() }
+  }
+  if (isObject(doc.value) && 'events' in doc.value && !('steps' in doc.value)) {
+    const d = new Diagnostics()
+    d.error('lab-scenario', { file, line: 1, col: 1 }, 'expected a scenario, got a recording', {
+      hint: 'podwalk lab show RECORDING prints it',
+    })
     return { scenario: null, diagnostics: d.sorted() }
   }
   const c = new Context(file, doc.at)
@@ -382,6 +391,13 @@ export function parseResult(source: string, file: string): ResultFile {
   if (!doc.ok) {
     const d = new Diagnostics()
     d.error('json-syntax', { file, ...doc.position }, doc.message)
+    return { result: null, diagnostics: d.sorted() }
+  }
+  if (isObject(doc.value) && 'steps' in doc.value && !('events' in doc.value)) {
+    const d = new Diagnostics()
+    d.error('lab-scenario', { file, line: 1, col: 1 }, 'expected a recording, got a scenario', {
+      hint: 'podwalk lab run SCENARIO -o json makes a recording of it',
+    })
     return { result: null, diagnostics: d.sorted() }
   }
   const c = new Context(file, doc.at)

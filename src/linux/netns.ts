@@ -14,6 +14,7 @@ import { MIB_NAMES } from './ip/mib.ts'
 import type { IpVs } from './ipvs/ipvs.ts'
 import { NeighTable } from './neighbour/neighbour.ts'
 import type { Conntrack } from './netfilter/conntrack/table.ts'
+import type { NftTables } from './netfilter/nftables/state.ts'
 import { NfState } from './netfilter/hooks.ts'
 import { Fib } from './route/fib.ts'
 import { SocketTable } from './socket/table.ts'
@@ -39,6 +40,8 @@ export class Netns {
   readonly nf: NfState
   /** Created when the first rule or table needs it (nf_ct_netns_get), null until then. */
   ct: Conntrack | null = null
+  /** nftables; null until the first `nft`. */
+  nft: NftTables | null = null
   /** IPVS: null until it is first configured. */
   ipvs: IpVs | null = null
   readonly sockets: SocketTable

@@ -268,14 +268,14 @@ function devByName(ns: Netns, name: string): NetDevice | undefined {
 
 function find(ns: Netns, name: string): Place | null {
   const s = ns.sysctl as unknown as IntFields
-  const range = RANGES[name]
+  const range = Object.hasOwn(RANGES, name) ? RANGES[name] : undefined
   if (range !== undefined) return { obj: s, fields: range }
   let m = /^net\.ipv4\.conf\.(.+)\.([a-z0-9_]+)$/.exec(name)
   if (m !== null) {
     const which = m[1]!
     const dev = which === 'all' || which === 'default' ? undefined : devByName(ns, which)
     const conf = which === 'all' ? ns.sysctl.all : which === 'default' ? ns.sysctl.dflt : dev?.conf
-    if (conf === undefined || !(m[2]! in conf)) return null
+    if (conf === undefined || !Object.hasOwn(conf, m[2]!)) return null
     return {
       obj: conf as unknown as IntFields,
       fields: [m[2]!],
@@ -287,13 +287,13 @@ function find(ns: Netns, name: string): Place | null {
   if (m !== null) {
     const dev = m[1] === 'default' ? undefined : devByName(ns, m[1]!)
     const p = m[1] === 'default' ? ns.sysctl.neighDefault : dev?.neighParms
-    if (p === undefined || !(m[2]! in p)) return null
+    if (p === undefined || !Object.hasOwn(p, m[2]!)) return null
     return { obj: p as unknown as IntFields, fields: [m[2]!], dev, neigh: true }
   }
   if (name === 'net.ipv4.ip_forward')
     return { obj: ns.sysctl.all as unknown as IntFields, fields: ['forwarding'], conf: 'all' }
   m = /^net\.ipv4\.route\.([a-z_]+)$/.exec(name)
-  if (m !== null) return ROUTE_NAMES[m[1]!] === undefined ? null : { obj: s, fields: [ROUTE_NAMES[m[1]!]!] }
+  if (m !== null) return !Object.hasOwn(ROUTE_NAMES, m[1]!) ? null : { obj: s, fields: [ROUTE_NAMES[m[1]!]!] }
   m = /^net\.ipv4\.vs\.([a-z_]+)$/.exec(name)
   if (m !== null) return `vs_${m[1]!}` in s ? { obj: s, fields: [`vs_${m[1]!}`] } : null
   m = /^net\.ipv4\.([a-z0-9_]+)$/.exec(name)
@@ -301,10 +301,10 @@ function find(ns: Netns, name: string): Place | null {
   m = /^net\.bridge\.(bridge-nf-[a-z0-9-]+)$/.exec(name)
   if (m !== null) {
     const f = m[1]!.replaceAll('-', '_')
-    return f in s ? { obj: s, fields: [f] } : null
+    return Object.hasOwn(s, f) ? { obj: s, fields: [f] } : null
   }
   m = /^net\.netfilter\.(nf_conntrack_[a-z0-9_]+)$/.exec(name)
-  if (m !== null) return m[1]! in s ? { obj: s, fields: [m[1]!] } : null
+  if (m !== null) return Object.hasOwn(s, m[1]!) ? { obj: s, fields: [m[1]!] } : null
   m = /^net\.ipv6\.conf\.[^.]+\.disable_ipv6$/.exec(name)
   if (m !== null) return { obj: s, fields: ['ipv6_disable'] }
   if (name === 'net.ipv6.conf.all.forwarding') return { obj: s, fields: ['ipv6_forwarding'] }

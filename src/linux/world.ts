@@ -66,6 +66,8 @@ export class World {
   lastFrameNs = 0
   /** Frames seen on any device. */
   frameCount = 0
+  /** Packets whose verdict was UNMODELLED. */
+  unmodelled = 0
   private head = -1
   private tail = -1
 

@@ -76,6 +76,9 @@ function mac(hi: number, lo: number): string {
   return formatMac({ hi, lo })
 }
 
+/** Answers of a lookup that found no route. */
+const REFUSING: ReadonlySet<string> = new Set(['unreachable', 'blackhole', 'prohibit'])
+
 function routeHop(step: TraceStep, cluster: Cluster, how: string): HopText {
   const route = step.ref instanceof FibRoute ? step.ref : null
   const dev = step.device < 0 ? null : cluster.world.devices[step.device]
@@ -88,7 +91,9 @@ function routeHop(step: TraceStep, cluster: Cluster, how: string): HopText {
     point: 'route',
     action: local
       ? `route: ${text}: for this host`
-      : `route: ${text} ${via}${dev == null ? '' : ` dev ${dev.name}`} (table ${table})`,
+      : route === null && REFUSING.has(type)
+        ? 'route: no route matches'
+        : `route: ${text} ${via}${dev == null ? '' : ` dev ${dev.name}`}${step.c === 0 ? '' : ` (table ${table})`}`,
     detail: { how, type, route: text, via: step.b === 0 ? null : formatIpv4(step.b), table, dev: dev?.name ?? null },
   }
 }
@@ -264,7 +269,10 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
       }
     case T.T_IPVS_XMIT: {
       const method = IPVS_METHODS[step.a] ?? String(step.a)
-      const action = step.a === 8 ? `ipvs: source becomes ${named(cluster, step.b)}:${step.c}` : `ipvs: ${method} to ${named(cluster, step.b)}:${step.c}`
+      const action =
+        step.a === 8
+          ? `ipvs: source becomes ${named(cluster, step.b)}:${step.c}`
+          : `ipvs: ${method} to ${named(cluster, step.b)}:${step.c}`
       return { point: 'ipvs', action, detail: { method, ip: formatIpv4(step.b), port: step.c } }
     }
     case T.T_END:

@@ -4,7 +4,7 @@
  * Asked only when a packet did not arrive. The answers come from the cluster's objects, never from guesses about the data
  * path: they explain why no rule was there to match.
  */
-import { parseIpv4 } from '../addr/index.ts'
+import { cidrContainsIpv4, formatIpv4, parseIpv4, parseIpv4Cidr } from '../addr/index.ts'
 import type { Cluster } from '../cluster/build.ts'
 import { nearest } from '../kubernetes/names.ts'
 import type { Service } from '../kubernetes/types.ts'
@@ -14,6 +14,10 @@ export interface Asked {
   readonly ip: number
   readonly port: number
   readonly protocol: string
+  /** Reason of the end. */
+  readonly code?: string
+  /** Where the packet ended: `node:n1`, `underlay` ... */
+  readonly netns?: string | undefined
 }
 
 function ipsOf(s: Service): string[] {
@@ -65,14 +69,71 @@ export function nearestMiss(cluster: Cluster, asked: Asked): string | null {
         : `Service ${key}${at} selects ${selector}: no pod in ${s.metadata.namespace} has these labels${almost(cluster, s)}.`
     }
     if (e.ready === 0) return `Service ${key}${at} selects ${e.all} pod(s), none of them is ready.`
-    return null
+    return outside(asked, s, `Service ${key}${at}`)
   }
   for (const p of cluster.model.pods) {
     if (p.hostNetwork || parseIpv4(p.ip) !== asked.ip) continue
     const ports = p.ports.map((q) => `${q.port}/${q.protocol}`).join(', ')
     return ports === '' ? null : `Pod ${p.namespace}/${p.name} declares ${ports}.`
   }
-  return null
+  const node = cluster.model.nodes.find((n) => parseIpv4(n.internalIp) === asked.ip)
+  return node === undefined ? unowned(cluster, asked) : atNode(cluster, asked, node.name)
+}
+
+/** An address of a Service that the world outside has to bring to a node. */
+function outside(asked: Asked, s: Service, what: string): string | null {
+  if (asked.netns !== 'underlay') return null
+  const nodePort = s.spec.ports?.find((p) => p.port === asked.port)?.nodePort
+  const instead = nodePort === undefined ? '' : `; node/NAME:${nodePort} is the same Service on a node`
+  const isBalancer = (s.status?.loadBalancer?.ingress ?? []).some((i) => i.ip && parseIpv4(i.ip) === asked.ip)
+  if (isBalancer)
+    return `${formatIpv4(asked.ip)} is the load balancer of ${what}, which is not part of the cluster${instead}.`
+  const isExternal = (s.spec.externalIPs ?? []).some((ip) => parseIpv4(ip) === asked.ip)
+  return isExternal
+    ? `${formatIpv4(asked.ip)} is an external IP of ${what}: what routes it to a node is not part of the cluster${instead}.`
+    : null
+}
+
+/** An address that nothing in the cluster has. */
+function unowned(cluster: Cluster, asked: Asked): string | null {
+  const ip = formatIpv4(asked.ip)
+  for (const n of cluster.model.nodes) {
+    const cidr = parseIpv4Cidr(n.podCidr)
+    if (cidr !== null && cidrContainsIpv4(cidr, asked.ip)) return `No pod has ${ip}, an address of node ${n.name}.`
+  }
+  return asked.netns === 'underlay' && asked.code === 'IP_INNOROUTES'
+    ? `Nothing in the cluster has ${ip}; host:${ip} is a machine outside that has it.`
+    : null
+}
+
+/** A port of a node: the Service or the pod that has it, there or elsewhere. */
+function atNode(cluster: Cluster, asked: Asked, node: string): string | null {
+  for (const { object: s, source } of cluster.model.services) {
+    if (!s.spec.ports?.some((p) => p.nodePort === asked.port && p.protocol === asked.protocol)) continue
+    if (s.spec.externalTrafficPolicy !== 'Local') return null
+    const key = `${s.metadata.namespace}/${s.metadata.name}`
+    const nodes = endpointNodes(cluster, key)
+    if (nodes.includes(node)) return null
+    const have =
+      nodes.length === 0 ? 'no node has' : `${nodes.slice(0, 5).join(', ')}${nodes.length > 5 ? ' ...' : ''} have`
+    return `Service ${key} (${source.file}:${source.line}) has externalTrafficPolicy Local and no endpoint on ${node}; ${have} one.`
+  }
+  const holders = cluster.model.pods.filter((p) =>
+    p.ports.some((q) => (p.hostNetwork ? q.port : q.hostPort) === asked.port && q.protocol === asked.protocol),
+  )
+  const first = holders.find((p) => p.node !== node)
+  return first === undefined || holders.some((p) => p.node === node)
+    ? null
+    : `Pod ${first.namespace}/${first.name} has port ${asked.port} of node ${first.node}, none has it on ${node}.`
+}
+
+function endpointNodes(cluster: Cluster, key: string): string[] {
+  const nodes = new Set<string>()
+  for (const slice of cluster.model.endpointSlices) {
+    if (slice.service !== key) continue
+    for (const e of slice.object.endpoints) if (e.nodeName && e.conditions?.ready !== false) nodes.add(e.nodeName)
+  }
+  return [...nodes].sort()
 }
 
 /** The pod whose labels differ in the fewest keys; among equals the one whose value is spelt most alike. */

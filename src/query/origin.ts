@@ -63,7 +63,15 @@ export function describeOrigin(origin: unknown, cluster: Cluster): DecidedBy | n
     } else at = place(findService(cluster, key), origin.path)
     return { kind, namespace: origin.namespace, name, rule: pathText(origin.path), file: at.file, line: at.line }
   }
-  if (isPosition(origin))
-    return { kind: 'Node', namespace: '', name: '', rule: '', file: origin.file, line: origin.line }
-  return null
+  if (!isPosition(origin)) return null
+  const isHere = (o: { readonly source: SourcePosition }): boolean =>
+    o.source.file === origin.file && o.source.line === origin.line && o.source.col === origin.col
+  const { file, line } = origin
+  const pod = cluster.model.pods.find(isHere)
+  if (pod === undefined) {
+    const name = cluster.model.nodes.find(isHere)?.name ?? ''
+    return { kind: 'Node', namespace: '', name, rule: '', file, line }
+  }
+  const { workloadKind = 'Pod', workloadName = pod.name } = pod.owner ?? {}
+  return { kind: workloadKind, namespace: pod.namespace, name: workloadName, rule: '', file, line }
 }

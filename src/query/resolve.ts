@@ -76,7 +76,7 @@ export function resolveEnds(cluster: Cluster, question: TraceQuestion, diagnosti
     src: endpoint(question.src, source),
     dst: {
       asked: question.dst,
-      kind: target.kind,
+      kind: target.kind === 'ip' && place !== null ? place.kind : target.kind,
       name: nameOf(target, place),
       ...(place !== null && place.kind === 'pod' ? { node: place.pod!.node } : {}),
       ip: target.ip,

@@ -125,7 +125,15 @@ function report(
     verdict: fate.verdict,
     reason: { code: fate.code, text: fate.text, hint: fate.hint },
     nearestMiss:
-      fate.verdict === 'DELIVERED' ? null : nearestMiss(cluster, { ip: ends.dstIp, port: ends.dport, protocol }),
+      fate.verdict === 'DELIVERED'
+        ? null
+        : nearestMiss(cluster, {
+            ip: ends.dstIp,
+            port: ends.dport,
+            protocol,
+            code: fate.code,
+            netns: walk.at(-1)?.netns,
+          }),
     decidedBy: decidedBy(walk, fate),
     delivered,
     walk,
@@ -193,12 +201,18 @@ function routeStepsBefore(log: TraceLog, p: LoggedPacket): ReturnType<TraceLog['
   return out
 }
 
+/** Ends that a rule brought about; whatever else ends a packet has no rule to show. */
+const FILTERED: ReadonlySet<string> = new Set(['NETFILTER_DROP', 'NETFILTER_REJECT'])
+
 function decidedBy(walk: readonly TraceHop[], fate: Fate): DecidedBy | null {
   const rules = walk.filter((h) => h.point === 'rule' && h.detail.matched === true)
   const origin = (h: TraceHop | undefined): DecidedBy | null => (h?.detail.origin as DecidedBy | undefined) ?? null
   // a translation decides where the packet is delivered; a drop is decided by the last rule alone
-  if (fate.verdict === 'DELIVERED') return origin(rules.find((h) => origin(h)?.kind === 'Service'))
-  return origin(rules.at(-1))
+  if (fate.verdict === 'DELIVERED') {
+    const service = rules.find((h) => origin(h)?.kind === 'Service')
+    return origin(service ?? rules.find((h) => String(h.detail.target).startsWith('DNAT')))
+  }
+  return FILTERED.has(fate.code) ? origin(rules.at(-1)) : null
 }
 
 function deliveredOf(

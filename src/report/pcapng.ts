@@ -6,6 +6,7 @@
  */
 
 import type { Trace } from '../query/trace-types.ts'
+import { describeFrame } from '../wire/describe.ts'
 import { LINKTYPE_ETHERNET, LINKTYPE_RAW, type PcapngPacket, writePcapng } from '../wire/pcapng.ts'
 import { hopWords } from './hop-text.ts'
 import { hostTitle } from './text.ts'
@@ -18,9 +19,11 @@ export function tracePcapng(trace: Trace): Uint8Array {
     const interfaceId = index.get(key(frame))
     if (interfaceId === undefined)
       throw new Error(`frame ${n} on ${frame.netns}/${frame.device}, which is no interface of the trace`)
-    const comment = comments.get(n) ?? summaryOf(trace, frame.packet)
-    const packet = { interfaceId, atNs: frame.atNs, bytes: Buffer.from(frame.hex, 'hex'), direction: frame.direction }
-    return comment === '' ? packet : { ...packet, comment }
+    const bytes = Buffer.from(frame.hex, 'hex')
+    const linkType = trace.interfaces[interfaceId]!.linkType
+    const comment = comments.get(n) ?? `packet ${frame.packet}: ${describeFrame(bytes, linkType)}`
+    const packet = { interfaceId, atNs: frame.atNs, bytes, direction: frame.direction }
+    return { ...packet, comment }
   })
   const { question: q } = trace
   return writePcapng({
@@ -67,9 +70,4 @@ function frameComments(trace: Trace): Map<number, string> {
   const text = new Map<number, string>()
   for (const [frame, words] of comments) if (words.length > 0) text.set(frame, words.join('\n'))
   return text
-}
-
-function summaryOf(trace: Trace, packet: number): string {
-  const found = trace.packets.find((p) => p.n === packet)
-  return found === undefined ? '' : `packet ${packet}: ${found.summary}`
 }

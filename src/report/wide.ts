@@ -33,9 +33,12 @@ function detailLines(hop: TraceHop, trace: Trace): string[] {
       trace.interfaces.find((i) => i.netns === frame.netns && i.device === frame.device)?.linkType ?? 'ether',
     )
     const words = [`frame ${hop.frame}`, `${bytes.length} bytes`]
+    let isInner = false
     for (const l of layers) {
       if (l.layer === 'ethernet') words.push(`${l.src} > ${l.dst}`)
-      if (l.layer === 'ipv4') words.push(`ttl ${l.ttl}`, `id ${l.id}`, ...(l.df ? ['DF'] : []))
+      if (l.layer !== 'ipv4') continue
+      words.push(`${isInner ? 'inside: ' : ''}ttl ${l.ttl}`, `id ${l.id}`, ...(l.df ? ['DF'] : []))
+      isInner = true
     }
     lines.push(`${words.join(', ')}, at ${frame.atNs} ns`)
   }

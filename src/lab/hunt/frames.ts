@@ -270,7 +270,7 @@ export function damageIp(d: Dice, packet: Uint8Array): Uint8Array {
       v.setUint16(6, v.getUint16(6) ^ 0x8000)
       break
     case 9:
-      b[9] = d.pick([2, 4, 41, 47, 50, 51, 89, 132, 136, 253, 255, 0])
+      b[9] = d.pick([2, 4, 41, 47, 50, 51, 89, 253, 255, 0])
       break
     case 10:
       return concat(b, pattern(d.between(1, 30)))

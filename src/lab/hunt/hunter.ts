@@ -111,7 +111,7 @@ async function bothSides(pool: RecorderPool, s: LabScenario): Promise<Sides> {
     refusal = `kernel: ${e.message}`
   }
   try {
-    sim = runLab(s)
+    sim = runLab(s, { strict: true })
   } catch (e) {
     if (e instanceof UnmodelledError) unmodelled = e.message
     else refusal += ` podwalk: ${e instanceof LabError ? e.message : e instanceof Error ? (e.stack ?? e.message) : String(e)}`

@@ -44,7 +44,7 @@ const KNOBS: readonly Knob[] = [
   { key: 'net.ipv4.tcp_sack', values: [0], often: 3 },
   { key: 'net.ipv4.tcp_window_scaling', values: [0], often: 3 },
   { key: 'net.ipv4.tcp_abort_on_overflow', values: [1], often: 2 },
-  { key: 'net.ipv4.tcp_ecn', values: [0, 1], often: 4 },
+  { key: 'net.ipv4.tcp_ecn', values: [0], often: 3 },
 ]
 
 const CONNTRACK_KNOBS: readonly Knob[] = [

@@ -170,7 +170,7 @@ function flowFrame(d: Draft): void {
     [5, 17],
     [5, 6],
     [4, 1],
-    [1, d.dice.pick([47, 4, 132, 50, 2, 253])],
+    [1, d.dice.pick([47, 4, 50, 2, 253])],
   ])
   const x = someFlow(d, proto)
   if (x === null) return

@@ -244,6 +244,7 @@ class Lab:
             if b: s.ns_exec(ns, ["bridge", "-batch", "-"], "\n".join(b) + "\n")
         for ns, t in sc.get("ipset", {}).items(): s.ns_exec(ns, ["ipset", "restore"], t)
         for ns, t in sc.get("iptables", {}).items(): s.iptables(ns, t)
+        for ns, t in sc.get("ipvs", {}).items(): s.ns_exec(ns, ["ipvsadm", "-R"], t)
         for ns, t in sc.get("nft", {}).items(): s.ns_exec(ns, ["nft", "-f", "-"], t)
     def iptables(s, ns, text, extra=()):
         s.ns_exec(ns, ["iptables-%s-restore" % s.backend] + list(extra), text)
@@ -391,6 +392,10 @@ class Lab:
             elif kind == "iptables":
                 t = s.ns_exec(ns, ["iptables-%s-save" % s.backend, "-c"]).stdout
                 v = [l for l in t.splitlines() if not l.startswith("#")]
+            elif kind == "ipvs":
+                v = s.ns_exec(ns, ["ipvsadm", "-Ln"]).stdout.splitlines()
+                t = [l.split() for l in s.ns_exec(ns, ["ipvsadm", "-Lnc"]).stdout.splitlines()[2:]]
+                v += sorted(" ".join(["conn", l[0]] + l[2:]) for l in t)
             elif kind == "neigh":
                 j = json.loads(s.ns_exec(ns, ["ip", "-j", "-4", "neigh"]).stdout or "[]")
                 v = sorted("%s dev %s %s %s" % (x["dst"], x.get("dev"), x.get("lladdr", "-"), ",".join(x["state"])) for x in j)

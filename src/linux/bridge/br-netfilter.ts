@@ -218,7 +218,10 @@ export function brNfPostRouting(w: World, slot: number, to: BridgePort): boolean
   if (w.tracer !== null) w.tracer.step(T_BR_NETFILTER, slot, ns, brDev, NF_INET_POST_ROUTING, 0, 0, null)
   if (nfHook(w, ns, NF_INET_POST_ROUTING, slot, null, brDev) !== NF_ACCEPT) return true
   restoreOtherhost(w, slot)
-  if (meta[m + M_LEN]! > to.dev.mtu && meta[m + M_PROTO] === ETH_P_IP) {
+  // what came in pieces leaves in pieces (nf_bridge->frag_max_size)
+  const fragMax = meta[m + M_FRAG_MAX]!
+  const mtu = fragMax !== 0 && fragMax < to.dev.mtu ? fragMax : to.dev.mtu
+  if (meta[m + M_LEN]! > mtu && meta[m + M_PROTO] === ETH_P_IP) {
     refragment(w, slot, to)
     return true
   }

@@ -203,7 +203,7 @@ export class Bridge {
 
   /**
    * The end of br_port_state_selection: carrier while a port forwards. It only runs when a port's state changes, so a
-   * bridge that never had a port keeps the carrier it was born with.
+   * bridge that never had a port keeps the carrier it was born with (until it is given an address).
    */
   portStateSelection(): void {
     carrierChanged(
@@ -244,6 +244,8 @@ export class Bridge {
     if (hi !== 0 || lo !== 0) this.addLocal(hi, lo, null)
     this.dev.ns.neigh.flushDev(this.dev)
     this.dev.ns.fib.flushCache()
+    // br_stp_change_bridge_id ends in br_port_state_selection
+    this.portStateSelection()
   }
 
   /** `ageing_time` */

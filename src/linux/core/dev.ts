@@ -100,6 +100,11 @@ export function netifReceiveSkb(w: World, slot: number): void {
     freeSkb(w, slot, R_DEV_DOWN)
     return
   }
+  if (meta[m + M_PROTO] === ETH_P_8021Q && meta[m + M_LEN]! < VLAN_HLEN + 2) {
+    // skb_vlan_untag comes before the taps: a tag must have a type behind it
+    freeSkb(w, slot, R_UNHANDLED_PROTO, ETH_P_8021Q)
+    return
+  }
   meta[m + M_NH] = meta[m + M_DATA]!
   meta[m + M_TH] = meta[m + M_DATA]!
   meta[m + M_IIF] = dev.id

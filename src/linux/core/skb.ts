@@ -6,7 +6,7 @@
  */
 import { M_CT, M_DEV, M_ID, META_SHIFT } from '../../packet/layout.ts'
 import { nfConntrackHold, nfConntrackPut } from '../netfilter/conntrack/core.ts'
-import { R_CONSUMED } from '../reasons.ts'
+import { R_CONSUMED, R_UNMODELLED } from '../reasons.ts'
 import { T_CHILD, T_END } from '../trace.ts'
 import type { World } from '../world.ts'
 
@@ -18,6 +18,7 @@ import type { World } from '../world.ts'
  */
 export function freeSkb(w: World, slot: number, reason: number, detail = 0, ref: unknown = null): void {
   if (w.tracer !== null) traceEnd(w, slot, reason, detail, ref)
+  if (reason === R_UNMODELLED) w.unmodelled++
   if (w.arena.meta[(slot << META_SHIFT) + M_CT] !== 0) nfConntrackPut(w, slot)
   w.arena.free(slot)
 }

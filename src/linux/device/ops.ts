@@ -73,6 +73,8 @@ export function createBridge(ns: Netns, name: string, mac: Mac | null = null, mt
   const dev = registerNetdevice(ns, name, DEV_BRIDGE, mac ?? randomMac(ns), mtu ?? 1500)
   // an MTU given at creation is not BROPT_MTU_SET_BY_USER: it follows the first port
   dev.bridge = new Bridge(dev, mac !== null)
+  // br_stp_change_bridge_id of an address given at creation looks for ports
+  if (mac !== null) dev.carrier = false
   return dev
 }
 

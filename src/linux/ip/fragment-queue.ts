@@ -19,6 +19,8 @@ import {
   M_MAC,
   M_MARK,
   M_NEXT,
+  M_NFB_IN,
+  M_NFB_STATE,
   M_NH,
   M_PKTTYPE,
   M_PRIORITY,
@@ -315,6 +317,8 @@ function reassemble(w: World, ns: Netns, q: FragQueue, slot: number): number {
     meta[m + M_MARK] = meta[hm + M_MARK]!
     meta[m + M_PKTTYPE] = meta[hm + M_PKTTYPE]!
     meta[m + M_PRIORITY] = meta[hm + M_PRIORITY]!
+    meta[m + M_NFB_STATE] = meta[hm + M_NFB_STATE]!
+    meta[m + M_NFB_IN] = meta[hm + M_NFB_IN]!
     copyOptions(w, head.slot, slot)
   }
   for (const p of q.pieces) if (p.slot !== slot) consumeSkb(w, p.slot)

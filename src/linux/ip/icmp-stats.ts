@@ -34,7 +34,8 @@ const OUT = NAMES.map((n) => (n === undefined ? undefined : `Icmp.Out${n}`))
 
 /** icmp_pointers[type].error: the message reports an error about another packet. */
 export function icmpIsError(type: number): boolean {
-  return type === 3 || type === 4 || type === 5 || type === 11 || type === 12
+  // icmp_pointers[].error: the types without a meaning count as errors too
+  return (0x1efe & (1 << type)) !== 0 && type < 32
 }
 
 /** ICMPMSGIN_INC_STATS */

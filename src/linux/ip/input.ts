@@ -125,7 +125,10 @@ export function brValidateIpv4(w: World, ns: Netns, slot: number): boolean {
   const v = w.arena.view
   const nh = meta[m + M_NH]!
   const have = meta[m + M_LEN]! - (nh - meta[m + M_DATA]!)
-  if (have < 20) return false
+  if (have < 20) {
+    ns.count('Ip.InHdrErrors')
+    return false
+  }
   const first = v.getUint16(nh)
   const ihl = (first >> 6) & 0x3c
   if (first >> 12 !== 4 || ihl < 20 || have < ihl) {

@@ -63,6 +63,7 @@ export {
 const SKB_PMTU_PROBE = 1 << 15
 
 const IP_DF = 0x4000
+const IPV4_MIN_MTU = 68
 const IPPROTO_ICMP = 1
 
 /** ip_sk_use_pmtu */
@@ -97,6 +98,8 @@ function setTxhash(w: World, slot: number, saddr: number, daddr: number, ports: 
   let h = Math.imul(w.hashKey ^ saddr, 0x9e3779b1)
   h = Math.imul(h ^ (h >>> 15) ^ daddr, 0x85ebca6b)
   h = Math.imul(h ^ (h >>> 13) ^ ports, 0xc2b2ae35)
+  // a second round: the source port stands in the upper half, and udp_flow_src_port takes its bits from the lower one
+  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
   h ^= h >>> 16
   w.arena.meta[(slot << META_SHIFT) + M_HASH] = h === 0 ? 1 : h
 }
@@ -279,6 +282,8 @@ export function ipBuildAndSendPkt(
   const rt = w.arena.dst[slot] as Rtable
   w.arena.meta[m + M_SK] = sk
   setTxhash(w, slot, saddr, daddr, w.arena.view.getInt32(w.arena.meta[m + M_DATA]!))
+  // small packets (a SYN/ACK) are never fragmented and get no ID
+  if (w.arena.meta[m + M_LEN]! + 20 <= IPV4_MIN_MTU) df = true
   const id = df ? 0 : ns.frags.nextIdent()
   pushHeader(w, slot, saddr, daddr, proto, tos, ttl === 0 ? ipSelectTtl(ns, rt) : ttl, df ? IP_DF : 0, id)
   return ipLocalOut(w, ns, slot)

@@ -107,7 +107,7 @@ export class Rtable {
   /** ipv4_default_advmss, or RTAX_ADVMSS when the route sets it. */
   advmss(): number {
     if (this.advmssMetric !== 0) return this.advmssMetric
-    const advmss = Math.max(this.dev.mtu - 40, this.dev.ns.sysctl.min_adv_mss)
+    const advmss = Math.max(this.mtu() - 40, this.dev.ns.sysctl.min_adv_mss)
     return Math.min(advmss, IP_MAX_MTU - 40)
   }
 }

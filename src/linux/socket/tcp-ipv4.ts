@@ -7,6 +7,8 @@
 import { M_DATA, M_LEN, M_MARK, M_NH, M_PKTTYPE, META_SHIFT, PACKET_HOST } from '../../packet/layout.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { EHOSTUNREACH, EMSGSIZE } from '../errno.ts'
+import { EchoedOptions } from '../ip/echoed-options.ts'
+import { ipOptionsEcho } from '../ip/options.ts'
 import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
 import { nfResetCt } from '../netfilter/conntrack/core.ts'
 import type { Netns } from '../netns.ts'
@@ -59,6 +61,7 @@ import { doneWithError, isRequest, isTimewait, lookupEstablished, lookupListener
 
 const fl = new Flowi4()
 const reply = new IpMessage()
+const echoed = new EchoedOptions()
 const replyBytes = new Uint8Array(64)
 const replyView = new DataView(replyBytes.buffer)
 
@@ -277,8 +280,9 @@ function sendUnicastReply(
   replyView.setInt32(16, 0)
   replyView.setUint16(16, transportChecksum(replyBytes, 0, len, saddr, daddr, IPPROTO_TCP))
   const t = tos >= 0 ? tos : a.bytes[nh + 1]! & ~3
+  if (!ipOptionsEcho(w, ns, slot, echoed)) return
   fl.reset()
-  fl.daddr = daddr
+  fl.daddr = echoed.srr !== 0 ? echoed.faddr : daddr
   fl.saddr = saddr
   fl.tos = t
   fl.proto = IPPROTO_TCP
@@ -301,7 +305,7 @@ function sendUnicastReply(
   reply.connected = false
   // a reset's hash is the socket's only when there is one: resets are taken for those without
   reply.txhash = tos >= 0
-  reply.options = null
+  reply.options = echoed
   ipMakeAndSend(w, ns, reply)
 }
 

@@ -87,7 +87,10 @@ function connRequest(
   fl.sport = dport
   fl.dport = sport
   const rt = ipRouteOutput(ns, fl)
-  if (rt === null) return R_TCP_STATE
+  if (rt === null) {
+    ns.count('Ip.OutNoRoutes')
+    return R_TCP_STATE
+  }
   const req = new RequestSock(
     sk,
     rt,

@@ -12,6 +12,7 @@ import { ip } from './ip.ts'
 import { ipset } from './ipset.ts'
 import { ipvsadm } from './ipvsadm.ts'
 import { iptablesCommand, iptablesRestoreCommand, iptablesSaveCommand } from './iptables-commands.ts'
+import { nft } from './nft.ts'
 import { ping } from './ping.ts'
 import { type ToolResult, UNMODELLED_STATUS } from './result.ts'
 import { sysctl } from './sysctl.ts'
@@ -46,7 +47,6 @@ const UNMODELLED_TOOLS = [
   'iptables-nft',
   'iptables-nft-save',
   'iptables-nft-restore',
-  'nft',
   'tc',
   'ping6',
   'ebtables',

@@ -130,8 +130,14 @@ function del(ns: Netns, args: Args): string {
   }
   const n = ns.neigh.lookup(e.dev, e.ip)
   if (n === undefined) rtnetlink(ENOENT)
-  else ns.neigh.remove(n)
+  else deleteEntry(ns, n)
   return ''
+}
+
+/** neigh_delete: senders of waiting packets learn that the host is unreachable. */
+function deleteEntry(ns: Netns, n: Neighbour): void {
+  neighUpdate(ns.world, n, null, NUD_FAILED, NEIGH_UPDATE_F_OVERRIDE | NEIGH_UPDATE_F_ADMIN)
+  ns.neigh.remove(n)
 }
 
 function get(ns: Netns, args: Args, o: IpOptions): string {
@@ -177,7 +183,7 @@ function fits(f: Filter, n: Neighbour, hidden: number): boolean {
 function flush(ns: Netns, args: Args): string {
   if (args.done) throw new ToolExit(255, 'Flush requires arguments.')
   const f = takeFilter(ns, args)
-  for (const n of ns.neigh.list()) if (fits(f, n, NUD_PERMANENT | NUD_NOARP)) ns.neigh.remove(n)
+  for (const n of ns.neigh.list()) if (fits(f, n, NUD_PERMANENT | NUD_NOARP)) deleteEntry(ns, n)
   return ''
 }
 

@@ -28,6 +28,8 @@ const FRAG_NEEDED = 4
 /** struct timeval at the start of the data, when it fits. */
 const TIMEVAL_BYTES = 16
 const DEFAULT_LINGER_S = 10
+/** One invocation ends in seconds of real time: a larger count is answered as not modelled. */
+const MAX_REQUESTS = 10_000
 const LONG_MAX = '9223372036854775807'
 const PMTUDISC: { readonly [word: string]: number } = { do: 2, want: 1, dont: 0, probe: 3 }
 
@@ -126,6 +128,7 @@ function readOptions(argv: readonly string[]): PingOptions {
   }
   if (o.target === '') throw new ToolExit(1, 'ping: usage error: Destination address required')
   if (o.count === 0 && o.deadlineS === 0) unmodelled('ping without -c or -w (it would not end)')
+  if (o.count > MAX_REQUESTS) unmodelled(`ping with more than ${MAX_REQUESTS} requests`)
   return o
 }
 

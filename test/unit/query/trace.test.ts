@@ -156,9 +156,9 @@ describe('traceQuery', () => {
   })
 
   it('answers UNMODELLED with its name for SCTP and for a CNI that is not there', () => {
-    const t = ask('client', 'svc/far:80', {}, SHOP.replace('name: kubenet', 'name: flannel'))
+    const t = ask('client', 'svc/far:80', {}, SHOP.replace('name: kubenet', 'name: weave'))
     expect(ask('client', 'svc/far:80', { protocol: 'SCTP' })).toMatchObject({ verdict: 'UNMODELLED' })
-    expect(t).toMatchObject({ verdict: 'UNMODELLED', reason: { text: expect.stringMatching(/flannel/) } })
+    expect(t).toMatchObject({ verdict: 'UNMODELLED', reason: { text: expect.stringMatching(/weave/) } })
   })
 
   it('gives the same bytes for the same question and seed', () => {

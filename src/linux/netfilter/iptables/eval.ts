@@ -5,7 +5,7 @@
  * RETURN in a base chain, or after a goto from one, goes to the policy. A bad packet (hotdrop) is dropped. A rule that is
  * not modelled ends the packet as UNMODELLED: it is never let through.
  */
-import { M_DATA, M_LEN, M_NH, META_SHIFT } from '../../../packet/layout.ts'
+import { M_CT, M_CTINFO, M_DATA, M_LEN, M_MARK, M_NH, META_SHIFT } from '../../../packet/layout.ts'
 import type { NetDevice } from '../../device/device.ts'
 import type { Netns } from '../../netns.ts'
 import { R_L4_HDR, R_NF_DROP, R_NF_POLICY, R_UNMODELLED } from '../../reasons.ts'
@@ -35,6 +35,9 @@ import {
   E_MATCH,
   E_OUT,
   E_PROTO,
+  E_QMASK,
+  E_QUICK,
+  E_QVALUE,
   E_RUN,
   E_RUN_END,
   E_SMASK,
@@ -46,6 +49,7 @@ import {
   type IptProgram,
   runHash,
 } from './program.ts'
+import { ctStateBit, QUICK_ALWAYS, QUICK_CTSTATE, QUICK_MARK, QUICK_NO } from './quick-rule.ts'
 import type { IptTable } from './tables.ts'
 import { runTarget } from './target.ts'
 import { INV_DSTIP, INV_FRAG, INV_PROTO, INV_SRCIP, INV_VIA_IN, INV_VIA_OUT } from './types.ts'
@@ -62,6 +66,21 @@ const stack = new Int32Array(STACK_WORDS)
 
 /** Test switch: false walks every rule (the judge of the hash index). */
 export const iptOptions = { useIndex: true }
+
+/**
+ * ipt_do_table of a base chain without rules, which is all that most hooks of mangle and nat have on a Kubernetes node: the
+ * policy counts the packet. @returns false when there is more to do than to accept it, and nothing was done
+ */
+export function iptPolicyAccepts(w: World, table: IptTable, hook: number, slot: number): boolean {
+  const p = table.program
+  if (p.policyOnly[hook] !== NF_ACCEPT || w.tracer !== null) return false
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  const counters = p.policyCounters
+  counters[2 * hook]! += 1
+  counters[2 * hook + 1]! += meta[m + M_DATA]! + meta[m + M_LEN]! - meta[m + M_NH]!
+  return true
+}
 
 /**
  * Walks `table` at `hook`. @returns NF_ACCEPT or NF_DROP (with w.dropReason), or what a target returned. The packet is not
@@ -84,13 +103,50 @@ export function iptDoTable(
   const nh = meta[m + M_NH]!
   const first = p.hookEntry[hook]!
   if (first < 0) return NF_ACCEPT
-  if (first === p.underflow[hook] && w.tracer === null) {
-    // an empty base chain: its policy is all there is (most of kube-proxy's mangle and nat hooks)
-    p.packets[first]! += 1
-    p.bytes[first]! += meta[m + M_DATA]! + meta[m + M_LEN]! - nh
-    const policy = p.words[p.entries[first * ENTRY_WORDS + E_TARGET]! + 2]!
-    if (policy === NF_DROP) w.dropReason = R_NF_POLICY
-    return policy
+  const length = meta[m + M_DATA]! + meta[m + M_LEN]! - nh
+  const { entries, words } = p
+  let depth = 0
+  let i = first
+  if (w.tracer === null) {
+    // the rules that only ask for the connection's state or the mark (quick-rule.ts), up to the first other one
+    const bit = ctStateBit(meta[m + M_CT]!, meta[m + M_CTINFO]!)
+    const mark = meta[m + M_MARK]!
+    for (;;) {
+      const e = i * ENTRY_WORDS
+      const quick = entries[e + E_QUICK]!
+      if (quick === QUICK_NO) break
+      if (quick === QUICK_CTSTATE) {
+        if ((entries[e + E_QMASK]! & bit) === 0) {
+          i++
+          continue
+        }
+      } else if (quick !== QUICK_ALWAYS) {
+        if (((mark & entries[e + E_QMASK]!) === entries[e + E_QVALUE]!) !== (quick === QUICK_MARK)) {
+          i++
+          continue
+        }
+      }
+      p.packets[i]! += 1
+      p.bytes[i]! += length
+      const t = entries[e + E_TARGET]!
+      const target = words[t]!
+      if (target === TARGET_JUMP) {
+        if (words[t + 3] === 0) {
+          if (depth >= STACK_WORDS) {
+            w.dropReason = R_NF_DROP
+            return NF_DROP
+          }
+          stack[depth++] = i
+        }
+        i = words[t + 2]!
+      } else if (target === TARGET_NONE) i++
+      else if (target === TARGET_RETURN) i = depth === 0 ? p.underflow[hook]! : stack[--depth]! + 1
+      else {
+        const verdict = words[t + 2]!
+        if (verdict === NF_DROP) w.dropReason = target === TARGET_POLICY ? R_NF_POLICY : R_NF_DROP
+        return verdict
+      }
+    }
   }
   const fragField = view.getUint16(nh + 6)
   s.hook = hook
@@ -108,9 +164,6 @@ export function iptDoTable(
   const outRow = p.interfaceRow(outDev === null ? -1 : outDev.id, outDev === null ? '' : outDev.name)
   const indexed = iptOptions.useIndex && s.fragOff === 0 && s.end - s.th >= (proto === 6 ? 20 : 8)
   const misses = w.tracer?.wantMisses === true
-  const { entries, words } = p
-  let depth = 0
-  let i = first
   const src = view.getInt32(nh + 12)
   const dst = view.getInt32(nh + 16)
   for (;;) {
@@ -139,7 +192,7 @@ export function iptDoTable(
       continue
     }
     p.packets[i]! += 1
-    p.bytes[i]! += s.end - nh
+    p.bytes[i]! += s.end - s.nh
     const t = entries[i * ENTRY_WORDS + E_TARGET]!
     switch (words[t]) {
       case TARGET_JUMP:

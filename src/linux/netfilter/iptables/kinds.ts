@@ -56,6 +56,8 @@ export const MATCH_UNMODELLED = 22
 export const MATCH_TCPMSS = 24
 /** op bits, invert bits, ect */
 export const MATCH_ECN = 26
+/** bits, invert, proto, vaddr, vmask, vport, vportctl, method */
+export const MATCH_IPVS = 40
 
 /** Standard verdict: verdict (0 drop, 1 accept). */
 export const TARGET_VERDICT = 1

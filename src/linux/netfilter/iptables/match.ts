@@ -26,15 +26,13 @@ import {
 import type { Netns } from '../../netns.ts'
 import { inetAddrTypeDev } from '../../route/route.ts'
 import type { World } from '../../world.ts'
-import { IP_CT_IS_REPLY, IP_CT_UNTRACKED, IPS_DST_NAT, IPS_SRC_NAT } from '../conntrack/layout.ts'
+import { IP_CT_IS_REPLY, IPS_DST_NAT, IPS_SRC_NAT } from '../conntrack/layout.ts'
 import { ipSetTestPacket } from '../ipset/kernel.ts'
 import { evalState, jiffies } from './eval-state.ts'
 import * as K from './kinds.ts'
 import {
   CT_STATE_DNAT,
-  CT_STATE_INVALID,
   CT_STATE_SNAT,
-  CT_STATE_UNTRACKED,
   XT_CT_DIRECTION,
   XT_CT_EXPIRES,
   XT_CT_ORIGSRC,
@@ -43,9 +41,11 @@ import {
   XT_CT_STATE,
   XT_CT_STATUS,
 } from './match-conntrack.ts'
+import { matchIpvs } from './match-ipvs.ts'
 import { RECENT_CHECK, RECENT_REAP, RECENT_REMOVE, RECENT_SET, RECENT_TTL, RECENT_UPDATE } from './match-kube.ts'
 import { PHYSDEV_BRIDGED, PHYSDEV_IN, PHYSDEV_ISIN, PHYSDEV_ISOUT, PHYSDEV_OUT } from './match-packet.ts'
 import type { IptProgram } from './program.ts'
+import { ctStateBit } from './quick-rule.ts'
 
 /** Does the compiled match at word `at` match the packet? May set evalState.hotdrop. */
 export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot: number): boolean {
@@ -164,6 +164,8 @@ export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot
       }
       return true
     }
+    case K.MATCH_IPVS:
+      return matchIpvs(w, ns, slot, words, a)
     case K.MATCH_TCPMSS:
       return matchTcpmss(w, words, a)
     case K.MATCH_ECN:
@@ -248,9 +250,7 @@ function matchConntrack(w: World, ns: Netns, words: Int32Array, a: number, slot:
   const id = w.arena.meta[m + M_CT]!
   const ctinfo = w.arena.meta[m + M_CTINFO]!
   const ct = ns.ct
-  let bit: number
-  if (id !== 0) bit = 1 << ((ctinfo % IP_CT_IS_REPLY) + 1)
-  else bit = ctinfo === IP_CT_UNTRACKED ? CT_STATE_UNTRACKED : CT_STATE_INVALID
+  let bit = ctStateBit(id, ctinfo)
   const wanted = words[a + 2]!
   if (flags === XT_CT_STATE && (wanted & (CT_STATE_SNAT | CT_STATE_DNAT)) === 0) {
     return ((wanted & bit) !== 0) !== (inv !== 0)

@@ -7,7 +7,8 @@
  * and the trace stay what a linear walk gives.
  *
  * Entry layout (ENTRY_WORDS int32 per rule):
- *   src smask dst dmask | in out proto flags | match start, target start | run end, run number
+ *   src smask dst dmask | in out proto flags | match start, target start | run end, run number | quick-rule.ts: kind,
+ *   mask, value | unused
  */
 import type { IpSet } from '../ipset/set.ts'
 import { CompileSink } from './compile-sink.ts'
@@ -23,12 +24,13 @@ import {
   TARGET_VERDICT,
 } from './kinds.ts'
 import type { RateLimit } from './limit.ts'
+import { quickRule } from './quick-rule.ts'
 import type { RecentTable } from './recent.ts'
 import type { IptChain, IptTable } from './tables.ts'
 import { IptRule, type RuleSpec } from './types.ts'
 
 /** Words per rule. */
-export const ENTRY_WORDS = 12
+export const ENTRY_WORDS = 16
 export const E_SRC = 0
 export const E_SMASK = 1
 export const E_DST = 2
@@ -44,6 +46,10 @@ export const E_TARGET = 9
 export const E_RUN_END = 10
 /** Start of the run's hash in `hash`. */
 export const E_RUN = 11
+/** QUICK_* and its arguments (quick-rule.ts). */
+export const E_QUICK = 12
+export const E_QMASK = 13
+export const E_QVALUE = 14
 
 /** E_FLAGS: -f given. */
 export const ENTRY_FRAG = 0x100
@@ -62,6 +68,10 @@ export class IptProgram {
   /** First rule and policy per hook, -1 when the table has no such chain. */
   readonly hookEntry: Int32Array
   readonly underflow: Int32Array
+  /** Verdict of a hook's policy when its chain is empty, else -1. */
+  readonly policyOnly: Int32Array
+  /** What the hooks of `policyOnly` counted since the last `storeCounters`: packets and bytes per hook. */
+  readonly policyCounters = new Float64Array(10)
   /** The rule, or the chain whose policy or end an entry is. */
   readonly refs: (IptRule | IptChain)[]
   readonly packets: Float64Array
@@ -93,6 +103,9 @@ export class IptProgram {
     this.words = Int32Array.from(parts.sink.words)
     this.hookEntry = parts.hookEntry
     this.underflow = parts.underflow
+    this.policyOnly = parts.hookEntry.map((first, hook) =>
+      first >= 0 && first === parts.underflow[hook] ? this.words[this.entries[first * ENTRY_WORDS + E_TARGET]! + 2]! : -1,
+    )
     this.refs = parts.refs
     this.packets = new Float64Array(parts.refs.length)
     this.bytes = new Float64Array(parts.refs.length)
@@ -132,6 +145,7 @@ export class IptProgram {
 
   /** Takes the counters of rules and chains. */
   loadCounters(): void {
+    this.policyCounters.fill(0)
     this.refs.forEach((ref, i) => {
       const counted = ref instanceof IptRule || ref.hook >= 0
       this.packets[i] = counted ? ref.pcnt : 0
@@ -141,6 +155,13 @@ export class IptProgram {
 
   /** Writes the counters back. */
   storeCounters(): void {
+    for (let hook = 0; hook < 5; hook++) {
+      const first = this.hookEntry[hook]!
+      if (first < 0) continue
+      this.packets[first]! += this.policyCounters[2 * hook]!
+      this.bytes[first]! += this.policyCounters[2 * hook + 1]!
+    }
+    this.policyCounters.fill(0)
     this.refs.forEach((ref, i) => {
       ref.pcnt = this.packets[i]!
       ref.bcnt = this.bytes[i]!
@@ -185,11 +206,12 @@ export function compileTable(table: IptTable): IptProgram {
       hookEntry[chain.hook] = first
       underflow[chain.hook] = refs.length
     }
-    entries.push(0, 0, 0, 0, -1, -1, 0, 0, sink.words.length, sink.words.length, 0, 0)
+    entries.push(0, 0, 0, 0, -1, -1, 0, ENTRY_ANY, sink.words.length, sink.words.length, 0, 0, 0, 0, 0, 0)
     if (chain.hook >= 0) sink.emit(TARGET_POLICY, chain.policy === 'DROP' ? 0 : 1)
     else sink.emit(TARGET_RETURN)
     refs.push(chain)
   }
+  setQuick(entries, sink.words)
   return new IptProgram({
     entries,
     sink,
@@ -199,6 +221,17 @@ export function compileTable(table: IptTable): IptProgram {
     hash: Int32Array.from(index.hash),
     nextSame: index.nextSame,
   })
+}
+
+/** Fills E_QUICK of all rules; those in a run are found by its hash. */
+function setQuick(entries: number[], words: readonly number[]): void {
+  for (let e = 0; e < entries.length; e += ENTRY_WORDS) {
+    const any = (entries[e + E_FLAGS]! & ENTRY_ANY) !== 0
+    const q = quickRule(words, any, entries[e + E_MATCH]!, entries[e + E_TARGET]!)
+    entries[e + E_QUICK] = q.kind
+    entries[e + E_QMASK] = q.mask
+    entries[e + E_QVALUE] = q.value
+  }
 }
 
 function compileRule(rule: IptRule, entries: number[], sink: CompileSink, start: ReadonlyMap<string, number>): void {
@@ -225,6 +258,10 @@ function compileRule(rule: IptRule, entries: number[], sink: CompileSink, start:
     s.inverted | (s.fragment ? ENTRY_FRAG : 0) | (any ? ENTRY_ANY : 0),
     matchStart,
     targetStart,
+    0,
+    0,
+    0,
+    0,
     0,
     0,
   )

@@ -5,6 +5,7 @@
  * unknown to iptables too.
  */
 import { conntrackMatch, stateMatch } from './match-conntrack.ts'
+import { ipvsMatch } from './match-ipvs.ts'
 import * as kube from './match-kube.ts'
 import * as packet from './match-packet.ts'
 import * as ports from './match-ports.ts'
@@ -49,6 +50,7 @@ const matches: XtMatch[] = [
   packet.iprangeMatch,
   packet.physdevMatch,
   packet.setMatch,
+  ipvsMatch,
   rest.hashlimitMatch,
   rest.ownerMatch,
   rest.u32Match,
@@ -91,7 +93,7 @@ export const TARGETS = index(targets)
 /** Extensions of iptables 1.8.9 that podwalk does not read. */
 export const KNOWN_ELSEWHERE: ReadonlySet<string> = new Set(
   (
-    'ah cluster connbytes connlabel connlimit cpu dccp devgroup esp helper ipcomp ipvs osf policy quota rateest realm ' +
+    'ah cluster connbytes connlabel connlimit cpu dccp devgroup esp helper ipcomp osf policy quota rateest realm ' +
     'socket string time AUDIT CLUSTERIP CONNSECMARK ECN HMARK IDLETIMER LED NFQUEUE RATEEST SECMARK SYNPROXY ' +
     'TCPOPTSTRIP TEE ULOG'
   ).split(' '),

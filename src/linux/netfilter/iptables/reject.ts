@@ -67,6 +67,7 @@ function sendUnreach(w: World, slot: number, code: number): void {
 /** nf_reject_verify_csum, and what nf_ip_checksum lets pass. */
 function verifiesChecksum(w: World, proto: number, th: number, end: number): boolean {
   switch (proto) {
+    case 33:
     case 47:
     case 50:
     case 51:

@@ -164,6 +164,7 @@ export class IptTables {
       case 'nat':
         this.nat = table
         nfNatRegister(this.ns)
+        nf.registerLegacyNat()
         break
       case 'filter':
         this.filter = table

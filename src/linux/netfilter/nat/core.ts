@@ -4,7 +4,7 @@
  * Linux: nf_nat_inet_fn, nf_nat_packet (net/netfilter/nf_nat_core.c), nf_nat_ipv4_fn, _pre_routing, _local_fn, _out,
  * _local_in (nf_nat_proto.c). A connection's first packet asks the nat table once per kind of manipulation; every packet
  * is then rewritten from the two tuples. Locally made packets whose destination changed are routed again.
- * Not modelled: several users of the NAT hook (nftables nat chains beside iptables), XFRM, VRF devices.
+ * Not modelled: XFRM, VRF devices.
  */
 import { M_CT, M_CTINFO, M_DATA, M_DEV, META_SHIFT } from '../../../packet/layout.ts'
 import type { NetDevice } from '../../device/device.ts'
@@ -38,8 +38,9 @@ import {
 import { killConntrack } from '../conntrack/lifetime.ts'
 import type { Conntrack } from '../conntrack/table.ts'
 import { hasPorts } from '../conntrack/tuple.ts'
-import { NFH_NAT_DST, NFH_NAT_SRC } from '../hooks.ts'
+import { NFH_NAT_DST, NFH_NAT_SRC, NFH_NFT } from '../hooks.ts'
 import { iptDoTable } from '../iptables/eval.ts'
+import { nftHook } from '../nftables/hook-functions.ts'
 import { natIcmpReplyTranslation, natManipPkt } from './manip.ts'
 import { NF_NAT_MANIP_SRC } from './range.ts'
 import { natAllocNullBinding, natInitialized } from './setup.ts'
@@ -150,9 +151,15 @@ function natInetFn(
   const first = ctinfo === IP_CT_NEW || ctinfo === IP_CT_RELATED || ctinfo === IP_CT_RELATED_REPLY
   if (first && !natInitialized(ct.hash.rows[e + C_STATUS]!, manip)) {
     const table = ns.nf.tables.nat
-    if (table !== null) {
-      const ret = iptDoTable(w, ns, table, hook, slot, inDev, outDev)
+    const chains = ns.nf.nat[hook]!
+    for (let i = 0; i < chains.length; i++) {
+      const kind = chains[i]!
+      const ret =
+        kind < NFH_NFT
+          ? iptDoTable(w, ns, table!, hook, slot, inDev, outDev)
+          : nftHook(w, ns, kind - NFH_NFT, hook, slot, inDev, outDev)
       if (ret !== NF_ACCEPT) return ret
+      if (natInitialized(ct.hash.rows[e + C_STATUS]!, manip)) break
     }
     if (!natInitialized(ct.hash.rows[e + C_STATUS]!, manip)) {
       const ret = natAllocNullBinding(w, ns, id, slot, manip)

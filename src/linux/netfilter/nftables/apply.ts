@@ -20,8 +20,8 @@ export function nftTables(ns: Netns): NftTables {
   return ns.nft
 }
 
-/** Runs the changing commands of one transaction. @returns the errors; none when it was kept */
-export function runTransaction(ns: Netns, commands: readonly Command[], origin = ''): NftError[] {
+/** Runs the changing commands of one transaction; `check` takes them back again. @returns the errors; none when it was kept */
+export function runTransaction(ns: Netns, commands: readonly Command[], origin = '', check = false): NftError[] {
   const tables = nftTables(ns)
   const run = new Transaction(tables, origin)
   tables.begin()
@@ -41,7 +41,7 @@ export function runTransaction(ns: Netns, commands: readonly Command[], origin =
   }
   if (evaluation.length === 0 && kernel.length === 0) kernel.push(...run.validate())
   const errors = evaluation.length > 0 ? evaluation : kernel
-  if (errors.length > 0) {
+  if (errors.length > 0 || check) {
     tables.abort()
     return errors
   }

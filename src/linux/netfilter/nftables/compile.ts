@@ -29,6 +29,18 @@ export interface NumgenState {
   value: number
 }
 
+/** Counters of `numgen inc` outlive a recompilation of their chain, as in the kernel. */
+const numgens = new WeakMap<Expr, NumgenState>()
+
+function numgenOf(e: Expr & { k: 'numgen' }): NumgenState {
+  let s = numgens.get(e)
+  if (s === undefined) {
+    s = { value: e.mod - 1 }
+    numgens.set(e, s)
+  }
+  return s
+}
+
 /** Compiles the chain, or gives the program that it has. */
 export function programOf(chain: NftChain): ChainProgram {
   chain.program ??= new Compiler(chain).run()
@@ -176,8 +188,8 @@ class Compiler {
         return true
       }
       case 'ct': {
-        const key = O.CT_NUMBERS[e.key]
-        if (e.key.startsWith('ip6 ')) {
+        const key = O.CT_NUMBERS[e.proto === undefined ? e.key : `${e.proto} ${e.key}`]
+        if (e.key.startsWith('ip6 ') || e.proto === 'ip6') {
           this.emit(O.OP_NEVER)
           return false
         }
@@ -198,7 +210,7 @@ class Compiler {
         return true
       }
       case 'numgen':
-        this.emit(O.OP_NUMGEN, at, this.state({ value: e.mod - 1 } satisfies NumgenState), e.mod, e.offset, e.random ? 1 : 0)
+        this.emit(O.OP_NUMGEN, at, this.state(numgenOf(e)), e.mod, e.offset, e.random ? 1 : 0)
         return true
       case 'hash':
         return this.hash(e.e, e.seed ?? 0, e.mod, e.offset, at)

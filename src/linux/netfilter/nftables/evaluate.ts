@@ -84,7 +84,7 @@ export function typeOf(e: Expr): FieldType {
     case 'meta':
       return { t: META_KEYS[e.key]!, len: META_KEYS[e.key]!.size }
     case 'ct': {
-      const t = e.port === true ? D.T_SERVICE : CT_KEYS[e.key]!
+      const t = e.port === true ? D.T_SERVICE : CT_KEYS[e.proto === undefined ? e.key : `${e.proto} ${e.key}`]!
       return { t, len: t.size }
     }
     case 'fib': {
@@ -175,7 +175,7 @@ export function evalLeft(x: EvalContext, e: Expr): Expr {
     case 'ct': {
       if (e.key === 'saddr' || e.key === 'daddr') {
         if (x.nh === '') throw new NftError(e.loc, "Can't parse symbolic invalid expressions")
-        return { ...e, key: `${x.nh} ${e.key}` }
+        return { ...e, proto: x.nh }
       }
       if (e.key.startsWith('ip ') || e.key.startsWith('ip6 ')) {
         const nh = e.key.split(' ')[0]!
@@ -214,7 +214,9 @@ export function evalLeft(x: EvalContext, e: Expr): Expr {
     case 'binop': {
       const l = evalLeft(x, e.l)
       const f = typeOf(l)
-      const r = readsPacket(e.r) ? evalLeft(x, e.r) : evalValue(x, e.r, f)
+      const shift = e.op === '<<' || e.op === '>>'
+      const constant = shift ? { t: D.integerType(32, true), len: 32 } : f
+      const r = readsPacket(e.r) ? evalLeft(x, e.r) : evalValue(x, e.r, constant)
       return foldBinop({ ...e, l, r }, f)
     }
     case 'hash':
@@ -455,6 +457,7 @@ function learn(x: EvalContext, s: MatchStmt): void {
 /** stmt_evaluate_expr: a comparison. */
 function evalMatch(x: EvalContext, s: MatchStmt): void {
   let l = evalLeft(x, s.l)
+  if (l.k === 'meta' && l.key === 'secmark') throw new NftError(s.r.loc, 'Cannot be used with right hand side constant value', [l.loc])
   if (l.k === 'fib' && s.r.k === 'sym' && (s.r.text === 'exists' || s.r.text === 'missing')) l = { ...l, present: true }
   const r = evalRight(x, l, s.r, s)
   let op = s.op
@@ -629,7 +632,7 @@ function missing(x: EvalContext, loc: Loc): never {
 function evalAssign(x: EvalContext, target: Expr, v: Expr, loc: Loc): void {
   const l = evalLeft(x, target)
   const f = typeOf(l)
-  if (l.k === 'meta' && l.key === 'secmark') throw new NftError(v.loc, 'Cannot be used with right hand side constant value', [l.loc])
+  if (l.k === 'meta' && l.key === 'secmark' && !readsPacket(v)) throw new NftError(v.loc, 'Cannot be used with right hand side constant value', [l.loc])
   let val: Expr
   if (v.k === 'map') val = evalMap(x, v.key, v.data, [f], v.loc)
   else if (readsPacket(v)) {

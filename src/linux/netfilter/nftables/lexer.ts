@@ -22,6 +22,7 @@ const IP4 = /\d{1,3}(?:\.\d{1,3}){3}/y
 const DURATION = /(?:\d+(?:ms|[dhms]))+(?![A-Za-z0-9_])/y
 const NUMBER = /0[xX][0-9a-fA-F]+|\d+/y
 const NUMBER_WORD = /\d[A-Za-z0-9_.\-]*/y
+const CLASSID = /[0-9a-fA-F]{1,4}:[0-9a-fA-F]{1,4}(?![0-9A-Za-z_.:])/y
 const QUOTED = /"[^"\n]*"/y
 const SYMBOLS = ['==', '!=', '<=', '>=', '<<', '>>', '<', '>', '=', '!', '{', '}', '(', ')', '[', ']', ';', ':', ',', '.', '@', '$', '/', '-', '+', '*', '&', '|', '^']
 
@@ -76,6 +77,8 @@ function wordAt(line: string, i: number): [TokenKind, string] {
   if (c >= '0' && c <= '9') {
     const ip4 = match(IP4, line, i)
     if (ip4 !== null) return ['string', ip4]
+    const classid = match(CLASSID, line, i)
+    if (classid !== null) return ['string', classid]
     const duration = match(DURATION, line, i)
     if (duration !== null) return ['string', duration]
     const number = match(NUMBER, line, i)!

@@ -160,17 +160,21 @@ function parseCounter(c: Cursor): Stmt {
 }
 
 /** limit_bytes and the burst of packets. */
-function amount(c: Cursor): { n: number; bytes: boolean } {
-  const t = c.peek()
+function amount(c: Cursor): { n: number; bytes: boolean; per: string } {
   const n = c.number()
   const unit = c.peek()
   if (unit.kind === 'string' && BYTE_UNITS[unit.text] !== undefined) {
     c.next()
-    return { n: n * BYTE_UNITS[unit.text]!, bytes: true }
+    return { n: n * BYTE_UNITS[unit.text]!, bytes: true, per: '' }
   }
-  if (c.word('packets')) return { n, bytes: false }
-  void t
-  return { n, bytes: false }
+  // the scanner takes `mbytes/second` for one word
+  const [bytes, per] = unit.kind === 'string' ? unit.text.split('/') : []
+  if (per !== undefined && BYTE_UNITS[bytes!] !== undefined && TIME_UNITS.includes(per)) {
+    c.next()
+    return { n: n * BYTE_UNITS[bytes!]!, bytes: true, per }
+  }
+  c.word('packets')
+  return { n, bytes: false, per: '' }
 }
 
 function parseLimit(c: Cursor): Stmt {
@@ -188,13 +192,16 @@ export function limitBody(c: Cursor, head: { line: number; first: number; last: 
   const over = c.word('over')
   if (!over) c.word('until')
   const rate = amount(c)
-  c.needSym('/')
-  const unit = c.peek()
-  if (unit.kind !== 'string' || !TIME_UNITS.includes(unit.text)) c.unexpected()
-  c.next()
+  let per = rate.per
+  if (per === '') {
+    c.needSym('/')
+    const unit = c.peek()
+    if (unit.kind !== 'string' || !TIME_UNITS.includes(unit.text)) c.unexpected()
+    per = c.next().text
+  }
   let burst = rate.bytes ? 0 : 5
   if (c.word('burst')) burst = amount(c).n
-  return { k: 'limit', rate: rate.n, per: unit.text, burst, bytes: rate.bytes, over, loc: span(head, c.lastLoc) }
+  return { k: 'limit', rate: rate.n, per, burst, bytes: rate.bytes, over, loc: span(head, c.lastLoc) }
 }
 
 function parseQuota(c: Cursor): Stmt {

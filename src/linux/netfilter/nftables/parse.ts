@@ -54,9 +54,15 @@ export function parseNft(text: string): ParseResult {
     c.skipSeparators()
     if (c.peek().kind === 'eof') break
     try {
+      const first = commands.length
       parseCommand(c, commands)
       const t = c.peek()
       if (t.kind !== 'newline' && t.kind !== 'eof' && !(t.kind === 'sym' && t.text === ';')) c.unexpected()
+      // a command's place reaches over the newline that ends it
+      const last = commands.at(-1)
+      if (t.kind !== 'eof' && commands.length === first + 1 && last !== undefined) {
+        commands[first] = { ...last, loc: span(last.loc, t.loc) }
+      }
     } catch (e) {
       if (!(e instanceof NftError)) throw e
       errors.push(e)
@@ -577,7 +583,7 @@ function parseObjectBlock(c: Cursor, type: string): ObjSpec {
         if (t.text === '}') depth--
         words.push(t.kind === 'quoted' ? `"${t.text}"` : t.text)
       }
-      object = { ...object, lines: [...object.lines, words.join(' ')] }
+      object = { ...object, lines: [...object.lines, words.join(' ').replaceAll(' ,', ',')] }
     }
   }
 }

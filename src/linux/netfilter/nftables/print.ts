@@ -45,7 +45,7 @@ export class Printer {
       case 'meta':
         return META_BARE.has(e.key) ? e.key : `meta ${e.key}`
       case 'ct':
-        return e.dir === '' || e.key === 'protocol' ? `ct ${e.key}` : `ct ${e.dir} ${e.key}`
+        return `ct ${e.dir === '' || e.key === 'protocol' ? '' : `${e.dir} `}${e.proto === undefined ? '' : `${e.proto} `}${e.key}`
       case 'fib':
         return `fib ${e.flags.join(' . ')} ${e.result}`
       case 'rt':

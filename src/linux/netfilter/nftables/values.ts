@@ -144,7 +144,7 @@ export function formatValue(ns: Netns, e: ValueExpr): string {
   }
   const row = t.symbols.find(([, n]) => BigInt(n) === v)
   if (row !== undefined) return QUOTED_SYMBOLS.has(t.name) ? `"${row[0]}"` : row[0]
-  if (t.format === 'hex') return `0x${v.toString(16).padStart(Math.ceil(e.len / 8) * 2, '0')}`
+  if (t.format === 'hex') return `0x${t.name === 'integer' ? v.toString(16) : v.toString(16).padStart(Math.ceil(e.len / 8) * 2, '0')}`
   return `${v}`
 }
 

@@ -7,7 +7,8 @@ import { describe, expect, it } from '@jest/globals'
 import { formatIpv4, parseIpv4 } from '../../../../src/addr/ipv4.ts'
 import { conntrackLine } from '../../../../src/lab/state.ts'
 import { IptRule } from '../../../../src/linux/netfilter/iptables/types.ts'
-import { tcpClose, tcpConnect, tcpSend } from '../../../../src/linux/socket/api.ts'
+import { tcpConnect, tcpSend } from '../../../../src/linux/socket/api.ts'
+import { tcpSendActiveReset } from '../../../../src/linux/socket/tcp-output.ts'
 import type { TcpSock } from '../../../../src/linux/socket/tcp-sock.ts'
 import { execTool } from '../../../../src/linux/tools/exec.ts'
 import { T_NF_RULE } from '../../../../src/linux/trace.ts'
@@ -55,7 +56,7 @@ function kubeNode(conntrack: number): Node {
     { port: 'c', dev: 'cni0', mac: '02:00:00:00:f0:01' },
   ])
   node.run(`sysctl -qw net.ipv4.vs.conntrack=${conntrack} net.ipv4.vs.expire_nodest_conn=1`)
-  node.run('sysctl -qw net.ipv4.vs.expire_quiescent_template=1 net.ipv4.ip_local_port_range=50000 50999')
+  node.run('sysctl -qw net.ipv4.vs.expire_quiescent_template=1')
   node.run('sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0 net.ipv4.conf.cni0.send_redirects=0')
   node.run('ip addr add 192.168.1.10/24 dev eth0; ip addr add 10.244.0.1/24 dev cni0')
   node.run('ip route add default via 192.168.1.254; ip route add 10.244.1.0/24 via 192.168.1.11')
@@ -153,9 +154,9 @@ describe('kube-proxy in IPVS mode', () => {
         if (step.host_connect !== undefined) {
           const connected = tcpConnect(node.ns, sockAddr(step.host_connect), { bind: { ip: 0, port: sockAddr(step.sockname!).port } })
           if (typeof connected === 'number') throw new Error(`connect: ${connected}`)
-          sock = connected
+          sock = connected.sk
         } else if (step.host_send !== undefined) tcpSend(sock!, Buffer.from(step.host_send))
-        else tcpClose(sock!, true)
+        else if (step.rx!.length > 0) tcpSendActiveReset(sock!) // the recorder closed with SO_LINGER 0
         node.w.softirq()
         got = node.take()
         if (step.host_connect !== undefined && got.length > 0) isn = Buffer.from(got[0]![1], 'hex').readUInt32BE(38)

@@ -1,0 +1,50 @@
+/**
+ * flanneld's iptables rules: what is masqueraded, what is forwarded.
+ *
+ * Real thing: pkg/trafficmngr/iptables/iptables.go (masqRules, forwardRules), written with iptables-restore --noflush; the
+ * jumps are appended. What kube-proxy marked is left to kube-proxy (0x4000), since masquerading twice ends in wrong
+ * checksums on some cards. Not modelled: the resync every five seconds, nftables mode.
+ */
+import type { NodeModel } from '../../kubernetes/types.ts'
+import type { CniVerb, NetnsName } from '../verb.ts'
+
+const POSTRTG = 'FLANNEL-POSTRTG'
+const FWD = 'FLANNEL-FWD'
+/** kube-proxy's masquerade mark. */
+const KUBE_PROXY_MARK = '0x4000/0x4000'
+const MULTICAST = '224.0.0.0/4'
+
+/** Chains and rules of --ip-masq. */
+export function* masqVerbs(node: NodeModel, network: string, randomFully: boolean): Generator<CniVerb> {
+  const netns: NetnsName = `node:${node.name}`
+  const origin = node.source
+  const note = ['-m', 'comment', '--comment', 'flanneld masq']
+  const masquerade = ['-j', 'MASQUERADE', ...(randomFully ? ['--random-fully'] : [])]
+  const rule = (...args: string[]): CniVerb => ({
+    verb: 'iptables',
+    netns,
+    origin,
+    ensure: 'append',
+    args: ['-t', 'nat', ...args],
+  })
+  yield { verb: 'iptables-chain', netns, origin, table: 'nat', chain: POSTRTG }
+  yield rule('POSTROUTING', ...note, '-j', POSTRTG)
+  yield rule(POSTRTG, '-m', 'mark', '--mark', KUBE_PROXY_MARK, ...note, '-j', 'RETURN')
+  yield rule(POSTRTG, '-s', node.podCidr, '-d', network, ...note, '-j', 'RETURN')
+  yield rule(POSTRTG, '-s', network, '-d', node.podCidr, ...note, '-j', 'RETURN')
+  yield rule(POSTRTG, '!', '-s', network, '-d', node.podCidr, ...note, '-j', 'RETURN')
+  yield rule(POSTRTG, '-s', network, '!', '-d', MULTICAST, ...note, ...masquerade)
+  yield rule(POSTRTG, '!', '-s', network, '-d', network, ...note, ...masquerade)
+}
+
+/** Chain and rules of --iptables-forward-rules. */
+export function* forwardVerbs(node: NodeModel, network: string): Generator<CniVerb> {
+  const netns: NetnsName = `node:${node.name}`
+  const origin = node.source
+  const note = ['-m', 'comment', '--comment', 'flanneld forward']
+  const rule = (...args: string[]): CniVerb => ({ verb: 'iptables', netns, origin, ensure: 'append', args })
+  yield { verb: 'iptables-chain', netns, origin, table: 'filter', chain: FWD }
+  yield rule('FORWARD', ...note, '-j', FWD)
+  yield rule(FWD, '-s', network, ...note, '-j', 'ACCEPT')
+  yield rule(FWD, '-d', network, ...note, '-j', 'ACCEPT')
+}

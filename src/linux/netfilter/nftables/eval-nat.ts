@@ -1,0 +1,54 @@
+/**
+ * The NAT statements: dnat, snat, masquerade, redirect.
+ *
+ * Linux: net/netfilter/nft_nat.c, nft_masq.c, nft_redir.c.
+ */
+import { M_CT, META_SHIFT } from '../../../packet/layout.ts'
+import type { Netns } from '../../netns.ts'
+import { R_NF_DROP } from '../../reasons.ts'
+import type { World } from '../../world.ts'
+import { NF_DROP } from '../conntrack/layout.ts'
+import { evalState } from '../iptables/eval-state.ts'
+import { nfNatMasqueradeIpv4 } from '../nat/masquerade.ts'
+import {
+  NF_NAT_MANIP_DST,
+  NF_NAT_MANIP_SRC,
+  NF_NAT_RANGE_MAP_IPS,
+  NF_NAT_RANGE_PROTO_SPECIFIED,
+  NatRange,
+} from '../nat/range.ts'
+import { nfNatRedirectIpv4 } from '../nat/redirect.ts'
+import { nfNatSetupInfo } from '../nat/setup.ts'
+import { regs } from './registers.ts'
+
+const range = new NatRange()
+
+/** Runs the statement at `pc`. */
+export function natStatement(w: World, ns: Netns, slot: number, code: Int32Array, pc: number): number {
+  const kind = code[pc + 1]
+  range.flags = code[pc + 2]!
+  range.minIp = range.maxIp = 0
+  range.minPort = range.maxPort = range.basePort = 0
+  const addr = code[pc + 3]!
+  const port = code[pc + 5]!
+  if (addr >= 0) {
+    range.flags |= NF_NAT_RANGE_MAP_IPS
+    range.minIp = regs[addr]!
+    range.maxIp = regs[code[pc + 4]!]!
+  }
+  if (port >= 0) {
+    range.flags |= NF_NAT_RANGE_PROTO_SPECIFIED
+    range.minPort = regs[port]!
+    range.maxPort = regs[code[pc + 6]!]!
+  }
+  if (kind === 3) return nfNatRedirectIpv4(w, ns, slot, range, evalState.hook)
+  if (kind === 2) {
+    if (evalState.outDev === null) {
+      w.dropReason = R_NF_DROP
+      return NF_DROP
+    }
+    return nfNatMasqueradeIpv4(w, ns, slot, range, evalState.outDev)
+  }
+  const id = w.arena.meta[(slot << META_SHIFT) + M_CT]!
+  return nfNatSetupInfo(w, ns, id, slot, range, kind === 1 ? NF_NAT_MANIP_DST : NF_NAT_MANIP_SRC)
+}

@@ -1,0 +1,84 @@
+/**
+ * Base chains on their hooks.
+ *
+ * Linux: nf_tables_register_hook: filter and route chains hang on the hook points themselves; nat chains on the NAT hook,
+ * which asks them in order of priority for a connection's first packet (nf_nat_register_fn). What needs conntrack turns it
+ * on (nf_ct_netns_get in the init functions of ct, nat, masq, redir); it stays on, as iptables' does here.
+ *
+ * Families bridge, netdev and arp, and ingress chains, have no hook point here; ip6 none yet.
+ */
+import { nfConntrackGet } from '../conntrack/table.ts'
+import { nfNatRegister } from '../nat/core.ts'
+import type { Expr, Stmt } from './ast.ts'
+import type { NftChain, NftTables } from './state.ts'
+
+/** Hook numbers by name. */
+export const HOOK_NUMBERS: Readonly<Record<string, number>> = {
+  prerouting: 0,
+  input: 1,
+  forward: 2,
+  output: 3,
+  postrouting: 4,
+}
+
+/** Brings the hooks of a namespace in step with its tables. */
+export function syncHooks(tables: NftTables): void {
+  const ns = tables.ns
+  const nf = ns.nf
+  const wanted = new Set<number>()
+  for (const t of tables.tables) {
+    if (t.dormant || (t.family !== 'ip' && t.family !== 'inet')) continue
+    for (const chain of t.chains.values()) {
+      const hook = HOOK_NUMBERS[chain.spec.base?.hook ?? '']
+      if (hook !== undefined) wanted.add(chain.id)
+      if (chain.rules.some((r) => r.stmts.some(usesConntrack))) nfConntrackGet(ns)
+    }
+  }
+  for (const id of nf.nftChains()) if (!wanted.has(id)) nf.unregisterNft(id)
+  for (const id of wanted) {
+    const chain = tables.chains[id]!
+    const base = chain.spec.base!
+    if (base.type === 'nat') nfNatRegister(ns)
+    nf.registerNft(HOOK_NUMBERS[base.hook]!, id, chain.priority, base.type === 'nat')
+  }
+}
+
+function usesConntrack(s: Stmt): boolean {
+  switch (s.k) {
+    case 'nat':
+    case 'connlimit':
+      return true
+    case 'objref':
+      return s.type.startsWith('ct ')
+    case 'match':
+      return readsCt(s.l)
+    case 'assign':
+      return readsCt(s.target) || readsCt(s.value)
+    case 'verdict':
+      return readsCt(s.e)
+    case 'set':
+      return readsCt(s.key)
+    default:
+      return false
+  }
+}
+
+function readsCt(e: Expr): boolean {
+  switch (e.k) {
+    case 'ct':
+      return true
+    case 'concat':
+      return e.items.some(readsCt)
+    case 'binop':
+      return readsCt(e.l) || readsCt(e.r)
+    case 'map':
+      return readsCt(e.key)
+    case 'hash':
+      return e.e !== null && readsCt(e.e)
+    default:
+      return false
+  }
+}
+
+/** For callers that name a chain. */
+export type { NftChain }
