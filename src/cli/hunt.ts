@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { formatDifferences } from '../lab/compare.ts'
-import { type Topic, TOPICS } from '../lab/hunt/draft.ts'
-import { emptyTally, hunt, type HuntedLab, type HuntOptions, type HuntTally } from '../lab/hunt/hunter.ts'
+import { TOPICS, type Topic } from '../lab/hunt/draft.ts'
+import { emptyTally, type HuntedLab, type HuntOptions, type HuntTally, hunt } from '../lab/hunt/hunter.ts'
 import { linuxBackendReason } from '../lab/linux.ts'
 import { EXIT_NO, EXIT_SERVICE, EXIT_USAGE } from './exit.ts'
 
@@ -95,7 +95,6 @@ async function main(): Promise<void> {
       'no-shrink': { type: 'boolean', default: false },
       keep: { type: 'string', default: 'test/fixtures/hunted' },
       'no-keep': { type: 'boolean', default: false },
-      'no-keep': { type: 'boolean', default: false },
       verbose: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -104,7 +103,12 @@ async function main(): Promise<void> {
     process.stdout.write(USAGE)
     return
   }
-  const reason = linuxBackendReason({ name: '', netns: [], steps: [{ op: 'iptables' }], state: [{ ns: '', kind: 'conntrack' }] })
+  const reason = linuxBackendReason({
+    name: '',
+    netns: [],
+    steps: [{ op: 'iptables' }],
+    state: [{ ns: '', kind: 'conntrack' }],
+  })
   if (reason !== null) {
     process.stderr.write(`error: the hunt ${reason}\n`)
     process.exit(EXIT_SERVICE)
@@ -120,7 +124,8 @@ async function main(): Promise<void> {
   let saved = 0
   let shown = 0
   const tty = process.stderr.isTTY === true
-  const save = (t: HuntTally): void => writeFileSync(stateFile, JSON.stringify({ seed, only, tally: added(before?.tally ?? emptyTally(0), t) }))
+  const save = (t: HuntTally): void =>
+    writeFileSync(stateFile, JSON.stringify({ seed, only, tally: added(before?.tally ?? emptyTally(0), t) }))
   const options: HuntOptions = {
     seed,
     only,

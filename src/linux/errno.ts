@@ -19,9 +19,11 @@ export const ENOSPC = -28
 export const EPIPE = -32
 export const ERANGE = -34
 export const ELOOP = -40
+export const EPROTO = -71
 export const ENOTSOCK = -88
 export const EDESTADDRREQ = -89
 export const EMSGSIZE = -90
+export const ENOPROTOOPT = -92
 export const EPROTONOSUPPORT = -93
 export const EOPNOTSUPP = -95
 export const EADDRINUSE = -98
@@ -60,9 +62,11 @@ const NAMES = new Map<number, string>(
     EPIPE,
     ERANGE,
     ELOOP,
+    EPROTO,
     ENOTSOCK,
     EDESTADDRREQ,
     EMSGSIZE,
+    ENOPROTOOPT,
     EPROTONOSUPPORT,
     EOPNOTSUPP,
     EADDRINUSE,

@@ -12,19 +12,36 @@ import {
   ETH_HLEN,
   M_BASE,
   M_CAP,
+  M_CT,
+  M_CTINFO,
   M_DATA,
   M_DEV,
+  M_FLAGS,
+  M_FRAG_MAX,
+  M_HASH,
   M_ID,
   M_IIF,
   M_LEN,
   M_MAC,
+  M_MARK,
   M_NEXT,
+  M_NFB_DADDR,
   M_NFB_IN,
   M_NFB_OUT,
+  M_NFB_SMAC_HI,
+  M_NFB_SMAC_LO,
+  M_NFB_STATE,
   M_NH,
+  M_OPTLEN,
   M_PARENT,
+  M_PKTTYPE,
+  M_PRIORITY,
+  M_PROTO,
   M_REALDEV,
+  M_SK,
   M_TH,
+  M_TRUESIZE,
+  M_TSTAMP_US,
   META_SHIFT,
   META_WORDS,
 } from './layout.ts'
@@ -103,8 +120,8 @@ export class PacketArena {
     this.inUse++
     const m = slot << META_SHIFT
     const meta = this.meta
-    meta.fill(0, m, m + META_WORDS)
     const data = base + headroom
+    // every column by hand: a call of fill costs more than all of them
     meta[m + M_BASE] = base
     meta[m + M_CAP] = cap
     meta[m + M_DATA] = data
@@ -112,13 +129,31 @@ export class PacketArena {
     meta[m + M_MAC] = -1
     meta[m + M_NH] = data
     meta[m + M_TH] = data
+    meta[m + M_PROTO] = 0
     meta[m + M_DEV] = -1
     meta[m + M_IIF] = -1
+    meta[m + M_MARK] = 0
+    meta[m + M_CT] = 0
+    meta[m + M_CTINFO] = 0
+    meta[m + M_PKTTYPE] = 0
+    meta[m + M_FLAGS] = 0
+    meta[m + M_FRAG_MAX] = 0
     meta[m + M_NFB_IN] = -1
     meta[m + M_NFB_OUT] = -1
-    meta[m + M_REALDEV] = -1
-    meta[m + M_NEXT] = -1
+    meta[m + M_NFB_STATE] = 0
+    meta[m + M_NFB_DADDR] = 0
     meta[m + M_ID] = this.nextId++
+    meta[m + M_PARENT] = 0
+    meta[m + M_SK] = 0
+    meta[m + M_NEXT] = -1
+    meta[m + M_HASH] = 0
+    meta[m + M_OPTLEN] = 0
+    meta[m + M_REALDEV] = -1
+    meta[m + M_NFB_SMAC_HI] = 0
+    meta[m + M_NFB_SMAC_LO] = 0
+    meta[m + M_PRIORITY] = 0
+    meta[m + M_TSTAMP_US] = 0
+    meta[m + M_TRUESIZE] = 0
     return slot
   }
 

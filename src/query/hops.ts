@@ -8,7 +8,7 @@ import { formatIpv4, formatMac } from '../addr/index.ts'
 import type { Cluster } from '../cluster/build.ts'
 import type { TraceStep } from '../engine/trace-log.ts'
 import type { FdbEntry } from '../linux/bridge/fdb.ts'
-import type { NetDevice } from '../linux/device/device.ts'
+import { DEV_VXLAN, type NetDevice } from '../linux/device/device.ts'
 import { errnoName } from '../linux/errno.ts'
 import type { Neighbour } from '../linux/neighbour/neighbour.ts'
 import { IptRule } from '../linux/netfilter/iptables/types.ts'
@@ -120,6 +120,18 @@ function ruleHop(step: TraceStep, cluster: Cluster, matched: boolean): HopText {
       matched,
       ...(origin === null ? {} : { origin }),
     },
+  }
+}
+
+function tunnelHop(step: TraceStep, dev: NetDevice | null, cluster: Cluster): HopText {
+  const isEncap = step.point === T.T_TUNNEL_ENCAP
+  const isVxlan = dev?.kind === DEV_VXLAN
+  const ends = `${named(cluster, step.a)} > ${named(cluster, step.b)}`
+  const carrier = isVxlan ? `VXLAN ${step.c}` : 'an IP packet'
+  return {
+    point: isEncap ? 'encap' : 'decap',
+    action: `${isEncap ? 'puts it into' : 'takes it out of'} ${carrier} ${ends}`,
+    detail: { src: formatIpv4(step.a), dst: formatIpv4(step.b), vni: isVxlan ? step.c : null },
   }
 }
 
@@ -261,6 +273,9 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
         action: step.a === 1 ? 'ipset matches' : 'ipset does not match',
         detail: { matched: step.a === 1 },
       }
+    case T.T_TUNNEL_ENCAP:
+    case T.T_TUNNEL_DECAP:
+      return tunnelHop(step, dev, cluster)
     case T.T_IPVS_SCHED:
       return {
         point: 'ipvs',

@@ -102,7 +102,7 @@ function unowned(cluster: Cluster, asked: Asked): string | null {
     if (cidr !== null && cidrContainsIpv4(cidr, asked.ip)) return `No pod has ${ip}, an address of node ${n.name}.`
   }
   return asked.netns === 'underlay' && asked.code === 'IP_INNOROUTES'
-    ? `Nothing in the cluster has ${ip}; host:${ip} is a machine outside that has it.`
+    ? `Nothing in the cluster has ${ip}; host:${ip} stands for a machine outside that has it.`
     : null
 }
 
@@ -115,7 +115,9 @@ function atNode(cluster: Cluster, asked: Asked, node: string): string | null {
     const nodes = endpointNodes(cluster, key)
     if (nodes.includes(node)) return null
     const have =
-      nodes.length === 0 ? 'no node has' : `${nodes.slice(0, 5).join(', ')}${nodes.length > 5 ? ' ...' : ''} have`
+      nodes.length === 0
+        ? 'no node has'
+        : `${nodes.slice(0, 5).join(', ')}${nodes.length > 5 ? ' ...' : ''} ${nodes.length === 1 ? 'has' : 'have'}`
     return `Service ${key} (${source.file}:${source.line}) has externalTrafficPolicy Local and no endpoint on ${node}; ${have} one.`
   }
   const holders = cluster.model.pods.filter((p) =>

@@ -1,7 +1,8 @@
 /**
  * The addresses and ports of a frame, as a reader follows them along a walk.
  *
- * The outermost IPv4 header counts: inside a tunnel the outer addresses are the ones the network sees. The packet that
+ * The outermost IPv4 header counts: inside a tunnel the outer addresses are the ones the network sees; what the tunnel
+ * carries follows in brackets. The packet that
  * an ICMP error quotes is named after the error itself.
  */
 
@@ -60,6 +61,10 @@ function readLayers(layers: readonly Layer[]): FrameText {
       return { flow: { src, sport: above.sport, dst, dport: above.dport }, what: tcpFlags(above.flags) + data }
     }
     case 'udp':
+      if (layers[at + 2]?.layer === 'vxlan') {
+        const inside = insideText(readLayers(layers.slice(at + 3)))
+        return { flow: { src, sport: above.sport, dst, dport: above.dport }, what: `VXLAN ${inside}` }
+      }
       return { flow: { src, sport: above.sport, dst, dport: above.dport }, what: `UDP ${above.length - 8} bytes` }
     case 'sctp':
       return {
@@ -69,11 +74,20 @@ function readLayers(layers: readonly Layer[]): FrameText {
     case 'icmp':
     case 'icmpv6':
       return { flow: { src, sport: 0, dst, dport: 0 }, what: above.name }
+    case 'ipv4': {
+      const inside = insideText(readLayers(layers.slice(at + 1)))
+      return { flow: { src, sport: 0, dst, dport: 0 }, what: `IPIP ${inside}` }
+    }
     default: {
       const isFragment = ip.layer === 'ipv4' && ip.fragmentOffsetBytes > 0
       return { flow: { src, sport: 0, dst, dport: 0 }, what: isFragment ? 'fragment' : `protocol ${ip.protocol}` }
     }
   }
+}
+
+/** `[10.244.0.2:40000 > 10.244.1.2:80 SYN]`: the packet that a tunnel carries. */
+function insideText({ flow, what }: FrameText): string {
+  return `[${flow === null ? '' : `${flowText(flow)} `}${what}]`
 }
 
 const FLAG_NAMES: { readonly [letter: string]: string } = { S: 'SYN', A: 'ACK', F: 'FIN', R: 'RST', P: 'PSH', U: 'URG' }

@@ -40,6 +40,19 @@ export function internetChecksum(view: DataView, off: number, len: number, seed 
   return foldChecksum(sumWords(view, off, len, seed))
 }
 
+/** `ip_fast_csum`: the checksum over an IPv4 header of `ihl` bytes; 0 when it is right. */
+export function ipFastCsum(view: DataView, off: number, ihl: number): number {
+  const a = view.getInt32(off)
+  const b = view.getInt32(off + 4)
+  const c = view.getInt32(off + 8)
+  const d = view.getInt32(off + 12)
+  const e = view.getInt32(off + 16)
+  let sum = (a >>> 16) + (a & 0xffff) + (b >>> 16) + (b & 0xffff) + (c >>> 16) + (c & 0xffff)
+  sum += (d >>> 16) + (d & 0xffff) + (e >>> 16) + (e & 0xffff)
+  if (ihl > 20) sum += sumWords(view, off + 20, ihl - 20)
+  return foldChecksum(sum)
+}
+
 /** `csum_tcpudp_nofold`: sum of the IPv4 pseudo header. */
 export function pseudoSumV4(src: number, dst: number, protocol: number, len: number): number {
   return (src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff) + protocol + len

@@ -1,8 +1,8 @@
 /**
  * The command line itself: help, wrong use, wrong input, exit codes, streams.
  */
-import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -188,6 +188,24 @@ describe('streams', () => {
     const { stdout } = podwalk(['get', 'nodes', '-f', SHOP, '-o', 'json', '-w', path])
     expect(stdout).toBe('')
     expect(readFileSync(path, 'utf8')).toBe(podwalk(['get', 'nodes', '-f', SHOP, '-o', 'json']).stdout)
+  })
+
+  it('says when stdout is full: no bug of ours', () => {
+    if (process.platform !== 'linux') return
+    const full = openSync('/dev/full', 'w')
+    const main = fileURLToPath(new URL('../../dist/bundle/main.js', import.meta.url))
+    const { status, stderr } = spawnSync(process.execPath, [main, 'explain', 'LOOP'], {
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    })
+    closeSync(full)
+    expect(stderr).toMatch(/^podwalk: cannot write to stdout: ENOSPC/)
+    expect(status).toBe(2)
+  })
+
+  it('points to the help of the command that was used wrongly', () => {
+    expect(podwalk(['lab', 'check', 'x.json']).stderr).toMatch('(podwalk lab check --help shows what there is)')
+    expect(podwalk(['get', 'pods', '--nope']).stderr).toMatch('(podwalk get --help shows what there is)')
   })
 
   it('says when it cannot write', () => {

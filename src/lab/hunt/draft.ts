@@ -92,8 +92,6 @@ export class Draft {
   /** ipset names with their types, by namespace. */
   readonly sets = new Map<string, { readonly name: string; readonly type: string }[]>()
   usesTcpSockets = false
-  /** Some TCP send is larger than a segment. */
-  localGso = false
   private ports16 = 20000
   private macs = 0
   private nets = 0
@@ -157,7 +155,10 @@ export class Draft {
       [2, () => (segment === null ? 0x0a0000ff : (segment.net + 2 ** (32 - segment.len) - 1) | 0)],
       [1, () => segment?.net ?? 0x0a000000],
       [4, () => (0xcb007100 + d.below(256)) | 0],
-      [1, () => d.pick([0xffffffff | 0, 0, 0x7f000001, 0xe0000001 | 0, 0xefffff01 | 0, 0xf0000001 | 0, 0xa9fe0101 | 0])],
+      [
+        1,
+        () => d.pick([0xffffffff | 0, 0, 0x7f000001, 0xe0000001 | 0, 0xefffff01 | 0, 0xf0000001 | 0, 0xa9fe0101 | 0]),
+      ],
     ])()
   }
 

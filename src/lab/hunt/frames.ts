@@ -63,7 +63,14 @@ export function fixIpChecksum(packet: Uint8Array): void {
 }
 
 /** A UDP datagram with its checksum (none when `none`). */
-export function udp(src: number, dst: number, sport: number, dport: number, data: Uint8Array, none = false): Uint8Array {
+export function udp(
+  src: number,
+  dst: number,
+  sport: number,
+  dport: number,
+  data: Uint8Array,
+  none = false,
+): Uint8Array {
   const b = new Uint8Array(8 + data.length)
   const v = view(b)
   v.setUint16(0, sport)
@@ -125,7 +132,13 @@ export function macBytes(mac: string): Uint8Array {
 }
 
 /** An Ethernet frame; `vlans` from the outside in. */
-export function ether(dst: string, src: string, type: number, payload: Uint8Array, vlans: readonly number[] = []): Uint8Array {
+export function ether(
+  dst: string,
+  src: string,
+  type: number,
+  payload: Uint8Array,
+  vlans: readonly number[] = [],
+): Uint8Array {
   const h = new Uint8Array(14 + 4 * vlans.length)
   h.set(macBytes(dst), 0)
   h.set(macBytes(src), 6)

@@ -114,7 +114,8 @@ async function bothSides(pool: RecorderPool, s: LabScenario): Promise<Sides> {
     sim = runLab(s, { strict: true })
   } catch (e) {
     if (e instanceof UnmodelledError) unmodelled = e.message
-    else refusal += ` podwalk: ${e instanceof LabError ? e.message : e instanceof Error ? (e.stack ?? e.message) : String(e)}`
+    else
+      refusal += ` podwalk: ${e instanceof LabError ? e.message : e instanceof Error ? (e.stack ?? e.message) : String(e)}`
   }
   return { kernel, sim, refusal, unmodelled }
 }
@@ -145,7 +146,8 @@ async function huntOne(pool: RecorderPool, o: HuntOptions, index: number, tally:
   tally.steps += scenario.steps.length
   const differences = differencesOf(sides)
   if (differences === null) {
-    if (sides.unmodelled !== '') return { ...lab, outcome: 'unmodelled', differences: [], message: sides.unmodelled, scenario }
+    if (sides.unmodelled !== '')
+      return { ...lab, outcome: 'unmodelled', differences: [], message: sides.unmodelled, scenario }
     return { ...lab, outcome: 'refused', differences: [], message: sides.refusal, scenario }
   }
   if (differences.length === 0) return { ...lab, outcome: 'equal', differences: [] }
@@ -164,7 +166,13 @@ async function huntOne(pool: RecorderPool, o: HuntOptions, index: number, tally:
   const last = await bothSides(pool, smallest)
   const found = differencesOf(last) ?? differences
   const file = o.keep === null || last.kernel === null ? undefined : keep(o.keep, smallest, last.kernel)
-  return { ...lab, outcome: 'different', differences: found, scenario: smallest, ...(file === undefined ? {} : { file }) }
+  return {
+    ...lab,
+    outcome: 'different',
+    differences: found,
+    scenario: smallest,
+    ...(file === undefined ? {} : { file }),
+  }
 }
 
 /** Writes scenario and recording as the conformance suite reads them. */

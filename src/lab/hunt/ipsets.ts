@@ -62,7 +62,10 @@ function port(d: Draft): string {
 }
 
 function net(d: Draft): string {
-  return d.anyPrefix().replace('/32', '').replace(/^0\.0\.0\.0\/.*/, '128.0.0.0/1')
+  return d
+    .anyPrefix()
+    .replace('/32', '')
+    .replace(/^0\.0\.0\.0\/.*/, '128.0.0.0/1')
 }
 
 function element(d: Draft, type: string, ns: string): string {

@@ -20,17 +20,30 @@ export function kubeProxy(d: Draft, ns: string): string {
     const word = proto === 6 ? 'tcp' : 'udp'
     const port = d.dice.pick([80, 443, 53])
     if (d.services.some((s) => s.ip === ip && s.port === port && s.proto === proto)) continue
-    const backends = d.dice.chance(15) || hosts.length === 0 ? [] : d.dice.shuffle(hosts).slice(0, d.dice.between(1, 3)).map((i) => ({ ip: i.ips[0]!, port: d.dice.pick([8080, 80, 5201]) }))
+    const backends =
+      d.dice.chance(15) || hosts.length === 0
+        ? []
+        : d.dice
+            .shuffle(hosts)
+            .slice(0, d.dice.between(1, 3))
+            .map((i) => ({ ip: i.ips[0]!, port: d.dice.pick([8080, 80, 5201]) }))
     d.services.push({ ip, port, proto, backends })
     const vip = formatIpv4(ip)
     const name = `SVC${d.services.length}`
     if (backends.length === 0) {
-      filter.push(`-A KUBE-SERVICES -d ${vip}/32 -p ${word} -m comment --comment "${name} has no endpoints" -m ${word} --dport ${port} -j REJECT --reject-with icmp-port-unreachable`)
+      filter.push(
+        `-A KUBE-SERVICES -d ${vip}/32 -p ${word} -m comment --comment "${name} has no endpoints" -m ${word} --dport ${port} -j REJECT --reject-with icmp-port-unreachable`,
+      )
       continue
     }
     chains.push(`:KUBE-${name} - [0:0]`)
-    services.push(`-A KUBE-SERVICES -d ${vip}/32 -p ${word} -m comment --comment "${name} cluster IP" -m ${word} --dport ${port} -j KUBE-${name}`)
-    if (d.dice.chance(50)) rules.push(`-A KUBE-${name} ! -s ${d.anyPrefix()} -d ${vip}/32 -p ${word} -m ${word} --dport ${port} -j KUBE-MARK-MASQ`)
+    services.push(
+      `-A KUBE-SERVICES -d ${vip}/32 -p ${word} -m comment --comment "${name} cluster IP" -m ${word} --dport ${port} -j KUBE-${name}`,
+    )
+    if (d.dice.chance(50))
+      rules.push(
+        `-A KUBE-${name} ! -s ${d.anyPrefix()} -d ${vip}/32 -p ${word} -m ${word} --dport ${port} -j KUBE-MARK-MASQ`,
+      )
     backends.forEach((b, k) => {
       const sep = `KUBE-SEP-${name}-${k}`
       chains.push(`:${sep} - [0:0]`)
@@ -42,7 +55,10 @@ export function kubeProxy(d: Draft, ns: string): string {
     })
     if (d.dice.chance(40)) {
       const nodePort = 30080 + d.services.length
-      nodePorts.push(`-A KUBE-NODEPORTS -p ${word} -m ${word} --dport ${nodePort} -j KUBE-MARK-MASQ`, `-A KUBE-NODEPORTS -p ${word} -m ${word} --dport ${nodePort} -j KUBE-${name}`)
+      nodePorts.push(
+        `-A KUBE-NODEPORTS -p ${word} -m ${word} --dport ${nodePort} -j KUBE-MARK-MASQ`,
+        `-A KUBE-NODEPORTS -p ${word} -m ${word} --dport ${nodePort} -j KUBE-${name}`,
+      )
       const mine = d.of(ns).find((i) => i.ips.length > 0)
       if (mine !== undefined) d.services.push({ ip: mine.ips[0]!, port: nodePort, proto, backends })
     }
@@ -69,7 +85,11 @@ export function kubeProxy(d: Draft, ns: string): string {
     ...rules,
     ...nodePorts,
     `-A KUBE-SERVICES${local ? ' ! -d 127.0.0.0/8' : ''} -m comment --comment "node ports; last" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS`,
-    ...(d.dice.chance(40) ? [`-A POSTROUTING ! -d 10.0.0.0/8 -m comment --comment "kubenet: SNAT for outbound traffic" -m addrtype ! --dst-type LOCAL -j MASQUERADE`] : []),
+    ...(d.dice.chance(40)
+      ? [
+          `-A POSTROUTING ! -d 10.0.0.0/8 -m comment --comment "kubenet: SNAT for outbound traffic" -m addrtype ! --dst-type LOCAL -j MASQUERADE`,
+        ]
+      : []),
     'COMMIT',
     '',
   ]

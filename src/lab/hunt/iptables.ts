@@ -7,8 +7,8 @@
  * that refill within a lab, LOG (it writes to the kernel's log).
  */
 import type { Draft } from './draft.ts'
-import { randomTable } from './iptables-random.ts'
 import { kubeProxy } from './iptables-kube.ts'
+import { randomTable } from './iptables-random.ts'
 
 /** Adds rules to the namespaces that should have them. */
 export function buildIptables(d: Draft): void {
@@ -23,7 +23,19 @@ export function buildIptables(d: Draft): void {
     if (kube) parts.push(kubeProxy(d, ns))
     const tables = ['filter', 'nat', 'mangle', 'raw'].filter((t) => {
       if (kube && (t === 'nat' || t === 'filter')) return false
-      return d.dice.chance(t === 'nat' ? (d.about('nat') ? 85 : 35) : t === 'filter' ? (d.about('filter') ? 90 : 50) : d.about('policy', 'filter', 'tcp') ? 35 : 15)
+      return d.dice.chance(
+        t === 'nat'
+          ? d.about('nat')
+            ? 85
+            : 35
+          : t === 'filter'
+            ? d.about('filter')
+              ? 90
+              : 50
+            : d.about('policy', 'filter', 'tcp')
+              ? 35
+              : 15,
+      )
     })
     for (const t of tables) parts.push(randomTable(d, ns, t))
     if (parts.length > 0) d.iptables[ns] = parts.join('')

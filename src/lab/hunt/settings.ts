@@ -100,10 +100,13 @@ function extraRoute(d: Draft, ns: string, table?: number): void {
   const base = { ns, dst, ...(table === undefined ? {} : { table }) }
   // one metric for each route: two routes of the same key are refused
   const metric = { metric: 10 + d.routes.length }
-  const mtu = d.dice.chance(d.about('mtu', 'frag') ? 40 : 8) ? { mtu: d.dice.pick([1400, 1280, 600, 'lock 1300', 'lock 700']) } : {}
+  const mtu = d.dice.chance(d.about('mtu', 'frag') ? 40 : 8)
+    ? { mtu: d.dice.pick([1400, 1280, 600, 'lock 1300', 'lock 700']) }
+    : {}
   const kind = d.dice.below(6)
   if (kind === 0) {
-    const types = table === undefined ? ['unreachable', 'blackhole', 'prohibit'] : ['unreachable', 'blackhole', 'prohibit', 'throw']
+    const types =
+      table === undefined ? ['unreachable', 'blackhole', 'prohibit'] : ['unreachable', 'blackhole', 'prohibit', 'throw']
     d.routes.push({ ...base, ...metric, type: d.dice.pick(types) })
   } else if (kind === 1 || neighbours.length === 0) {
     d.routes.push({ ...base, ...metric, ...mtu, dev: i.dev, scope: 'link' })
@@ -113,7 +116,16 @@ function extraRoute(d: Draft, ns: string, table?: number): void {
     const src = d.dice.chance(20) ? { src: formatIpv4(d.dice.pick(i.ips)) } : {}
     const tos = d.dice.chance(8) ? { tos: d.dice.pick(['0x10', '0x08']) } : {}
     const via = d.dice.pick(neighbours)
-    d.routes.push({ ...base, ...metric, ...mtu, ...src, ...tos, via: formatIpv4(via.ips[0]!), dev: i.dev, onlink: true })
+    d.routes.push({
+      ...base,
+      ...metric,
+      ...mtu,
+      ...src,
+      ...tos,
+      via: formatIpv4(via.ips[0]!),
+      dev: i.dev,
+      onlink: true,
+    })
   }
 }
 
@@ -149,24 +161,30 @@ export function buildStatic(d: Draft): void {
     const other = d.dice.pick(others)
     const ip = other.ips[0] ?? d.anyHostIp()
     const nud = d.dice.pick(['permanent', 'reachable', 'stale', 'noarp'])
-    d.neigh.push({ ns: i.ns, dev: i.dev, ip: formatIpv4(ip), mac: d.dice.chance(80) ? other.mac : '02:00:00:00:cc:01', nud })
+    d.neigh.push({
+      ns: i.ns,
+      dev: i.dev,
+      ip: formatIpv4(ip),
+      mac: d.dice.chance(80) ? other.mac : '02:00:00:00:cc:01',
+      nud,
+    })
   }
   for (const p of d.ports) {
     if (!d.dice.chance(d.about('l2') ? 20 : 4)) continue
-    d.fdb.push({ ns: p.ns, dev: p.dev, mac: d.dice.pick(['02:00:00:00:ee:01', '02:00:00:00:ee:02']), opts: d.dice.pick(['master static', 'master', 'master dynamic']) })
+    d.fdb.push({
+      ns: p.ns,
+      dev: p.dev,
+      mac: d.dice.pick(['02:00:00:00:ee:01', '02:00:00:00:ee:02']),
+      opts: d.dice.pick(['master static', 'master', 'master dynamic']),
+    })
   }
 }
 
 /** What is asked at the end. */
 export function buildState(d: Draft): void {
   for (const ns of d.netns) {
-    d.state.push({ ns, kind: 'neigh' })
-    // a large TCP send passes the local hooks as one packet before the device cuts it: the counts are not modelled
-    if (!d.localGso) d.state.push({ ns, kind: 'snmp' })
+    d.state.push({ ns, kind: 'neigh' }, { ns, kind: 'snmp' })
     if (d.bridges.has(ns)) d.state.push({ ns, kind: 'fdb' })
-    if (d.iptables[ns] !== undefined) {
-      d.state.push({ ns, kind: 'conntrack' })
-      if (!d.localGso) d.state.push({ ns, kind: 'iptables' })
-    }
+    if (d.iptables[ns] !== undefined) d.state.push({ ns, kind: 'conntrack' }, { ns, kind: 'iptables' })
   }
 }

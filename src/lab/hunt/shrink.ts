@@ -36,7 +36,8 @@ function listAxis(name: (typeof LISTS)[number]): Axis {
 
 /** Lines `-A ...` of iptables texts, or `add`/`create` lines of ipset texts. */
 function textAxis(name: 'iptables' | 'ipset', removable: (line: string) => boolean): Axis {
-  const lines = (s: LabScenario): string[] => Object.values(s[name] ?? {}).flatMap((t) => t.split('\n').filter(removable))
+  const lines = (s: LabScenario): string[] =>
+    Object.values(s[name] ?? {}).flatMap((t) => t.split('\n').filter(removable))
   return {
     count: (s) => lines(s).length,
     keep(s, kept) {
@@ -55,7 +56,15 @@ const tables: Axis = {
   count: (s) => Object.values(s.iptables ?? {}).reduce((n, t) => n + splitTables(t).length, 0),
   keep(s, kept) {
     let n = 0
-    const texts = Object.entries(s.iptables ?? {}).map(([ns, t]) => [ns, splitTables(t).filter(() => kept(n++)).join('')] as const)
+    const texts = Object.entries(s.iptables ?? {}).map(
+      ([ns, t]) =>
+        [
+          ns,
+          splitTables(t)
+            .filter(() => kept(n++))
+            .join(''),
+        ] as const,
+    )
     return { ...s, iptables: Object.fromEntries(texts.filter(([, t]) => t !== '')) }
   },
 }
@@ -68,7 +77,9 @@ const sysctls: Axis = {
   count: (s) => Object.values(s.sysctl ?? {}).reduce((n, o) => n + Object.keys(o).length, 0),
   keep(s, kept) {
     let n = 0
-    const groups = Object.entries(s.sysctl ?? {}).map(([ns, o]) => [ns, Object.fromEntries(Object.entries(o).filter(() => kept(n++)))] as const)
+    const groups = Object.entries(s.sysctl ?? {}).map(
+      ([ns, o]) => [ns, Object.fromEntries(Object.entries(o).filter(() => kept(n++)))] as const,
+    )
     return { ...s, sysctl: Object.fromEntries(groups.filter(([, o]) => Object.keys(o).length > 0)) }
   },
 }
@@ -80,8 +91,10 @@ const namespaces: Axis = {
 
 /** The scenario without some namespaces and everything that is in them. */
 function withoutNamespaces(s: LabScenario, gone: ReadonlySet<string>): LabScenario {
-  const here = <T extends { readonly ns: string }>(list: readonly T[] | undefined): readonly T[] => (list ?? []).filter((x) => !gone.has(x.ns))
-  const of = <V>(o: { readonly [ns: string]: V } | undefined): { [ns: string]: V } => Object.fromEntries(Object.entries(o ?? {}).filter(([ns]) => !gone.has(ns)))
+  const here = <T extends { readonly ns: string }>(list: readonly T[] | undefined): readonly T[] =>
+    (list ?? []).filter((x) => !gone.has(x.ns))
+  const of = <V>(o: { readonly [ns: string]: V } | undefined): { [ns: string]: V } =>
+    Object.fromEntries(Object.entries(o ?? {}).filter(([ns]) => !gone.has(ns)))
   const links = (s.links ?? []).filter((l) => !gone.has(l.a[0]) && !gone.has(l.b[0]))
   const devs = new Set(links.flatMap((l) => [`${l.a[0]}/${l.a[1]}`, `${l.b[0]}/${l.b[1]}`]))
   for (const x of here(s.devices)) devs.add(`${x.ns}/${x.name}`)
@@ -98,7 +111,10 @@ function withoutNamespaces(s: LabScenario, gone: ReadonlySet<string>): LabScenar
     steps.push(x)
   }
   const sysctl = Object.fromEntries(
-    Object.entries(of(s.sysctl)).map(([ns, o]) => [ns, Object.fromEntries(Object.entries(o).filter(([key]) => sysctlExists(key, ns, devs)))]),
+    Object.entries(of(s.sysctl)).map(([ns, o]) => [
+      ns,
+      Object.fromEntries(Object.entries(o).filter(([key]) => sysctlExists(key, ns, devs))),
+    ]),
   )
   return {
     ...s,
@@ -186,7 +202,9 @@ export async function shrink(scenario: LabScenario, kind: string, differ: Differ
 function tidy(s: LabScenario): LabScenario {
   const out: Partial<Mutable> = {}
   for (const [key, value] of Object.entries(s)) {
-    const empty = Array.isArray(value) ? value.length === 0 : typeof value === 'object' && value !== null && Object.keys(value).length === 0
+    const empty = Array.isArray(value)
+      ? value.length === 0
+      : typeof value === 'object' && value !== null && Object.keys(value).length === 0
     if (!empty || key === 'steps') Object.assign(out, { [key]: value })
   }
   return out as LabScenario

@@ -7,6 +7,7 @@
  */
 import { DEV_NIC, DEV_VETH, type NetDevice } from '../device/device.ts'
 import { carrierChanged } from '../device/ops.ts'
+import type { Rtable } from '../route/rtable.ts'
 import { Timer } from '../timers.ts'
 import { Fdb, type FdbEntry } from './fdb.ts'
 
@@ -79,6 +80,8 @@ export class Bridge {
   groupFwdMask = 0
   mcastSnooping = true
   vlanFiltering = false
+  /** `fake_rtable`, made when br_netfilter first needs it. */
+  fakeRtable: Rtable | null = null
   /** BROPT_NF_CALL_IPTABLES */
   nfCallIptables = false
   /** The MAC was given and does not follow the ports (BROPT, addr_assign_type NET_ADDR_SET). */

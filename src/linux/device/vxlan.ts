@@ -141,7 +141,7 @@ export class VxlanDev {
     this.agedNs = now
     if (this.cfg.ageingS === 0) return
     const ageNs = this.cfg.ageingS * SECOND_NS
-    this.fdb.removeIf((e) => ages(e) && e.updatedNs + ageNs < 0)
+    this.fdb.removeIf((e) => ages(e) && e.updatedNs + ageNs <= now)
     let next = Infinity
     for (const e of this.fdb.entries()) if (ages(e)) next = Math.min(next, e.updatedNs + ageNs)
     if (next !== Infinity) this.net.world.timers.arm(this.ageTimer, Math.min(next, now + AGE_INTERVAL_NS))

@@ -146,7 +146,8 @@ export function ipDoFragment(
     v.setUint16(to + 2, hlen + len)
     v.setUint16(to + 6, off)
     // The datagram's own header keeps its options; later fragments keep only those that are to be copied.
-    if (done > 0 && hlen > 20) ipOptionsFragment(v, to)
+    // br_netfilter's packets have no compiled options (IPCB), theirs stay.
+    if (done > 0 && hlen > 20 && output === null) ipOptionsFragment(v, to)
     ipSendCheck(v, to)
     done += len
     pieces++

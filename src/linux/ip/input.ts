@@ -24,7 +24,7 @@ import {
   SKB_CSUM_OK,
   SKB_IPVS_PROPERTY,
 } from '../../packet/layout.ts'
-import { internetChecksum } from '../../wire/checksum.ts'
+import { ipFastCsum } from '../../wire/checksum.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
 import { ipipRcv } from '../device/ipip.ts'
@@ -91,7 +91,7 @@ function ipRcvCore(w: World, ns: Netns, slot: number): boolean {
   if (first >> 12 !== 4 || ihl < 20) return headerError(w, ns, slot, R_IP_HDR)
   mib[MIB_IN_NOECT + (first & 3)]!++
   if (skbLen < ihl) return headerError(w, ns, slot, R_PKT_TRUNC)
-  if (internetChecksum(v, nh, ihl) !== 0) {
+  if (ipFastCsum(v, nh, ihl) !== 0) {
     ns.count('IpExt.InCsumErrors')
     return headerError(w, ns, slot, R_IP_CSUM)
   }
@@ -135,7 +135,7 @@ export function brValidateIpv4(w: World, ns: Netns, slot: number): boolean {
     ns.count('Ip.InHdrErrors')
     return false
   }
-  if (internetChecksum(v, nh, ihl) !== 0) {
+  if (ipFastCsum(v, nh, ihl) !== 0) {
     ns.count('IpExt.InCsumErrors')
     ns.count('Ip.InHdrErrors')
     return false

@@ -54,6 +54,7 @@ export class IpOptions {
   rrNeedaddr = false
   tsNeedtime = false
   tsNeedaddr = false
+  cipso = 0
   nexthop = 0
 
   /** Forgets everything. */
@@ -69,6 +70,7 @@ export class IpOptions {
     this.rrNeedaddr = false
     this.tsNeedtime = false
     this.tsNeedaddr = false
+    this.cipso = 0
     this.nexthop = 0
   }
 }
@@ -192,6 +194,9 @@ function one(w: World, slot: number, o: IpOptions, nh: number, p: number, kind: 
       if (v.getUint16(p + 2) === 0) o.routerAlert = p - nh
       return -1
     case IPOPT_CIPSO:
+      if (o.cipso !== 0) return p - nh
+      o.cipso = p - nh
+      return cipso(v, nh, p, len)
     case IPOPT_SEC:
     case IPOPT_SID:
       return -1
@@ -199,6 +204,19 @@ function one(w: World, slot: number, o: IpOptions, nh: number, p: number, kind: 
       // Unknown options are passed on.
       return -1
   }
+}
+
+/** cipso_v4_validate of a kernel without NetLabel. */
+function cipso(v: DataView, nh: number, p: number, len: number): number {
+  if (len < 8) return p + 1 - nh
+  if (v.getInt32(p + 2) === 0) return p + 2 - nh
+  for (let at = 6; at < len; ) {
+    if (at + 1 === len) return p + at - nh
+    const tag = v.getUint8(p + at + 1)
+    if (tag === 0 || tag > len - at) return p + at + 1 - nh
+    at += tag
+  }
+  return -1
 }
 
 function timestamp(w: World, slot: number, o: IpOptions, nh: number, p: number, len: number): number {
@@ -437,6 +455,11 @@ export function ipOptionsEcho(w: World, ns: Netns, slot: number, out: EchoedOpti
     const length = echoSourceRoute(w, nh, o, b, at, out)
     if (length > 0) out.srr = at + 20
     at += length
+  }
+  if (o.cipso !== 0) {
+    const len = v.getUint8(nh + o.cipso + 1)
+    b.set(bytes.subarray(nh + o.cipso, nh + o.cipso + len), at)
+    at += len
   }
   while ((at & 3) !== 0) b[at++] = IPOPT_END
   out.optlen = at

@@ -3,8 +3,7 @@
  *
  * Linux: net/ipv4/ip_output.c (__ip_local_out, ip_output, ip_finish_output, ip_finish_output2, __ip_queue_xmit,
  * ip_build_and_send_pkt, __ip_append_data, __ip_make_skb), include/net/ip.h (ip_select_ident_segs).
- * Not modelled: GSO, BPF egress programs, xfrm, corking (a message is one datagram), multicast loopback copies to
- * sockets of this host (ip_mc_output sends, but does not loop back).
+ * Not modelled: GSO, BPF egress programs, xfrm, corking (a message is one datagram), IP_MULTICAST_LOOP off.
  */
 
 import { HEADROOM_BYTES } from '../../packet/arena.ts'
@@ -40,7 +39,7 @@ import type { Netns } from '../netns.ts'
 import { R_UNMODELLED } from '../reasons.ts'
 import { traceOutput } from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'
-import { DST_OUT_IP_MC_OUTPUT, DST_OUT_IP_OUTPUT, RTCF_BROADCAST, RTN_BROADCAST, RTN_MULTICAST } from '../route/rtn.ts'
+import { DST_OUT_IP_MC_OUTPUT, DST_OUT_IP_OUTPUT, RTN_BROADCAST, RTN_MULTICAST } from '../route/rtn.ts'
 import { T_IP_OUTPUT } from '../trace.ts'
 import type { World } from '../world.ts'
 import { ipFragment } from './fragment.ts'
@@ -141,22 +140,21 @@ export function dstOutput(w: World, ns: Netns, slot: number): number {
 }
 
 /**
- * ip_mc_output: a copy of what is broadcast comes back to this host (dev_loopback_xmit) after its own POST_ROUTING. Copies
- * of multicast packets are not modelled: nothing here joins a group. Takes the slot. @returns 0 or an errno
+ * ip_mc_output: a copy of what is broadcast, or sent to a group that this host is in (all hosts), comes back to it
+ * (dev_loopback_xmit) after its own POST_ROUTING. Takes the slot. @returns 0 or an errno
  */
 function ipMcOutput(w: World, ns: Netns, slot: number, rt: Rtable): number {
-  if ((rt.flags & RTCF_BROADCAST) !== 0) {
-    const copy = cloneSkb(w, slot)
-    if (copy >= 0) {
-      const meta = w.arena.meta
-      const c = copy << META_SHIFT
-      meta[c + M_DEV] = rt.dev.id
-      meta[c + M_PROTO] = ETH_P_IP
-      if (nfHook(w, ns, NF_INET_POST_ROUTING, copy, null, rt.dev) === NF_ACCEPT) {
-        meta[c + M_MAC] = meta[c + M_NH]!
-        meta[c + M_PKTTYPE] = PACKET_LOOPBACK
-        netifRx(w, copy)
-      }
+  // the output function is only this one when the host hears it itself (RTCF_LOCAL): its broadcasts, and 224.0.0.1
+  const copy = cloneSkb(w, slot)
+  if (copy >= 0) {
+    const meta = w.arena.meta
+    const c = copy << META_SHIFT
+    meta[c + M_DEV] = rt.dev.id
+    meta[c + M_PROTO] = ETH_P_IP
+    if (nfHook(w, ns, NF_INET_POST_ROUTING, copy, null, rt.dev) === NF_ACCEPT) {
+      meta[c + M_MAC] = meta[c + M_NH]!
+      meta[c + M_PKTTYPE] = PACKET_LOOPBACK
+      netifRx(w, copy)
     }
   }
   return ipOutput(w, ns, slot)

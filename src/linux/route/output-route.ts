@@ -81,6 +81,12 @@ export function ipDevFind(ns: Netns, ip: number): NetDevice | null {
   return ns.fib.ifaddrDev(ip) ?? ns.fib.localDev(ip)
 }
 
+/** flowi4_update_output, then ip_route_output_key again with what the first time filled in. */
+export function ipRouteOutputAgain(ns: Netns, fl: Flowi4): Rtable | null {
+  fl.oif = -1
+  return ipRouteOutput(ns, fl)
+}
+
 /**
  * ip_route_output_key: fills fl.saddr, fl.daddr and fl.oif as Linux does.
  * @returns null with the reason in routeErrno()

@@ -19,7 +19,7 @@ export { ipv4LinkFailure } from '../ip/icmp.ts'
 export { ipRtUpdatePmtu, ipv4Redirect, ipv4UpdatePmtu } from './exception.ts'
 export { Flowi4 } from './flow.ts'
 export { fibValidateSource, ipRouteInput } from './input-route.ts'
-export { ipDevFind, ipRouteOutput, routeErrno } from './output-route.ts'
+export { ipDevFind, ipRouteOutput, ipRouteOutputAgain, routeErrno } from './output-route.ts'
 export { Rtable } from './rtable.ts'
 export * from './rtn.ts'
 
@@ -89,14 +89,9 @@ export function ipRouteMeHarder(w: World, ns: Netns, slot: number, addrType: num
   return rt.error
 }
 
-const fakes = new WeakMap<NetDevice, Rtable>()
-
 /** bridge_parent_rtable: the stand-in decision that a bridged packet carries through the IPv4 hooks. */
 export function fakeRtable(bridge: NetDevice): Rtable {
-  let rt = fakes.get(bridge)
-  if (rt === undefined) {
-    rt = new Rtable(RTN_UNSPEC, 0, bridge, -1, false)
-    fakes.set(bridge, rt)
-  }
-  return rt
+  const br = bridge.bridge!
+  if (br.fakeRtable === null) br.fakeRtable = new Rtable(RTN_UNSPEC, 0, bridge, -1, false)
+  return br.fakeRtable
 }

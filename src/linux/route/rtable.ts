@@ -94,14 +94,15 @@ export class Rtable {
 
   /** ip_dst_mtu_maybe_forward: a router does not believe learned path MTUs unless ip_forward_use_pmtu says so. */
   mtuMaybeForward(forwarding: boolean): number {
-    const ns = this.dev.ns
-    if (!forwarding || ns.sysctl.ip_forward_use_pmtu !== 0 || this.locked) {
-      if (this.pmtu !== 0 && ns.world.nowNs < this.expiresNs) return Math.min(this.pmtu, IP_MAX_MTU)
+    if (this.pmtu !== 0) {
+      const ns = this.dev.ns
+      const believed = !forwarding || ns.sysctl.ip_forward_use_pmtu !== 0 || this.locked
+      if (believed && ns.world.nowNs < this.expiresNs) return Math.min(this.pmtu, IP_MAX_MTU)
     }
     if (this.mtuMetric !== 0) return Math.min(this.mtuMetric, IP_MAX_MTU)
-    let mtu = this.dev.mtu
-    if (this.locked && this.usesGateway && mtu > 576) mtu = 576
-    return Math.min(mtu, IP_MAX_MTU)
+    const mtu = this.dev.mtu
+    if (mtu > 576 && this.usesGateway && this.locked) return 576
+    return mtu < IP_MAX_MTU ? mtu : IP_MAX_MTU
   }
 
   /** ipv4_default_advmss, or RTAX_ADVMSS when the route sets it. */

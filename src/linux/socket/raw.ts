@@ -10,7 +10,7 @@ import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
 import type { Netns } from '../netns.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { ipRouteOutput, ipv4Redirect, ipv4UpdatePmtu, routeErrno } from '../route/route.ts'
-import { RTCF_BROADCAST } from '../route/rtn.ts'
+import { RTCF_BROADCAST, RTN_MULTICAST } from '../route/rtn.ts'
 import { T_SOCK } from '../trace.ts'
 import type { World } from '../world.ts'
 import {
@@ -82,7 +82,8 @@ export function rawSendmsg(sk: RawSock, data: Uint8Array, dst: number): number {
   message.fl = fl
   message.proto = sk.protocol
   message.tos = sk.tos
-  message.ttl = Math.max(sk.ttl, 0)
+  // IP_MULTICAST_TTL, which nobody sets here
+  message.ttl = rt.type === RTN_MULTICAST ? 1 : Math.max(sk.ttl, 0)
   message.pmtudisc = sk.pmtudisc
   message.bytes = data
   message.length = data.length

@@ -20,7 +20,7 @@ import {
   EPIPE,
 } from '../errno.ts'
 import type { Netns } from '../netns.ts'
-import { dstMtu, ipRouteOutput } from '../route/route.ts'
+import { dstMtu, ipRouteOutput, ipRouteOutputAgain } from '../route/route.ts'
 import { RTCF_BROADCAST, RTCF_MULTICAST } from '../route/rtn.ts'
 import {
   after,
@@ -183,7 +183,10 @@ function tcpV4Connect(sk: TcpSock, ns: Netns, ip: number, port: number): number 
   const flow = tcpFlow(sk)
   flow.daddr = ip
   flow.dport = port
-  const rt = ipRouteOutput(ns, flow)
+  const bound = flow.saddr !== 0
+  let rt = ipRouteOutput(ns, flow)
+  // ip_route_connect: once more with the source address that was found
+  if (rt !== null && (ip === 0 || !bound)) rt = ipRouteOutputAgain(ns, flow)
   if (rt === null) return noRoute(ns)
   if ((rt.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0) return ENETUNREACH
   const saddr = flow.saddr

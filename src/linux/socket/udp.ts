@@ -27,7 +27,7 @@ import { nfResetCt } from '../netfilter/conntrack/core.ts'
 import type { Netns } from '../netns.ts'
 import { R_L4_CSUM, R_L4_HDR, R_NO_SOCKET, R_SOCKET_FILTER } from '../reasons.ts'
 import { Flowi4 } from '../route/flow.ts'
-import { dstCheck, inetAddrType, ipRouteOutput, ipv4Redirect, ipv4UpdatePmtu, routeErrno } from '../route/route.ts'
+import { dstCheck, inetAddrType, ipRouteOutput, ipRouteOutputAgain, ipv4Redirect, ipv4UpdatePmtu, routeErrno } from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { RTCF_BROADCAST, RTCF_MULTICAST, RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST } from '../route/rtn.ts'
 import { T_SOCK } from '../trace.ts'
@@ -117,7 +117,9 @@ export function noRoute(ns: Netns): number {
 
 /** __ip4_datagram_connect: fixes the peer and the source address. @returns 0 or a negative errno */
 export function udpConnect(sk: UdpSock, ip: number, port: number): number {
-  const rt = route(sk, ip, port)
+  let rt = route(sk, ip, port)
+  // ip_route_connect: once more with the source address that was found
+  if (rt !== null && (ip === 0 || sk.saddr === 0)) rt = ipRouteOutputAgain(sk.ns, fl)
   if (rt === null) return noRoute(sk.ns)
   if ((rt.flags & RTCF_BROADCAST) !== 0 && !sk.broadcast) return EACCES
   if (sk.sport === 0) {
@@ -194,7 +196,7 @@ export function udpSendmsg(sk: UdpSock, data: Uint8Array, ip: number | null, por
   message.fl = fl
   message.proto = IPPROTO_UDP
   message.tos = sk.tos
-  message.ttl = Math.max(sk.ttl, 0)
+  message.ttl = rt.type === RTN_MULTICAST ? 1 : Math.max(sk.ttl, 0)
   message.pmtudisc = sk.pmtudisc
   message.bytes = scratch
   message.length = length
@@ -307,6 +309,7 @@ export function udpRcv(w: World, ns: Netns, slot: number): void {
   const sk = udp4LibLookup(ns, saddr, sport, daddr, dport)
   if (sk === null) {
     ns.count('Udp.NoPorts')
+    nfResetCt(w, slot)
     icmpSend(w, slot, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0)
     freeSkb(w, slot, R_NO_SOCKET, dport)
     return

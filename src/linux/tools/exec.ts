@@ -33,6 +33,7 @@ const TOOLS: { readonly [name: string]: Tool } = {
   ipset,
   conntrack,
   ipvsadm,
+  nft,
   ping,
 }
 

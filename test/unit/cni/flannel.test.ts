@@ -4,6 +4,7 @@ import { pluginChain } from '../../../src/cni/flannel/hash.ts'
 import { execTool } from '../../../src/linux/tools/exec.ts'
 import { askTrace } from '../../../src/query/ask.ts'
 import type { Trace } from '../../../src/query/trace-types.ts'
+import { readFrame } from '../../../src/report/flow.ts'
 import { clusterOf, SHOP } from '../../support/shop.ts'
 
 const PUBLISHED = SHOP.replace(
@@ -143,6 +144,27 @@ describe('flannel vxlan', () => {
     expect(arrived.hex).toContain('02040582')
   })
 
+  it('says in the walk what goes into the tunnel and comes out of it', () => {
+    const t = ask('client', 'pod/far:8080', shop())
+    const tunnel = t.walk.filter((h) => h.point === 'encap' || h.point === 'decap')
+    const ends = '172.18.0.2 (node/n1) > 172.18.0.3 (node/n2)'
+    expect(tunnel.map((h) => `${h.node} ${h.device} ${h.action}`)).toEqual([
+      `n1 flannel.1 puts it into VXLAN 1 ${ends}`,
+      `n2 flannel.1 takes it out of VXLAN 1 ${ends}`,
+    ])
+    const frame = t.frames.find((f) => f.netns === 'node:n1' && f.hex === onWire(t))!
+    expect(readFrame(t, frame).what).toBe('VXLAN [10.244.0.2:40000 > 10.244.1.2:8080 SYN]')
+  })
+
+  it('spreads connections between the same two pods over outer source ports, one port for each', () => {
+    const port = (sport: number): number =>
+      Buffer.from(onWire(ask('client', 'pod/far:8080', shop(), { sport })), 'hex').readUInt16BE(34)
+    const drawn = [40001, 40002, 40012, 50001].map(port)
+    expect(new Set(drawn).size).toBe(4)
+    expect(port(40001)).toBe(drawn[0])
+    for (const p of drawn) expect(p >= 32768 && p < 61000).toBe(true)
+  })
+
   it('never makes an outer packet larger than the wire: the pod itself fragments at 1450', () => {
     const t = ask('client', 'pod/far:53', shop(), { protocol: 'UDP', size: 3000 })
     expect(t.verdict).toBe('DELIVERED')
@@ -235,6 +257,8 @@ describe('flannel ipip', () => {
     const frame = Buffer.from(onWire(t), 'hex')
     expect([frame[22], frame[23]]).toEqual([63, 4])
     expect(frame.subarray(46, 54)).toEqual(Buffer.from([10, 244, 0, 2, 10, 244, 1, 2]))
+    const sent = t.frames.find((f) => f.netns === 'node:n1' && f.hex === onWire(t))!
+    expect(readFrame(t, sent).what).toBe('IPIP [10.244.0.2:40000 > 10.244.1.2:8080 SYN]')
   })
 
   it('routes past the tunnel with DirectRouting', () => {

@@ -14,12 +14,13 @@ const cases: [string, string, string][] = [
     '- a\n- b: c\n',
     '1:1: error: expected an object with apiVersion and kind, found a list',
   ],
+  ['a list of words', '- a\n- b\n', '1:1: error: expected an object with apiVersion and kind, found a list'],
   ['plain text', 'hello world\n', '1:1: error: expected an object with apiVersion and kind, found plain text'],
   ['a number', '{"apiVersion":"v1"} 42', '1:21: error:'],
   ['no kind', 'apiVersion: v1\nmetadata: {name: a}\n', '1:1: error: kind: expected a string, found nothing'],
   ['no apiVersion', 'kind: Pod\nmetadata: {name: a}\n', '1:1: error: apiVersion: expected a string, found nothing'],
-  ['a kind that is a number', 'apiVersion: v1\nkind: 7\n', '1:1: error: kind: expected a string, found 7'],
-  ['metadata that is a list', 'apiVersion: v1\nkind: Pod\nmetadata: [1]\n', '1:1: error: metadata: expected an object'],
+  ['a kind that is a number', 'apiVersion: v1\nkind: 7\n', '2:1: error: kind: expected a string, found 7'],
+  ['metadata that is a list', 'apiVersion: v1\nkind: Pod\nmetadata: [1]\n', '3:1: error: metadata: expected an object'],
   ['a tab', 'apiVersion: v1\nkind: Pod\nmetadata:\n\tname: a\n', '4:1: error: Tabs are not allowed as indentation'],
   ['a key twice', 'apiVersion: v1\nkind: Pod\nkind: Pod\n', '3:1: error: expected each key once, found "kind" again'],
   [
@@ -38,6 +39,16 @@ const cases: [string, string, string][] = [
     'an unknown alias',
     'apiVersion: v1\nkind: *nope\n',
     '2:7: error: expected an anchor before its alias, found no anchor "&nope"',
+  ],
+  [
+    'deep JSON',
+    '{"apiVersion":"v1","kind":"List","items":['.repeat(5000) + ']}'.repeat(5000),
+    '1:4201: error: expected at most 200 levels of nesting',
+  ],
+  [
+    'a control character in a key',
+    pod(ok, 'name: p, annotations: {"a\\nb": c}'),
+    '3:35: error: metadata.annotations.a\\u000ab:',
   ],
   ['deep nesting', `a: ${'['.repeat(500)}`, '1:204: error: expected at most 200 levels of nesting'],
   [
@@ -351,7 +362,25 @@ const cases: [string, string, string][] = [
   ],
 ]
 
+/** Every node holds 110 pods: how many more there are changes nothing. */
+const endless = (kind: string) => deployment('d', 2147483647).replace('kind: Deployment', `kind: ${kind}`)
+
 describe('bad input is an error at its place', () => {
+  it.each(['Deployment', 'StatefulSet'])('more replicas in a %s than fit on any node, however many', (kind) => {
+    expect(errorsOf(build(endless(kind))).join('\n')).toMatch(
+      /^m.yaml:\d+:\d+: error: \w+ default\/d: cannot be scheduled: 0\/2 nodes are available: 2 Too many pods/,
+    )
+  })
+  it.each(['127.0.0.1', '0.0.0.0', '224.0.0.1', '255.255.255.255'])('a node with the address %s', (ip) => {
+    const text = node('n1', '', `addresses: [{type: InternalIP, address: ${ip}}]`) + pod(ok)
+    expect(errorsOf(build(text)).join('\n')).toMatch(`expected an address that a machine can have, found ${ip}`)
+  })
+  it('the ClusterIP of the API server: the Service that takes it is in the wrong', () => {
+    const [error] = errorsOf(build(service('s', 'clusterIP: 10.96.0.1, ports: [{port: 80}]')))
+    expect(error).toMatch(/^m.yaml:\d+:\d+: error: spec.clusterIP: failed to allocate IP 10.96.0.1/)
+    expect(error).toMatch('Service default/kubernetes has it')
+  })
+
   it.each(cases)('%s', (_what, text, expected) => {
     const errors = errorsOf(build(text)).map((e) => e.replace(/^m\.yaml:/, ''))
     expect(errors.find((e) => e.startsWith(expected)) ?? errors.join('\n')).toMatch(

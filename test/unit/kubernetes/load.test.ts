@@ -181,6 +181,16 @@ describe('inputs', () => {
       'DIR/utf16.yaml.txt:1:1: error: expected UTF-8 text, found UTF-16 [not-text]\n  hint: PowerShell redirection writes UTF-16: use Out-File -Encoding utf8',
     ])
   })
+  it('end, also when a device does not', () => {
+    if (process.platform !== 'linux') return
+    expect(errors(['/dev/zero'])).toEqual(['/dev/zero: error: cannot be read: larger than 400 MiB [input-unreadable]'])
+    expect(errors(['/dev/null'])[0]).toMatch('found nothing in /dev/null')
+  })
+  it('take a List without items', () => {
+    const empty = loadText(`apiVersion: v1\nkind: List\nitems: null\n---\n${object('a')}`)
+    expect(names(empty)).toEqual(['a'])
+    expect(empty.diagnostics).toEqual([])
+  })
   it('say that there is nothing', () => {
     expect(errors([join(dir, 'empty.txt')])[0]).toMatch(
       'expected Kubernetes objects, found nothing in DIR/empty.txt [empty-input]',

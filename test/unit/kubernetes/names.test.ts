@@ -194,6 +194,8 @@ describe('endpoints of a question', () => {
       'error: nod/x/n1: expected KIND/NS/NAME or NS/POD, found "nod/x/n1" [unresolvable]\n  hint: did you mean no',
     ],
     ['host:nowhere', 'error: host:nowhere: expected host:IP with an IPv4 address, found "nowhere"'],
+    ['host:127.0.0.1', 'error: host:127.0.0.1: no machine can have the address 127.0.0.1'],
+    ['nobody', 'error: nobody: no pod default/nobody and no such name: NXDOMAIN'],
     ['host:1.2.3.4:99999', 'error: host:1.2.3.4:99999: expected a port 1-65535, found "99999"'],
     ['1.2.3.4:http', 'error: 1.2.3.4:http: expected a port 1-65535, found "http"'],
     ['1.2.3', 'error: 1.2.3: expected an IPv4 address, found "1.2.3"'],

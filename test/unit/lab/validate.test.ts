@@ -31,6 +31,23 @@ describe('parseScenario', () => {
     ])
   })
 
+  it('takes __proto__ for a field that it does not know', () => {
+    expect(problems('{"__proto__":{},"name":"x","netns":["a"],"steps":[]}')).toEqual([
+      's.json:1:14: warning: __proto__: the field is not known and has no effect [unknown-field]',
+    ])
+  })
+
+  it('says when it gets a recording, and a recording when it gets a scenario', () => {
+    const name = labNames()[0]!
+    expect(problems(JSON.stringify(labGolden(name)))).toEqual([
+      's.json:1:1: error: expected a scenario, got a recording [lab-scenario]',
+      '  hint: podwalk lab show RECORDING prints it',
+    ])
+    const { result, diagnostics } = parseResult(JSON.stringify(labScenario(name)), 'r.json')
+    expect(result).toBeNull()
+    expect(diagnostics.map((d) => d.message)).toEqual(['expected a recording, got a scenario'])
+  })
+
   it('warns about a field that it does not know and goes on', () => {
     const r = parseScenario('{"name":"x","netns":["a"],"steps":[],"zap":1}', 's.json')
     expect(formatDiagnostics(r.diagnostics)).toBe(

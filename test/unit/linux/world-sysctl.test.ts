@@ -78,6 +78,18 @@ const DIFFERENT: { readonly [name: string]: string } = {
   'net.ipv4.tcp_wmem': 'depends on memory',
 }
 
+describe('a name that every JavaScript object has', () => {
+  it.each([
+    '__proto__',
+    'constructor',
+    'net.ipv4.conf.all.constructor',
+    'net.ipv4.route.constructor',
+    'net.ipv4.neigh.default.constructor',
+  ])('%s is no setting', (name) => {
+    expect(sysctlGet(new World().addNetns('x'), name)).toBeNull()
+  })
+})
+
 describeKernel('defaults', ['sysctl'], () => {
   it('every setting that podwalk knows has the default of a fresh namespace', () => {
     const name = `pw-sysctl-${process.pid}`

@@ -122,6 +122,59 @@ describe('traceQuery', () => {
     expect(t.nearestMiss).toMatch(/Service default\/near .* has no port 81; it has 80\/TCP \(http\), 53\/UDP \(dns\)/)
   })
 
+  it('does not show a rule for an end that no rule brought about', () => {
+    expect(ask('client', '8.8.8.8:53')).toMatchObject({
+      verdict: 'UNREACHABLE',
+      decidedBy: null,
+      nearestMiss: 'Nothing in the cluster has 8.8.8.8; host:8.8.8.8 stands for a machine outside that has it.',
+    })
+  })
+
+  it('says that no pod has an address of a node', () => {
+    expect(ask('client', '10.244.1.200:80').nearestMiss).toBe('No pod has 10.244.1.200, an address of node n2.')
+  })
+
+  it.each([
+    [
+      'status: {loadBalancer: {ingress: [{ip: 203.0.113.9}]}}',
+      '',
+      /^203.0.113.9 is the load balancer of Service default\/far/,
+    ],
+    ['', 'externalIPs: [203.0.113.9]', /^203.0.113.9 is an external IP of Service default\/far/],
+  ])('says who brings an address of a Service to a node: %s%s', (status, field, expected) => {
+    const text = SHOP.replace(
+      '  type: NodePort\n',
+      `  type: LoadBalancer\n${field === '' ? '' : `  ${field}\n`}`,
+    ).replace('metadata: { name: far }\nspec:', `metadata: { name: far }\n${status}\nspec:`)
+    const { nearestMiss } = ask('host:192.0.2.7', '203.0.113.9:80', {}, text)
+    expect(nearestMiss).toMatch(expected)
+    expect(nearestMiss).toMatch('node/NAME:30080 is the same Service on a node')
+  })
+
+  it('names the nodes that have an endpoint when externalTrafficPolicy Local drops', () => {
+    const text = SHOP.replace('type: NodePort', 'type: NodePort\n  externalTrafficPolicy: Local')
+    expect(ask('host:192.0.2.7', 'node/n1:30080', {}, text)).toMatchObject({
+      reason: { code: 'NETFILTER_DROP' },
+      nearestMiss: expect.stringMatching(/externalTrafficPolicy Local and no endpoint on n1; n2 has one/),
+    })
+    expect(ask('host:192.0.2.7', 'node/n2:30080', {}, text).verdict).toBe('DELIVERED')
+  })
+
+  it('names the pod behind a hostPort, and the node that has it', () => {
+    const text = SHOP.replace('{ containerPort: 8080 }', '{ containerPort: 8080, hostPort: 8443 }')
+    expect(ask('host:192.0.2.7', 'node/n1:8443', {}, text)).toMatchObject({
+      verdict: 'DELIVERED',
+      decidedBy: { kind: 'Pod', namespace: 'default', name: 'near' },
+    })
+    expect(ask('host:192.0.2.7', 'node/n2:8443', {}, text).nearestMiss).toBe(
+      'Pod default/near has port 8443 of node n1, none has it on n2.',
+    )
+  })
+
+  it('calls the pod that has an address by its name', () => {
+    expect(ask('client', '10.244.1.2:8080').question.dst).toMatchObject({ kind: 'pod', name: 'default/far' })
+  })
+
   it('tells that a port is nowhere named when a pod is asked by an undeclared port', () => {
     expect(ask('client', 'default/far:9').notes.join()).toMatch(/no manifest says .* port 9 /)
     expect(ask('client', 'default/far:8080').notes).toEqual([])

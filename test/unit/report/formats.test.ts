@@ -129,6 +129,12 @@ describe('pcapng', () => {
     expect(text(tracePcapng(trace))).toContain('12 nat: destination becomes 10.244.1.2 (pod/shop/api-0):8080')
   })
 
+  it('describes a frame without hops as it is there, not as it was sent', () => {
+    const trace = crossNodeTrace()
+    const capture = text(tracePcapng({ ...trace, walk: [], reply: [] }))
+    expect(capture).toMatch(/packet 1: \S+ IP 10\.244\.0\.2>10\.244\.1\.2 .* TCP 40000>8080 S /)
+  })
+
   it('names addresses', () => {
     expect(text(tracePcapng(crossNodeTrace()))).toContain('svc/shop/api')
   })

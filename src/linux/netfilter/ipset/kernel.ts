@@ -53,14 +53,23 @@ function findRow(set: IpSet, nowNs: number): number {
   const second = parts[parts.length - 1] === 'net2'
   if (!first && !second) return set.find(key.a, key.b, key.c, 0, nowNs)
   const lengths = set.lengths
+  const ifaces = set.type.name === 'hash:net,iface' ? set.ifaces.length : 0
   for (let i = 0; i < lengths.length; i++) {
     const d = lengths[i]!
     const a = first ? key.a & cidrMask(d & 0xff) : key.a
     const c = second ? key.c & cidrMask((d >>> 8) & 0xff) : key.c
     const row = set.find(a, key.b, c, d, nowNs)
     if (row >= 0) return row
+    // mtype_test_cidrs: the same network of another interface ends the search (`multi`)
+    if (ifaces > 0 && hasNetwork(set, a, c, d, ifaces, nowNs)) return -1
   }
   return -1
+}
+
+/** Whether the set has the network for any interface. */
+function hasNetwork(set: IpSet, a: number, c: number, d: number, ifaces: number, nowNs: number): boolean {
+  for (let b = 0; b < ifaces; b++) if (set.find(a, b, c, d, nowNs) >= 0) return true
+  return false
 }
 
 /** Fills `key` from the packet; false when the packet has no such part. */

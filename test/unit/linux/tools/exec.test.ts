@@ -24,6 +24,7 @@ describe('execTool', () => {
     ['ip', 'link', 'add', 'vx', 'type', 'vlan', 'id', '5'],
     ['ip', '-6', 'route', 'add', '::/0'],
     ['bridge', 'vlan'],
+    ['ping', '-c', '100000000', '127.0.0.1'],
   ])('says UNMODELLED with status 126 for %s', (...argv) => {
     const r = execTool(netns(), argv)
     expect(r.status).toBe(126)
