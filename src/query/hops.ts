@@ -123,15 +123,15 @@ function ruleHop(step: TraceStep, cluster: Cluster, matched: boolean): HopText {
   }
 }
 
-function tunnelHop(step: TraceStep, dev: NetDevice | null, cluster: Cluster): HopText {
+function tunnelHop(step: TraceStep, dev: NetDevice | null): HopText {
   const isEncap = step.point === T.T_TUNNEL_ENCAP
   const isVxlan = dev?.kind === DEV_VXLAN
-  const ends = `${named(cluster, step.a)} > ${named(cluster, step.b)}`
-  const carrier = isVxlan ? `VXLAN ${step.c}` : 'an IP packet'
+  const [src, dst] = [formatIpv4(step.a), formatIpv4(step.b)]
+  const carrier = isVxlan ? `VXLAN ${step.c}` : 'IPIP'
   return {
     point: isEncap ? 'encap' : 'decap',
-    action: `${isEncap ? 'puts it into' : 'takes it out of'} ${carrier} ${ends}`,
-    detail: { src: formatIpv4(step.a), dst: formatIpv4(step.b), vni: isVxlan ? step.c : null },
+    action: `${isEncap ? 'into' : 'out of'} ${carrier}, ${src} > ${dst}`,
+    detail: { src, dst, vni: isVxlan ? step.c : null },
   }
 }
 
@@ -275,7 +275,7 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
       }
     case T.T_TUNNEL_ENCAP:
     case T.T_TUNNEL_DECAP:
-      return tunnelHop(step, dev, cluster)
+      return tunnelHop(step, dev)
     case T.T_IPVS_SCHED:
       return {
         point: 'ipvs',

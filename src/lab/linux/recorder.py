@@ -6,7 +6,7 @@ Started by src/lab/linux.ts (podwalk lab run --backend linux).  Python 3 standar
 ethtool and what the scenario uses of iptables, ipset, nftables and conntrack.  Exit status 3: a command of the scenario
 failed (message on stderr).  class Norm here and src/lab/norm.ts are the same algorithm and must stay equal.
 """
-import sys, os, json, socket, mmap, struct, subprocess, time, ctypes, select, re, errno
+import sys, os, json, socket, mmap, struct, subprocess, time, ctypes, select, re, errno, signal
 PFX = "kl%d-" % os.getpid()
 libc = ctypes.CDLL("libc.so.6", use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -488,6 +488,8 @@ def run_scenario(sc, backend=None, cpu=0, lab_class=Lab):
 
 # ---------------------------------------------------------------- main
 def main():
+    # SIGTERM too leaves no namespaces behind: the exit runs the finally above
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sc = json.load(sys.stdin)
     try: r = run_scenario(sc)
     except RuntimeError as ex:

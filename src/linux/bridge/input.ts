@@ -164,5 +164,6 @@ export function brDevXmit(w: World, slot: number, dev: NetDevice): void {
   if (dst !== undefined && dst.port !== null) {
     dst.usedNs = w.nowNs
     brForward(w, slot, dst.port, dst, true)
-  } else brFlood(w, slot, br, PKT_UNICAST, false, true)
+  } else if (dst !== undefined) freeSkb(w, slot, R_INVALID_TX) // the bridge's own address: br_forward to nobody
+  else brFlood(w, slot, br, PKT_UNICAST, false, true)
 }

@@ -26,6 +26,7 @@ import { icmpInCount, NR_ICMP_TYPES } from './icmp-stats.ts'
 import { fibComputeSpecDst, inetCurrentTimestamp, ipOptionsEcho } from './options.ts'
 
 const IPPROTO_IPIP = 4
+const IPPROTO_RAW = 255
 const ICMP_ECHOREPLY = 0
 const ICMP_DEST_UNREACH = 3
 const ICMP_SOURCE_QUENCH = 4
@@ -234,7 +235,8 @@ function icmpSocketDeliver(w: World, ns: Netns, slot: number, info: number): voi
   const v = w.arena.view
   const iph = w.arena.meta[m + M_DATA]!
   const ihl = (v.getUint8(iph) & 15) << 2
-  if (w.arena.meta[m + M_LEN]! < ihl + 8) {
+  // sockets of IPPROTO_RAW receive nothing
+  if (w.arena.meta[m + M_LEN]! < ihl + 8 || v.getUint8(iph + 9) === IPPROTO_RAW) {
     ns.count('Icmp.InErrors')
     return
   }

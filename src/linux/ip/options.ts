@@ -7,7 +7,7 @@
  * Not modelled: CIPSO, SSRR/LSRR sent by sockets of this host, TS of prespecified addresses sent by this host.
  * Sources: RFC 791 3.1, RFC 2113.
  */
-import { M_DEV, M_ID, M_NH, M_OPTLEN, META_SHIFT } from '../../packet/layout.ts'
+import { M_DEV, M_ID, M_NH, M_OPTLEN, M_PKTTYPE, META_SHIFT, PACKET_HOST } from '../../packet/layout.ts'
 import { foldChecksum, sumWords } from '../../wire/checksum.ts'
 import { type NetDevice, RT_SCOPE_UNIVERSE } from '../device/device.ts'
 import { inetSelectAddr } from '../device/inet.ts'
@@ -283,6 +283,7 @@ export function ipOptionsRcvSrr(w: World, ns: Netns, slot: number, dev: NetDevic
   const nh = w.arena.meta[m + M_NH]!
   const o = optionsOf(w, slot)
   const rt = w.arena.dst[slot] as Rtable
+  if (w.arena.meta[m + M_PKTTYPE] !== PACKET_HOST) return false
   const p = nh + o.srr
   if (rt.type === RTN_UNICAST) {
     if (!o.isStrictRoute) return true

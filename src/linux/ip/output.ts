@@ -120,8 +120,9 @@ export function ipLocalOut(w: World, ns: Netns, slot: number): number {
   meta[m + M_PROTO] = ETH_P_IP
   const rt = a.dst[slot] as Rtable
   if (w.tracer !== null) traceOutput(w, ns, slot, rt)
+  w.dropErrno = 0
   const verdict = nfHook(w, ns, NF_INET_LOCAL_OUT, slot, null, rt.dev)
-  if (verdict !== NF_ACCEPT) return verdict === NF_DROP ? EPERM : 0
+  if (verdict !== NF_ACCEPT) return verdict !== NF_DROP ? 0 : w.dropErrno !== 0 ? w.dropErrno : EPERM
   return dstOutput(w, ns, slot)
 }
 

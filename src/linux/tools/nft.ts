@@ -107,7 +107,9 @@ function failed(errors: readonly NftError[], text: string, file: string): ToolRe
   const lines = text.split('\n')
   let stderr = ''
   for (const e of errors) {
-    const line = lines[Math.max(0, e.loc.line - 1)] ?? ''
+    // at the end of the file nft shows the line before
+    const at = e.loc.line - 1
+    const line = lines[at === lines.length - 1 && lines[at] === '' ? Math.max(0, at - 1) : Math.max(0, at)] ?? ''
     const place = file === '' ? '' : `${file}:${e.loc.line}:${e.loc.first}-${e.loc.last}: `
     const marks: string[] = []
     const put = (from: number, to: number, c: string): void => {
@@ -173,6 +175,7 @@ function list(tables: NftTables, c: Command, o: Options): string | NftError {
         return object === undefined ? noSuch(c, c.nameLoc) : l.within(found[0]!, [l.object(object)])
       }
       return found
+        .filter((t) => t.objects.size > 0)
         .map((t) => ({ t, objects: [...t.objects.values()].filter((x) => x.type === type) }))
         .map(({ t, objects }) => l.within(t, objects.map((x) => l.object(x))))
         .join('')

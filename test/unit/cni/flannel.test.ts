@@ -147,10 +147,9 @@ describe('flannel vxlan', () => {
   it('says in the walk what goes into the tunnel and comes out of it', () => {
     const t = ask('client', 'pod/far:8080', shop())
     const tunnel = t.walk.filter((h) => h.point === 'encap' || h.point === 'decap')
-    const ends = '172.18.0.2 (node/n1) > 172.18.0.3 (node/n2)'
     expect(tunnel.map((h) => `${h.node} ${h.device} ${h.action}`)).toEqual([
-      `n1 flannel.1 puts it into VXLAN 1 ${ends}`,
-      `n2 flannel.1 takes it out of VXLAN 1 ${ends}`,
+      'n1 flannel.1 into VXLAN 1, 172.18.0.2 > 172.18.0.3',
+      'n2 flannel.1 out of VXLAN 1, 172.18.0.2 > 172.18.0.3',
     ])
     const frame = t.frames.find((f) => f.netns === 'node:n1' && f.hex === onWire(t))!
     expect(readFrame(t, frame).what).toBe('VXLAN [10.244.0.2:40000 > 10.244.1.2:8080 SYN]')

@@ -24,7 +24,9 @@ export function nfIpChecksumOk(arena: PacketArena, slot: number, l4: number, pro
     proto === IPPROTO_TCP || proto === IPPROTO_UDP
       ? pseudoSumV4(view.getInt32(nh + 12), view.getInt32(nh + 16), proto, len)
       : 0
-  const sum = seed + swappedSum(view, l4, len)
+  // with options the IP header's own sum may be wrong by now (ip_options_compile writes, ip_forward mends it later)
+  const from = l4 - nh === 20 ? l4 : nh
+  const sum = seed + swappedSum(view, from, len + l4 - from)
   // the kernel sums from the IP header on, which is all ones: nothing but zero bytes behind it is right as well
   return sum === 0 || foldChecksum(sum) === 0
 }

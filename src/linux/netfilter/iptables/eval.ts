@@ -68,21 +68,6 @@ const stack = new Int32Array(STACK_WORDS)
 export const iptOptions = { useIndex: true }
 
 /**
- * ipt_do_table of a base chain without rules, which is all that most hooks of mangle and nat have on a Kubernetes node: the
- * policy counts the packet. @returns false when there is more to do than to accept it, and nothing was done
- */
-export function iptPolicyAccepts(w: World, table: IptTable, hook: number, slot: number): boolean {
-  const p = table.program
-  if (p.policyOnly[hook] !== NF_ACCEPT || w.tracer !== null) return false
-  const meta = w.arena.meta
-  const m = slot << META_SHIFT
-  const counters = p.policyCounters
-  counters[2 * hook]! += 1
-  counters[2 * hook + 1]! += meta[m + M_DATA]! + meta[m + M_LEN]! - meta[m + M_NH]!
-  return true
-}
-
-/**
  * Walks `table` at `hook`. @returns NF_ACCEPT or NF_DROP (with w.dropReason), or what a target returned. The packet is not
  * freed here.
  */

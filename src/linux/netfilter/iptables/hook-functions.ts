@@ -12,7 +12,7 @@ import { R_NO_ROUTE } from '../../reasons.ts'
 import { ipRouteMeHarder } from '../../route/route.ts'
 import { RTN_UNSPEC } from '../../route/rtn.ts'
 import type { World } from '../../world.ts'
-import { iptDoTable, iptPolicyAccepts } from './eval.ts'
+import { iptDoTable } from './eval.ts'
 
 const NF_DROP = 0
 const NF_ACCEPT = 1
@@ -67,7 +67,7 @@ export function iptMangleHook(
   outDev: NetDevice | null,
 ): number {
   const table = ns.nf.tables.mangle
-  if (table === null || iptPolicyAccepts(w, table, hook, slot)) return NF_ACCEPT
+  if (table === null) return NF_ACCEPT
   if (hook !== NF_INET_LOCAL_OUT) return iptDoTable(w, ns, table, hook, slot, inDev, outDev)
   const view = w.arena.view
   const meta = w.arena.meta
@@ -86,7 +86,9 @@ export function iptMangleHook(
     meta[m + M_MARK]! !== mark ||
     view.getUint8(nh + 1) !== tos
   ) {
-    if (ipRouteMeHarder(w, ns, slot, RTN_UNSPEC) < 0) {
+    const err = ipRouteMeHarder(w, ns, slot, RTN_UNSPEC)
+    if (err < 0) {
+      w.dropErrno = err
       w.dropReason = R_NO_ROUTE
       return NF_DROP
     }

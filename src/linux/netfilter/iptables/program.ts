@@ -68,10 +68,10 @@ export class IptProgram {
   /** First rule and policy per hook, -1 when the table has no such chain. */
   readonly hookEntry: Int32Array
   readonly underflow: Int32Array
-  /** Verdict of a hook's policy when its chain is empty, else -1. */
-  readonly policyOnly: Int32Array
-  /** What the hooks of `policyOnly` counted since the last `storeCounters`: packets and bytes per hook. */
-  readonly policyCounters = new Float64Array(10)
+  /** Bit per hook whose chain has no rules and accepts by policy. */
+  readonly idleHooks: number
+  /** What was counted for `idleHooks` elsewhere since the last `storeCounters`: packets and bytes per hook. */
+  readonly idleCounters: Float64Array
   /** The rule, or the chain whose policy or end an entry is. */
   readonly refs: (IptRule | IptChain)[]
   readonly packets: Float64Array
@@ -98,14 +98,14 @@ export class IptProgram {
     refs: (IptRule | IptChain)[]
     hash: Int32Array
     nextSame: Int32Array
+    idleCounters: Float64Array
   }) {
     this.entries = Int32Array.from(parts.entries)
     this.words = Int32Array.from(parts.sink.words)
     this.hookEntry = parts.hookEntry
     this.underflow = parts.underflow
-    this.policyOnly = parts.hookEntry.map((first, hook) =>
-      first >= 0 && first === parts.underflow[hook] ? this.words[this.entries[first * ENTRY_WORDS + E_TARGET]! + 2]! : -1,
-    )
+    this.idleCounters = parts.idleCounters
+    this.idleHooks = this.findIdleHooks()
     this.refs = parts.refs
     this.packets = new Float64Array(parts.refs.length)
     this.bytes = new Float64Array(parts.refs.length)
@@ -118,6 +118,16 @@ export class IptProgram {
     this.nextSame = parts.nextSame
     this.noDevice = this.row('')
     this.loadCounters()
+  }
+
+  private findIdleHooks(): number {
+    let bits = 0
+    for (let hook = 0; hook < 5; hook++) {
+      const first = this.hookEntry[hook]!
+      if (first < 0 || first !== this.underflow[hook]) continue
+      if (this.words[this.entries[first * ENTRY_WORDS + E_TARGET]! + 2] === 1) bits |= 1 << hook
+    }
+    return bits
   }
 
   /** False for policies and the ends of user chains. */
@@ -145,7 +155,7 @@ export class IptProgram {
 
   /** Takes the counters of rules and chains. */
   loadCounters(): void {
-    this.policyCounters.fill(0)
+    this.idleCounters.fill(0)
     this.refs.forEach((ref, i) => {
       const counted = ref instanceof IptRule || ref.hook >= 0
       this.packets[i] = counted ? ref.pcnt : 0
@@ -158,10 +168,10 @@ export class IptProgram {
     for (let hook = 0; hook < 5; hook++) {
       const first = this.hookEntry[hook]!
       if (first < 0) continue
-      this.packets[first]! += this.policyCounters[2 * hook]!
-      this.bytes[first]! += this.policyCounters[2 * hook + 1]!
+      this.packets[first]! += this.idleCounters[2 * hook]!
+      this.bytes[first]! += this.idleCounters[2 * hook + 1]!
     }
-    this.policyCounters.fill(0)
+    this.idleCounters.fill(0)
     this.refs.forEach((ref, i) => {
       ref.pcnt = this.packets[i]!
       ref.bcnt = this.bytes[i]!
@@ -174,8 +184,8 @@ export function interfaceMatches(pattern: string, name: string): boolean {
   return pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : pattern === name
 }
 
-/** Compiles all chains of a table. */
-export function compileTable(table: IptTable): IptProgram {
+/** Compiles all chains of a table. @param idleCounters see IptProgram */
+export function compileTable(table: IptTable, idleCounters: Float64Array): IptProgram {
   const tables = table.owner
   const sink = new CompileSink(
     table.name,
@@ -220,6 +230,7 @@ export function compileTable(table: IptTable): IptProgram {
     refs,
     hash: Int32Array.from(index.hash),
     nextSame: index.nextSame,
+    idleCounters,
   })
 }
 

@@ -79,8 +79,16 @@ export class IptTable {
 
   /** The compiled ruleset, made when a packet first needs it. */
   get program(): IptProgram {
-    if (this.compiled === null) this.compiled = compileTable(this)
+    if (this.compiled === null) this.compiled = this.compile()
     return this.compiled
+  }
+
+  private compile(): IptProgram {
+    if (this.name !== 'mangle') return compileTable(this, new Float64Array(10))
+    const nf = this.owner.ns.nf
+    const program = compileTable(this, nf.idleMangleCounters)
+    nf.idleMangle = program.idleHooks
+    return program
   }
 
   /** Writes the counters of the compiled ruleset back into rules and chains. */
@@ -101,6 +109,7 @@ export class IptTable {
     user.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
     this.chains = new Map([...builtin, ...user].map((c) => [c.name, c]))
     this.compiled = null
+    if (this.name === 'mangle') this.owner.ns.nf.idleMangle = 0
     this.owner.changed(this)
   }
 

@@ -98,7 +98,10 @@ export function nfNatInet(
     : natIpv4Fn(w, ns, ct, hook, slot, inDev, outDev)
   if (hook !== NF_INET_LOCAL_OUT || ret !== NF_ACCEPT || meta[m + M_CT] === 0) return ret
   const dir = ctinfo2dir(meta[m + M_CTINFO]!)
-  if (ct.dst(id, dir) !== ct.src(id, 1 - dir) && ipRouteMeHarder(w, ns, slot, RTN_UNSPEC) < 0) {
+  if (ct.dst(id, dir) === ct.src(id, 1 - dir)) return ret
+  const err = ipRouteMeHarder(w, ns, slot, RTN_UNSPEC)
+  if (err < 0) {
+    w.dropErrno = err
     if (w.dropReason === R_NONE) w.dropReason = R_NO_ROUTE
     return NF_DROP
   }

@@ -3,7 +3,7 @@
  *
  * nft: src/rule.c (do_command), src/evaluate.c (cmd_evaluate). Kernel: net/netfilter/nf_tables_api.c
  * (nf_tables_newtable ... nf_tables_delsetelem, nft_chain_validate). Errors of evaluation keep the kernel from being asked;
- * the kernel names all commands it refuses.
+ * the kernel names all commands it refuses. Not modelled: nft's guesses (`; did you mean chain ...?`) behind an error.
  */
 import type { Netns } from '../../netns.ts'
 import { type Command, type Expr, type Loc, NftError, NO_LOC, type Stmt } from './ast.ts'
@@ -12,7 +12,7 @@ import { checkBaseChain, checkLoops, checkRule } from './check.ts'
 import { syncHooks } from './register.ts'
 import { priorityNumber } from './priority.ts'
 import { addElements, deleteElements, elementStates, flushSet, KERNEL, makeSet } from './set-build.ts'
-import { CounterState, NftChain, NftObject, NftRule, type NftSet, NftTable, NftTables, QuotaState } from './state.ts'
+import { CounterState, SET_DYNAMIC, SET_INTERVAL, NftChain, NftObject, NftRule, type NftSet, NftTable, NftTables, QuotaState } from './state.ts'
 
 /** The namespace's tables, made when first asked for. */
 export function nftTables(ns: Netns): NftTables {
@@ -32,7 +32,7 @@ export function runTransaction(ns: Netns, commands: readonly Command[], origin =
       run.command(c)
     } catch (e) {
       if (!(e instanceof NftError)) throw e
-      if (e.message.startsWith('Could not process rule')) kernel.push(e)
+      if (e.kernel) kernel.push(e)
       else {
         evaluation.push(e)
         if (evaluation.length >= 10) break
@@ -96,9 +96,7 @@ class Transaction {
   private table(c: Command): NftTable {
     const t = this.tables.table(c.family, c.table)
     if (t === undefined) {
-      const near = this.tables.tables.find((x) => similar(x.name, c.table))
-      const hint = near === undefined ? '' : `; did you mean table ‘${near.name}’ in family ${near.family}?`
-      throw new NftError(c.tableLoc, `No such file or directory${hint}`)
+      throw new NftError(c.tableLoc, 'No such file or directory')
     }
     return t
   }
@@ -106,9 +104,7 @@ class Transaction {
   private chain(t: NftTable, name: string, loc: Loc): NftChain {
     const chain = t.chains.get(name)
     if (chain === undefined) {
-      const near = [...t.chains.values()].find((x) => similar(x.name, name))
-      const hint = near === undefined ? '' : `; did you mean chain ‘${near.name}’ in table ${t.family} ‘${t.name}’?`
-      throw new NftError(loc, `No such file or directory${hint}`)
+      throw new NftError(loc, 'No such file or directory')
     }
     return chain
   }
@@ -116,10 +112,7 @@ class Transaction {
   private set(t: NftTable, c: Command): NftSet {
     const set = t.sets.get(c.name)
     if (set === undefined) {
-      const near = [...t.sets.values()].find((x) => similar(x.name, c.name))
-      const kind = near?.isMap === true ? 'map' : 'set'
-      const hint = near === undefined ? '' : `; did you mean ${kind} ‘${near.name}’ in table ${t.family} ‘${t.name}’?`
-      throw new NftError(c.nameLoc, `No such file or directory${hint}`)
+      throw new NftError(c.nameLoc, 'No such file or directory')
     }
     return set
   }
@@ -140,7 +133,8 @@ class Transaction {
           if (c.op === 'create') fail(c.nameLoc, KERNEL.EEXIST)
           return
         }
-        const set = makeSet(x, c.name, c.set!, c.nameLoc)
+        const set = makeSet(x, c.name, c.set!, c.set!.blockLoc ?? c.nameLoc)
+        if ((set.flags & SET_DYNAMIC) !== 0 && (set.flags & SET_INTERVAL) !== 0) fail(c.loc, KERNEL.EOPNOTSUPP)
         t.sets.set(c.name, set)
         this.tables.onAbort(() => void t.sets.delete(c.name))
         return
@@ -186,7 +180,7 @@ class Transaction {
     let priority = 0
     const b = spec.base
     if (b !== undefined) {
-      checkBaseChain(c.family, b)
+      checkBaseChain(c.family, b, c.loc)
       if (b.priority.name === '') priority = b.priority.offset
       else {
         const n = priorityNumber(c.family, b.hook, b.priority.name)
@@ -200,10 +194,10 @@ class Transaction {
       const was = old.spec.base
       if (b !== undefined) {
         if (was === undefined) fail(c.nameLoc, KERNEL.EEXIST)
-        if (was.type !== b.type || was.hook !== b.hook || old.priority !== priority) fail(c.nameLoc, KERNEL.EEXIST)
+        if (was.type !== b.type || was.hook !== b.hook || old.priority !== priority) fail(c.loc, KERNEL.EOPNOTSUPP)
       }
       if (spec.policy !== undefined) {
-        if (old.spec.base === undefined) fail(c.nameLoc, KERNEL.EOPNOTSUPP)
+        if (old.spec.base === undefined) fail(spec.policyLoc ?? c.loc, KERNEL.EOPNOTSUPP)
         const policy = old.policy
         old.policy = spec.policy
         old.program = null
@@ -214,8 +208,8 @@ class Transaction {
       }
       return
     }
-    if (spec.policy !== undefined && b === undefined) fail(c.nameLoc, KERNEL.EOPNOTSUPP)
-    if (b?.type === 'nat' && priority <= -200) fail(c.nameLoc, KERNEL.EOPNOTSUPP)
+    if (spec.policy !== undefined && b === undefined) fail(spec.policyLoc ?? c.loc, KERNEL.EOPNOTSUPP)
+    if (b?.type === 'nat' && priority <= -200) fail(c.loc, KERNEL.EOPNOTSUPP)
     const chain = new NftChain(t, c.name, ++t.nextHandle, spec, priority, this.tables.chains.length)
     this.tables.chains.push(chain)
     t.chains.set(c.name, chain)
@@ -231,6 +225,7 @@ class Transaction {
     const x = this.context(t, c)
     evalStmts(x, c.stmts!)
     checkRule(chain, x.out, c.loc)
+    for (const s of x.out) if (s.k === 'set' && s.op !== 'delete') this.makeDynamic(t.sets.get(s.set)!)
     const rule = new NftRule(chain, ++t.nextHandle, x.out, c.comment ?? null, x.sets)
     rule.origin = this.origin === '' ? '' : `${this.origin}:${c.loc.line}`
     rule.states = elementStates(x.out, this.tables.ns.world.nowNs)
@@ -239,7 +234,10 @@ class Transaction {
     if (c.handle !== undefined || c.position !== undefined) {
       const handle = c.handle ?? c.position!
       const i = rules.findIndex((r) => r.handle === handle)
-      if (i < 0) fail(c.handleLoc ?? c.loc, KERNEL.ENOENT)
+      if (i < 0) {
+        if (c.op === 'replace') throw new NftError(c.handleLoc ?? c.loc, 'No such file or directory', [], true)
+        fail(c.handleLoc ?? c.loc, KERNEL.ENOENT)
+      }
       at = c.op === 'insert' ? i : i + 1
       if (c.op === 'replace') at = i
     } else if (c.index !== undefined) {
@@ -261,6 +259,15 @@ class Transaction {
     this.tables.onAbort(() => {
       chain.rules = old
       chain.program = null
+    })
+  }
+
+  /** nft_dynset_init: a set that packets fill has a bound. */
+  private makeDynamic(set: NftSet): void {
+    if (set.size !== 0) return
+    set.size = 65535
+    this.tables.onAbort(() => {
+      set.size = 0
     })
   }
 
@@ -320,9 +327,7 @@ class Transaction {
           : this.tables.tables.find((x) => x.family === c.family && x.handle === c.handle)
       if (t === undefined) {
         if (quiet) return
-        if (c.handle !== undefined) fail(c.handleLoc!, KERNEL.ENOENT)
-        this.table(c)
-        return
+        fail(c.handleLoc ?? c.tableLoc, KERNEL.ENOENT)
       }
       return this.removeTable(t)
     }
@@ -348,7 +353,7 @@ class Transaction {
         const i = chain.rules.findIndex((r) => r.handle === c.handle)
         if (i < 0) {
           if (quiet) return
-          fail(c.handleLoc!, KERNEL.ENOENT)
+          throw new NftError(c.handleLoc!, 'No such file or directory', [], true)
         }
         const rules = chain.rules.slice()
         const [rule] = rules.splice(i, 1)
@@ -360,9 +365,7 @@ class Transaction {
         const set = c.handle === undefined ? t.sets.get(c.name) : [...t.sets.values()].find((x) => x.handle === c.handle)
         if (set === undefined) {
           if (quiet) return
-          if (c.handle !== undefined) fail(c.handleLoc!, KERNEL.ENOENT)
-          this.set(t, c)
-          return
+          fail(c.handleLoc ?? c.nameLoc, KERNEL.ENOENT)
         }
         if (set.uses > 0) fail(c.handleLoc ?? c.nameLoc, KERNEL.EBUSY)
         flushSet(this.tables, set)
@@ -375,7 +378,7 @@ class Transaction {
         const o = c.handle === undefined ? t.objects.get(key) : [...t.objects.values()].find((x) => x.handle === c.handle)
         if (o === undefined) {
           if (quiet) return
-          throw new NftError(c.handleLoc ?? c.nameLoc, 'No such file or directory')
+          fail(c.handleLoc ?? c.nameLoc, KERNEL.ENOENT)
         }
         if (o.uses > 0) fail(c.handleLoc ?? c.nameLoc, KERNEL.EBUSY)
         return this.removeFrom(t.objects, `${o.type} ${o.name}`, o)
@@ -417,7 +420,9 @@ class Transaction {
       for (const t of this.tables.tables.slice()) if (c.family === '' || t.family === c.family) this.removeTable(t)
       return
     }
+    if (c.obj === 'table' && this.tables.table(c.family, c.table) === undefined) fail(c.tableLoc, KERNEL.ENOENT)
     const t = this.table(c)
+    if (c.obj === 'chain' && !t.chains.has(c.name)) fail(c.nameLoc, KERNEL.ENOENT)
     const empty = (chain: NftChain): void => {
       for (const r of chain.rules) this.use(t, r, -1)
       this.setRules(chain, [])
@@ -443,23 +448,6 @@ function fail(loc: Loc, message: string): never {
 function rebuild<T>(map: Map<string, T>, order: readonly T[], key: (x: T) => string): void {
   map.clear()
   for (const x of order) map.set(key(x), x)
-}
-
-/** string_misspell: close enough for a guess. */
-function similar(a: string, b: string): boolean {
-  return a !== b && a.length > 2 && distance(a, b) <= Math.max(a.length, b.length) / 3
-}
-
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    }
-    row = next
-  }
-  return row[b.length]!
 }
 
 /** Sets that a statement looks up. */

@@ -26,10 +26,13 @@ export function span(a: Loc, b: Loc): Loc {
 export class NftError extends Error {
   readonly loc: Loc
   readonly others: readonly Loc[]
-  constructor(loc: Loc, message: string, others: readonly Loc[] = []) {
+  /** The kernel refused, not nft: it names every command that it refuses. */
+  readonly kernel: boolean
+  constructor(loc: Loc, message: string, others: readonly Loc[] = [], kernel = message.startsWith('Could not process rule')) {
     super(message)
     this.loc = loc
     this.others = others
+    this.kernel = kernel
   }
 }
 
@@ -246,6 +249,7 @@ export interface NatStmt extends At {
   readonly typeFlag: string
   /** The word dnat ... alone: where nft points with some errors. */
   readonly head: Loc
+  readonly familyLoc?: Loc
 }
 export interface RejectStmt extends At {
   readonly k: 'reject'
@@ -319,10 +323,13 @@ export interface HookSpec {
 export interface ChainSpec {
   readonly base?: HookSpec
   readonly policy?: string
+  readonly policyLoc?: Loc
   readonly comment?: string
 }
 
 export interface SetSpec {
+  /** From the opening brace on. */
+  readonly blockLoc?: Loc
   readonly isMap: boolean
   /** Key type words, or `typeof` expressions. */
   readonly key?: readonly TypeWord[]

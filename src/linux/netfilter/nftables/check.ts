@@ -20,7 +20,7 @@ const HOOKS: Readonly<Record<string, readonly string[]>> = {
 const NAT_HOOKS = ['prerouting', 'input', 'output', 'postrouting']
 
 /** The hook and type of a new base chain. */
-export function checkBaseChain(family: string, b: HookSpec): void {
+export function checkBaseChain(family: string, b: HookSpec, loc: Loc): void {
   if (!['filter', 'nat', 'route'].includes(b.type)) throw new NftError(b.typeLoc, 'unknown chain type')
   if (!HOOKS[family]!.includes(b.hook)) {
     const any = Object.values(HOOKS).some((h) => h.includes(b.hook))
@@ -28,8 +28,8 @@ export function checkBaseChain(family: string, b: HookSpec): void {
     throw new NftError(b.hookLoc, `The ${family} family does not support this hook`)
   }
   const nat = ['ip', 'ip6', 'inet'].includes(family)
-  if (b.type === 'nat' && (!nat || !NAT_HOOKS.includes(b.hook))) throw new NftError(b.hookLoc, KERNEL.EOPNOTSUPP)
-  if (b.type === 'route' && (!nat || b.hook !== 'output')) throw new NftError(b.hookLoc, KERNEL.EOPNOTSUPP)
+  if (b.type === 'nat' && (!nat || !NAT_HOOKS.includes(b.hook))) throw new NftError(loc, KERNEL.EOPNOTSUPP)
+  if (b.type === 'route' && (!nat || b.hook !== 'output')) throw new NftError(loc, KERNEL.EOPNOTSUPP)
 }
 
 /** Where a statement may stand; null when anywhere. */
@@ -97,7 +97,8 @@ export function checkLoops(tables: NftTables, t: NftTable): boolean {
     depth.set(chain, d)
     return d
   }
-  for (const chain of t.chains.values()) if (visit(chain) >= 16) return true
+  // nft_table_validate starts at base chains: a circle that no packet can reach is allowed
+  for (const chain of t.chains.values()) if (chain.spec.base !== undefined && visit(chain) >= 16) return true
   return false
 }
 

@@ -224,9 +224,7 @@ export function evalLeft(x: EvalContext, e: Expr): Expr {
     case 'map':
       return evalMap(x, e.key, e.data, null, e.loc)
     case 'numgen':
-    case 'fib':
-    case 'socket':
-    case 'osf':
+      if (e.mod === 0) throw new NftError(e.loc, 'Could not process rule: Numerical result out of range')
       return e
     default:
       return e
@@ -324,13 +322,11 @@ export function evalValue(x: EvalContext, e: Expr, f: FieldType): Expr {
     case 'range': {
       const lo = evalValue(x, e.lo, f)
       const hi = evalValue(x, e.hi, f)
-      if (lo.k === 'val' && hi.k === 'val' && lo.v >= hi.v) {
-        if (lo.v > hi.v) throw new NftError(e.loc, 'Range has zero or negative size')
-        return lo
-      }
+      if (lo.k === 'val' && hi.k === 'val' && lo.v > hi.v) throw new NftError(e.loc, 'Range has zero or negative size')
       return { ...e, lo, hi }
     }
     case 'list': {
+      if (!f.t.bitmask) throw new NftError(e.items[0]!.loc, `Basetype of type ${f.t.desc} is not bitmask`)
       let v = 0n
       for (const i of e.items) {
         const item = evalValue(x, i, f)
@@ -362,16 +358,9 @@ export function evalKey(x: EvalContext, e: Expr, key: readonly FieldType[]): Exp
   if (key.length === 1) return evalValue(x, e.k === 'concat' ? e.items[0]! : e, key[0]!)
   const items = e.k === 'concat' ? e.items : [e]
   if (items.length !== key.length) {
-    const got = items.length > key.length ? 'too many' : 'unexpected number of'
-    throw new NftError(e.loc, items.length < key.length ? 'datatype mismatch, expected concatenation of ('.concat(key.map((f) => f.t.desc).join(', '), `), expression has type ${describe(items, x)}`) : `${got} concat components`)
+    throw new NftError(e.loc, `invalid data type, expected concatenation of (${key.map((f) => f.t.desc).join(', ')})`)
   }
   return { k: 'concat', items: items.map((i, n) => evalValue(x, i, key[n]!)), loc: e.loc }
-}
-
-function describe(items: readonly Expr[], x: EvalContext): string {
-  void x
-  const types = items.map((i) => (i.k === 'sym' && i.num ? 'integer' : typeOf(i).t.desc))
-  return types.length === 1 ? types[0]! : `concatenation of (${types.join(', ')})`
 }
 
 /** The right side of a comparison. */
@@ -389,13 +378,13 @@ function evalRight(x: EvalContext, l: Expr, r: Expr, s: MatchStmt): Expr {
       checkKey(l, key, set, r.loc)
       return { ...r, set } as BoundSet
     }
-    case 'concat':
-      return evalKey(x, r, key)
     case 'flagcmp': {
       return { ...r, value: evalValue(x, r.value, key[0]!), mask: evalValue(x, r.mask, key[0]!) }
     }
     default:
-      if (l.k === 'concat') return evalKey(x, r, key)
+      if (l.k === 'concat' || r.k === 'concat') {
+        throw new NftError(l.loc, 'Use concatenations with sets and maps, not singleton values')
+      }
       if (readsPacket(r)) {
         throw new NftError(r.loc, 'relational expression has non-constant right-hand side'.length > 0 ? 'Cannot be used with right hand side constant value' : '')
       }
@@ -411,9 +400,11 @@ function plain(e: Elem): boolean {
 function checkKey(l: Expr, key: readonly FieldType[], set: NftSet, loc: Loc): void {
   const same = key.length === set.key.length && key.every((f, i) => compatible(f, set.key[i]!))
   if (same) return
-  const name = (fields: readonly FieldType[]): string =>
-    fields.length === 1 ? fields[0]!.t.desc : `concatenation of (${fields.map((f) => f.t.desc).join(', ')})`
-  throw new NftError(loc, `datatype mismatch, expected ${name(key)}, expression has type ${name(set.key)}`, [l.loc])
+  throw new NftError(loc, `datatype mismatch, expected ${typeName(key)}, expression has type ${typeName(set.key)}`, [l.loc])
+}
+
+function typeName(fields: readonly FieldType[]): string {
+  return fields.length === 1 ? fields[0]!.t.desc : `concatenation of (${fields.map((f) => f.t.desc).join(', ')})`
 }
 
 function compatible(a: FieldType, b: FieldType): boolean {
@@ -427,8 +418,14 @@ export function evalMap(x: EvalContext, key: Expr, data: Expr, want: readonly Fi
   if (data.k === 'setref') {
     const set = x.table.sets.get(data.name)
     if (set === undefined) throw new NftError(data.loc, 'No such file or directory')
-    if (!set.isMap) throw new NftError(data.loc, `Expression is not a map`)
-    checkKey(k, types, set, data.loc)
+    if (!set.isMap) throw new NftError(data.loc, 'Expression is not a map')
+    if (types.length !== set.key.length || !types.every((f, i) => compatible(f, set.key[i]!))) {
+      throw new NftError(
+        data.loc,
+        `datatype mismatch, map expects ${typeName(set.key)}, mapping expression has type ${typeName(types)}`,
+        [k.loc],
+      )
+    }
     return { k: 'map', key: k, data: { ...data, set } as BoundSet, loc }
   }
   if (data.k !== 'set') throw new NftError(data.loc, 'Expression is not a map')
@@ -471,6 +468,12 @@ function evalMatch(x: EvalContext, s: MatchStmt): void {
 }
 
 function evalNat(x: EvalContext, s: NatStmt): Stmt {
+  if (s.family !== '' && x.family !== 'inet' && s.family !== x.family) {
+    throw new NftError(
+      s.familyLoc ?? s.head,
+      `conflicting protocols specified: ${x.family} vs. ${s.family}. You must specify ip or ip6 family in nat statement`,
+    )
+  }
   let family = s.family
   if (family === '') family = x.family === 'inet' ? (s.addr === undefined ? '' : x.nh) : x.family
   if (s.addr !== undefined && family === '' && x.family === 'inet') {
@@ -487,7 +490,7 @@ function evalNat(x: EvalContext, s: NatStmt): Stmt {
       addr = evalMap(x, addr.key, addr.data, want, addr.loc)
       if (typesOf(addr).length > 1) explicit = true
     } else addr = readsPacket(addr) ? evalLeft(x, addr) : evalValue(x, addr, { t, len: t.size })
-    if (addr.k === 'prefix' && typeFlag === '') typeFlag = ''
+    addr = asPrefix(addr, t.size)
   }
   let port = s.port
   if (port !== undefined) {
@@ -507,6 +510,14 @@ function evalNat(x: EvalContext, s: NatStmt): Stmt {
   }
 }
 
+/** range_expr_reduce: a range of addresses that is a prefix. */
+function asPrefix(e: Expr, len: number): Expr {
+  if (e.k !== 'range' || e.lo.k !== 'val' || e.hi.k !== 'val') return e
+  const size = e.hi.v - e.lo.v + 1n
+  if ((size & (size - 1n)) !== 0n || e.lo.v % size !== 0n) return e
+  return { k: 'prefix', e: e.lo, len: len - (size.toString(2).length - 1), loc: e.loc }
+}
+
 /** A set of transport protocols was matched: good enough for a port. */
 function knowsTransport(x: EvalContext): boolean {
   return x.out.some(
@@ -521,7 +532,9 @@ function evalReject(x: EvalContext, s: RejectStmt): Stmt {
   let type = s.type
   let code = 0
   if (type === 'tcp') {
-    if (x.th !== '' && x.th !== 'tcp') conflict(s.loc, x.th, 'tcp')
+    if (x.th !== '' && x.th !== 'tcp') {
+      throw new NftError({ ...s.loc, last: s.loc.first + 5 }, 'you cannot use tcp reset with this protocol')
+    }
     if (x.th === '') needTransport(x, P.P_TCP, s.loc)
     return { k: 'reject', type, code, loc: s.loc }
   }
@@ -533,8 +546,12 @@ function evalReject(x: EvalContext, s: RejectStmt): Stmt {
   const t = type === 'icmp' ? D.T_ICMP_CODE : type === 'icmpv6' ? D.T_ICMPV6_CODE : D.T_ICMPX_CODE
   const nh = type === 'icmp' ? 'ip' : 'ip6'
   if (type !== 'icmpx') {
-    if (x.nh !== '' && x.nh !== nh) conflict(s.loc, x.nh, nh)
+    if (x.nh !== '' && x.nh !== nh) {
+      throw new NftError(s.codeExpr?.loc ?? s.loc, `conflicting protocols specified: ${x.nh} vs ${nh}`)
+    }
     if (x.nh === '') needNetwork(x, nh, s.loc)
+  } else if (x.family === 'ip' || x.family === 'ip6') {
+    throw new NftError(s.codeExpr?.loc ?? s.loc, 'abstracted ICMP unreachable not supported')
   }
   const e = evalValue(x, s.codeExpr!, { t, len: 8 })
   if (e.k === 'val') code = Number(e.v)
@@ -591,7 +608,10 @@ function evalStmt(x: EvalContext, s: Stmt): void {
       const set = x.table.sets.get(s.set)
       if (set === undefined) throw new NftError(s.setLoc, 'No such file or directory')
       const key = evalLeft(x, s.key)
-      checkKey(key, typesOf(key), set, s.setLoc)
+      const types = typesOf(key)
+      if (types.length !== set.key.length || !types.every((f, i) => compatible(f, set.key[i]!))) {
+        throw new NftError(s.key.loc, `datatype mismatch: expected ${typeName(set.key)}, expression has type ${typeName(types)}`, [s.loc])
+      }
       const data = s.data === undefined ? undefined : readsPacket(s.data) ? evalLeft(x, s.data) : evalValue(x, s.data, set.data[0]!)
       x.out.push({ ...s, key, ...(data === undefined ? {} : { data }) })
       return
@@ -621,11 +641,10 @@ function needChain(x: EvalContext, name: string, loc: Loc): void {
   missing(x, { ...loc, first: loc.last - name.length + 1 })
 }
 
-/** `No such file or directory`, with nft's guess at what was meant. */
+/** What a rule names does not exist. */
 function missing(x: EvalContext, loc: Loc): never {
-  const chain = [...x.table.chains.keys()].find((n) => n === 'other')
-  const hint = chain === undefined ? '' : `; did you mean chain ‘${chain}’ in table ${x.family} ‘${x.table.name}’?`
-  throw new NftError(loc, `No such file or directory${hint}`)
+  void x
+  throw new NftError(loc, 'No such file or directory', [], true)
 }
 
 /** `x set y` */

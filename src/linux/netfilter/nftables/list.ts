@@ -49,8 +49,8 @@ export class Lister {
   table(t: NftTable): string {
     const parts: string[] = []
     let head = ''
-    if (t.comment !== null) head += `\tcomment "${t.comment}"\n`
     if (t.flags.length > 0) head += `\tflags ${t.flags.join(',')}\n`
+    if (t.comment !== null) head += `\tcomment "${t.comment}"\n`
     for (const o of t.objects.values()) parts.push(this.object(o))
     for (const s of t.sets.values()) parts.push(this.set(s))
     for (const c of t.chains.values()) parts.push(this.chain(c))

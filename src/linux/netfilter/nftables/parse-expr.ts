@@ -66,6 +66,7 @@ export function parseSetLiteral(c: Cursor): SetExpr {
   const open = c.needSym('{')
   const elems: Elem[] = []
   c.skipNewlines()
+  if (c.isSym('}')) c.unexpected()
   while (!c.isSym('}')) {
     elems.push(parseElem(c))
     c.skipNewlines()
@@ -185,7 +186,7 @@ function parsePrimary(c: Cursor, rhs: boolean): Expr {
     if (t.text === '(') {
       c.next()
       const e = parseBinop(c, 1, rhs)
-      c.needSym(')')
+      c.needSym(')', "')'")
       return { ...e, loc: span(t.loc, c.lastLoc) }
     }
     if (t.text === '@') return parseRaw(c)
@@ -313,10 +314,13 @@ function parseCt(c: Cursor): Expr {
 
 function parseFib(c: Cursor): Expr {
   const head = c.next()
-  const flags = [c.name(false).text]
-  while (c.sym('.')) flags.push(c.name(false).text)
-  const result = c.name(false)
-  if (!['oif', 'oifname', 'type'].includes(result.text)) throw new NftError(result.loc, 'syntax error, unexpected string')
+  const flags: string[] = []
+  do {
+    if (!['saddr', 'daddr', 'mark', 'iif', 'oif'].includes(c.peek().text)) c.unexpected()
+    flags.push(c.next().text)
+  } while (c.sym('.'))
+  if (!['oif', 'oifname', 'type'].includes(c.peek().text)) c.unexpected('type or oif or oifname')
+  const result = c.next()
   return { k: 'fib', flags, result: result.text, loc: span(head.loc, result.loc) }
 }
 
@@ -376,7 +380,7 @@ function parseOption(c: Cursor, proto: string): Expr {
 function parseNumgen(c: Cursor): Expr {
   const head = c.next()
   const mode = c.name(false)
-  if (mode.text !== 'inc' && mode.text !== 'random') throw new NftError(mode.loc, 'syntax error, unexpected string, expecting inc or random')
+  if (mode.text !== 'inc' && mode.text !== 'random') throw new NftError(mode.loc, 'syntax error, unexpected string, expecting random or inc')
   c.needWord('mod')
   const mod = c.number()
   const offset = c.word('offset') ? c.number() : 0

@@ -3,7 +3,7 @@
  *
  * nft: src/parser_bison.y (1.0.6): stmt and what it leads to.
  */
-import { type Expr, type LogStmt, NAT_FLAGS, NftError, type Stmt, span } from './ast.ts'
+import { type Expr, type Loc, type LogStmt, NAT_FLAGS, NftError, type Stmt, span } from './ast.ts'
 import type { Cursor } from './cursor.ts'
 import { isVerdict, parseConcat, parseExpr, parseRhs, parseRhsItem, parseSetOrRef, parseVerdict } from './parse-expr.ts'
 
@@ -161,7 +161,7 @@ function parseCounter(c: Cursor): Stmt {
 
 /** limit_bytes and the burst of packets. */
 function amount(c: Cursor): { n: number; bytes: boolean; per: string } {
-  const n = c.number()
+  const n = c.number('number')
   const unit = c.peek()
   if (unit.kind === 'string' && BYTE_UNITS[unit.text] !== undefined) {
     c.next()
@@ -226,7 +226,7 @@ function parseLog(c: Cursor): Stmt {
   const head = c.next()
   let s: LogStmt = { k: 'log', flags: [], loc: head.loc }
   for (;;) {
-    if (c.word('prefix')) s = { ...s, prefix: c.name().text }
+    if (c.word('prefix')) s = { ...s, prefix: c.name(true, 'string or quoted string or string with a trailing asterisk').text }
     else if (c.word('group')) s = { ...s, group: c.number() }
     else if (c.word('snaplen')) s = { ...s, snaplen: c.number() }
     else if (c.word('queue-threshold')) s = { ...s, queueThreshold: c.number() }
@@ -274,7 +274,7 @@ function parseReject(c: Cursor): Stmt {
     c.needWord('reset')
     return { k: 'reject', type: 'tcp', code: 0, loc: span(head.loc, c.lastLoc) }
   }
-  if (t.kind !== 'string' || !REJECT_TYPES.includes(t.text)) c.unexpected()
+  if (t.kind !== 'string' || !REJECT_TYPES.includes(t.text)) c.unexpected('icmp or icmpv6 or tcp or icmpx')
   c.next()
   c.word('type')
   const codeExpr = parseExpr(c)
@@ -296,6 +296,7 @@ function parseNat(c: Cursor): Stmt {
   const head = c.next()
   const kind = head.text as 'dnat' | 'snat' | 'masquerade' | 'redirect'
   let family = ''
+  let familyLoc: Loc | undefined
   let typeFlag = ''
   let addr: Expr | undefined
   let port: Expr | undefined
@@ -305,7 +306,10 @@ function parseNat(c: Cursor): Stmt {
       port = natValue(c)
     }
   } else {
-    if ((c.isWord('ip') || c.isWord('ip6')) && ['to', 'prefix', 'interval', 'addr'].includes(c.peek(1).text)) family = c.next().text
+    if ((c.isWord('ip') || c.isWord('ip6')) && ['to', 'prefix', 'interval', 'addr'].includes(c.peek(1).text)) {
+      family = c.next().text
+      familyLoc = c.lastLoc
+    }
     if (c.isWord('prefix') || c.isWord('interval')) typeFlag = c.next().text
     if (c.word('addr')) {
       c.needSym('.')
@@ -335,6 +339,7 @@ function parseNat(c: Cursor): Stmt {
     typeFlag,
     head: head.loc,
     loc: span(head.loc, c.lastLoc),
+    ...(familyLoc === undefined ? {} : { familyLoc }),
     ...(addr === undefined ? {} : { addr }),
     ...(port === undefined ? {} : { port }),
   }

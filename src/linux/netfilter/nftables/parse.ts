@@ -205,6 +205,7 @@ function parseAdd(c: Cursor, op: Command['op'], start: Loc, out: Command[]): voi
       const d = draft(op, 'element', start)
       table(c, d)
       named(c, d)
+      if (!c.isSym('{')) c.unexpected("'{' or '$'")
       const elems = parseSetLiteral(c)
       out.push({ ...done(c, d), elems })
       return
@@ -250,15 +251,16 @@ function parseRuleCommand(c: Cursor, op: Command['op'], start: Loc, out: Command
   let handleLoc: Loc | undefined
   let position: number | undefined
   let index: number | undefined
+  const where = c.peek().loc
   if (c.word('handle')) {
     handle = c.number('number')
     handleLoc = c.lastLoc
   } else if (c.word('position')) {
     position = c.number('number')
-    handleLoc = c.lastLoc
+    handleLoc = span(where, c.lastLoc)
   } else if (c.word('index')) {
     index = c.number('number')
-    handleLoc = c.lastLoc
+    handleLoc = span(where, c.lastLoc)
   } else if (op === 'replace') c.unexpected('handle')
   const { stmts, comment } = parseStmts(c)
   out.push({
@@ -315,6 +317,7 @@ function parseDelete(c: Cursor, op: Command['op'], start: Loc, out: Command[]): 
       if (!byHandle()) c.unexpected('handle')
     } else if (!byHandle()) named(c, d)
   }
+  if (obj === 'element' && !c.isSym('{')) c.unexpected("'{' or '$'")
   const elems = obj === 'element' ? parseSetLiteral(c) : undefined
   if (obj === 'chain' && c.isSym('{')) parseChainBlock(c, d, [])
   out.push({
@@ -401,10 +404,10 @@ function parseChainBlock(c: Cursor, d: Draft, rules: Command[]): ChainSpec {
     if (c.sym('}')) return spec
     if (c.isWord('type') && c.isWord('hook', 2)) spec = { ...spec, base: parseHook(c) }
     else if (c.isWord('policy')) {
-      c.next()
+      const word = c.next()
       const t = c.name(false)
       if (t.text !== 'accept' && t.text !== 'drop') throw new NftError(t.loc, 'syntax error, unexpected string, expecting accept or drop')
-      spec = { ...spec, policy: t.text }
+      spec = { ...spec, policy: t.text, policyLoc: span(word.loc, t.loc) }
     } else if (c.isWord('comment')) {
       c.next()
       spec = { ...spec, comment: c.name().text }
@@ -441,7 +444,7 @@ function parseHook(c: Cursor): HookSpec {
     while (c.sym(','))
     c.needSym('}')
   }
-  c.needWord('priority')
+  const word = c.needWord('priority')
   const t = c.peek()
   let name = ''
   let offset = 0
@@ -455,7 +458,7 @@ function parseHook(c: Cursor): HookSpec {
   return {
     type: type.text,
     hook: hook.text,
-    priority: { name, offset, loc: span(t.loc, c.lastLoc) },
+    priority: { name, offset, loc: span(word.loc, c.lastLoc) },
     devices,
     typeLoc: type.loc,
     hookLoc: hook.loc,
@@ -473,16 +476,17 @@ function typeWords(c: Cursor): TypeWord[] {
 
 function parseSetBlock(c: Cursor, isMap: boolean): SetSpec {
   let s: SetSpec = { isMap, flags: [], autoMerge: false, stmts: [] }
-  c.needSym('{', "'{'")
+  const open = c.needSym('{', "'{'")
   for (;;) {
     c.skipSeparators()
-    if (c.sym('}')) return s
+    if (c.sym('}')) return { ...s, blockLoc: span(open.loc, c.lastLoc) }
     const t = c.peek()
     if (t.kind !== 'string') c.unexpected()
     switch (t.text) {
       case 'type':
         c.next()
         s = { ...s, key: typeWords(c) }
+        if (isMap && !c.isSym(':')) c.unexpected('colon or .')
         if (c.sym(':')) {
           const data = typeWords(c)
           const obj = data.length === 1 && ['counter', 'quota', 'limit', 'secmark', 'synproxy'].includes(data[0]!.name)

@@ -33,8 +33,8 @@ export function setPayload(w: World, slot: number, code: Int32Array, pc: number)
   const diff = (after - before) | 0
   if (base === 1) {
     if (at - s.nh !== 10) fix(view, s.nh + 10, diff)
-    if (at - s.nh >= 12) fixTransport(view, diff)
-  } else fixTransport(view, diff)
+    if (at - s.nh >= 12) fixTransport(view, diff, false)
+  } else fixTransport(view, diff, true)
   return true
 }
 
@@ -45,10 +45,13 @@ function write(view: DataView, at: number, bytes: number, shift: number, mask: n
   for (let i = 0; i < bytes; i++) view.setUint8(at + i, (v >>> ((bytes - 1 - i) * 8)) & 0xff)
 }
 
-function fixTransport(view: DataView, diff: number): void {
+/** `ownBytes`: the transport header itself changed; an ICMP checksum does not cover the addresses. */
+function fixTransport(view: DataView, diff: number, ownBytes: boolean): void {
   const s = evalState
   if (s.fragOff !== 0) return
-  if (s.proto === 6 && s.th + 20 <= s.end) fix(view, s.th + 16, diff)
+  if (s.proto === 1 && s.th + 8 <= s.end) {
+    if (ownBytes) fix(view, s.th + 2, diff)
+  } else if (s.proto === 6 && s.th + 20 <= s.end) fix(view, s.th + 16, diff)
   else if (s.proto === 17 && s.th + 8 <= s.end && view.getUint16(s.th + 6) !== 0) {
     fix(view, s.th + 6, diff)
     if (view.getUint16(s.th + 6) === 0) view.setUint16(s.th + 6, 0xffff)

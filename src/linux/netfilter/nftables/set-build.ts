@@ -137,7 +137,10 @@ export function makeSet(x: EvalContext, name: string, spec: SetSpec, loc: Loc): 
     throw new NftError(loc, 'map definition does not specify mapping data type')
   }
   for (const f of key) {
-    if (f.len === 0) throw new NftError(loc, 'unqualified key type integer specified in set definition'.replace('integer', f.t.name))
+    if (f.len === 0) throw new NftError(
+        loc,
+        `unqualified type ${f.t.name} specified in set definition. Try "typeof expression" instead of "type datatype".`,
+      )
   }
   let flags = 0
   for (const f of spec.flags) {
@@ -224,10 +227,11 @@ function ends(e: Expr, f: FieldType, lo: Int32Array, hi: Int32Array, at: number)
 
 /** Adds elements in order; an element that is there already is left as it is. */
 export function addElements(x: EvalContext, set: NftSet, elems: readonly Elem[], create = false): void {
-  for (const e of elems) addElement(x, set, e, create)
+  const fresh = new Set<number>()
+  for (const e of elems) addElement(x, set, e, create, fresh)
 }
 
-function addElement(x: EvalContext, set: NftSet, e: Elem, create: boolean): void {
+function addElement(x: EvalContext, set: NftSet, e: Elem, create: boolean, fresh: Set<number>): void {
   const tables = x.tables
   const store = set.store
   const nowNs = tables.ns.world.nowNs
@@ -240,19 +244,20 @@ function addElement(x: EvalContext, set: NftSet, e: Elem, create: boolean): void
   keyRange(key, set.key, lo, hi)
   const data = new Int32Array(Math.max(2, store.dataWords))
   if (set.isMap) putData(x, set, e, data)
-  else if (e.data !== undefined) throw new NftError(e.loc, 'Element mapping is not allowed for sets'.length > 0 ? KERNEL.EINVAL : '')
-  if ((e.timeout !== undefined || e.expires !== undefined) && (set.flags & SET_TIMEOUT) === 0) throw new KernelError(x, KERNEL.EINVAL)
+  else if (e.data !== undefined) throw new NftError(e.key.loc, KERNEL.EINVAL)
+  if ((e.timeout !== undefined || e.expires !== undefined) && (set.flags & SET_TIMEOUT) === 0) throw new NftError(e.key.loc, KERNEL.EINVAL)
   const old = store.find(lo, hi, nowNs)
   if (old >= 0) {
-    if (create) throw new KernelError(x, KERNEL.EEXIST)
-    if (set.isMap && !sameData(store, old, data)) throw new KernelError(x, KERNEL.EEXIST)
+    if (create) throw new NftError(e.key.loc, KERNEL.EEXIST)
+    if (set.isMap && !sameData(store, old, data)) throw new NftError(e.key.loc, KERNEL.EEXIST)
     return
   }
-  if (store.mode !== STORE_HASH && !mergeOrRefuse(x, set, lo, hi, e)) return
+  if (store.mode !== STORE_HASH && !mergeOrRefuse(x, set, lo, hi, e, fresh)) return
   if (set.size !== 0 && !set.anonymous && store.count >= set.size && (set.flags & SET_INTERVAL) === 0) {
-    throw new KernelError(x, KERNEL.ENFILE)
+    throw new NftError(e.key.loc, KERNEL.ENFILE)
   }
   const row = insertRow(tables, set, lo, hi, data)
+  fresh.add(row)
   const timeout = e.timeout ?? set.timeoutMs
   if (e.timeout !== undefined) store.timeout[row] = e.timeout
   if (timeout > 0) store.expires[row] = nowNs + (e.expires ?? timeout) * 1e6
@@ -291,26 +296,30 @@ function sameData(store: SetStore, row: number, data: Int32Array): boolean {
   return true
 }
 
-/** The kernel refused: said with the command's place. */
-export class KernelError extends NftError {
-  constructor(x: { readonly cmdLoc?: Loc } | EvalContext, message: string) {
-    super((x as { cmdLoc?: Loc }).cmdLoc ?? { line: 1, first: 1, last: 1 }, message)
-  }
-}
-
 /**
  * Ranges that meet: joined in sets that merge, refused elsewhere.
  * @returns false when the element is covered already
  */
-function mergeOrRefuse(x: EvalContext, set: NftSet, lo: Int32Array, hi: Int32Array, e: Elem): boolean {
+function mergeOrRefuse(
+  x: EvalContext,
+  set: NftSet,
+  lo: Int32Array,
+  hi: Int32Array,
+  e: Elem,
+  fresh: ReadonlySet<number>,
+): boolean {
   const store = set.store
   const nowNs = x.ns.world.nowNs
   const tables = x.tables
   if (!set.autoMerge || set.isMap || set.key.length > 1) {
+    if (set.key.length > 1) {
+      // nft_pipapo_insert: refused when an older element holds the first or the last key
+      if (store.holds(lo, nowNs) || store.holds(hi, nowNs)) throw new NftError(e.key.loc, KERNEL.EEXIST)
+      return true
+    }
     const met = store.overlap(lo, hi, nowNs)
     if (met < 0) return true
-    if (set.key.length > 1) throw new KernelError(x, KERNEL.EEXIST)
-    throw new NftError(e.loc, 'conflicting intervals specified')
+    throw new NftError(e.key.loc, fresh.has(met) ? 'conflicting intervals specified' : 'interval overlaps with an existing one')
   }
   const below = lo.slice()
   const above = hi.slice()
@@ -353,13 +362,13 @@ function less(a: Int32Array, b: Int32Array, words: number): boolean {
 }
 
 function putData(x: EvalContext, set: NftSet, e: Elem, out: Int32Array): void {
-  if (e.data === undefined) throw new NftError(e.loc, 'missing map data')
+  if (e.data === undefined) throw new NftError(e.key.loc, KERNEL.EINVAL)
   if (set.isVerdictMap) {
     if (e.data.k !== 'verdict') throw new NftError(e.data.loc, 'syntax error, unexpected string')
     out[0] = VERDICT_CODES[e.data.kind]!
     if (e.data.chain !== '') {
       const chain = x.table.chains.get(e.data.chain)
-      if (chain === undefined) throw new KernelError(x, KERNEL.ENOENT)
+      if (chain === undefined) throw new NftError(e.key.loc, KERNEL.ENOENT)
       out[1] = chain.id
     }
     return
@@ -368,7 +377,7 @@ function putData(x: EvalContext, set: NftSet, e: Elem, out: Int32Array): void {
     const name = e.data.k === 'sym' ? e.data.text : ''
     const list = [...x.table.objects.values()]
     const i = list.findIndex((o) => o.type === set.objType && o.name === name)
-    if (i < 0) throw new KernelError(x, KERNEL.ENOENT)
+    if (i < 0) throw new NftError(e.key.loc, KERNEL.ENOENT)
     out[0] = list[i]!.handle
     return
   }
@@ -399,7 +408,7 @@ export function deleteElements(x: EvalContext, set: NftSet, elems: readonly Elem
     const row = set.store.find(lo, hi, x.ns.world.nowNs)
     if (row < 0) {
       if (missingOk) continue
-      throw new KernelError(x, KERNEL.ENOENT)
+      throw new NftError(e.key.loc, KERNEL.ENOENT)
     }
     removeRow(x.tables, set, row)
   }

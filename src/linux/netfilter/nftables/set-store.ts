@@ -128,6 +128,11 @@ export class SetStore {
     return -1
   }
 
+  /** True when a living row's ranges hold the key in every field. */
+  holds(key: Int32Array, nowNs: number): boolean {
+    return this.overlap(key, key, nowNs) >= 0
+  }
+
   private fieldCompare(rows: Int32Array, row: number, key: Int32Array, field: number): number {
     const o = row * this.words
     for (let i = this.fieldStart[field]!; i < this.fieldStart[field + 1]!; i++) {

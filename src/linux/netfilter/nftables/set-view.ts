@@ -33,7 +33,7 @@ export function elementsOf(ns: Netns, set: NftSet): ElemView[] {
   const rows = s.rows(now)
   const views = rows.map((row) => ({ row, key: keyOf(set, row) }))
   if (s.mode !== STORE_CONCAT) {
-    const order = new Map(views.map((v) => [v, sortKey(v.key)]))
+    const order = new Map(views.map((v) => [v, sortKey(v.key, s.mode === STORE_HASH)]))
     views.sort((a, b) => {
       const d = order.get(a)! - order.get(b)!
       return d < 0n ? -1 : d > 0n ? 1 : 0
@@ -56,14 +56,16 @@ export function elementsOf(ns: Netns, set: NftSet): ElemView[] {
 }
 
 /** What expr_msort_cmp compares. */
-function sortKey(e: Expr): bigint {
+function sortKey(e: Expr, exact: boolean): bigint {
   switch (e.k) {
     case 'val':
-      return e.t.format === 'string' ? littleEndian(bytesOf(e)) : e.v
+      if (e.t.format !== 'string') return e.v
+      // names of ranges are compared from their first letter on
+      return littleEndian(exact ? bytesOf(e) : bytesOf({ ...e, s: (e.s ?? '').replace('*', '') }).reverse())
     case 'prefix':
-      return sortKey(e.e)
+      return sortKey(e.e, exact)
     case 'range':
-      return sortKey(e.lo)
+      return sortKey(e.lo, exact)
     case 'concat':
       return littleEndian(e.items.flatMap((i) => (i.k === 'val' ? bytesOf(i) : [])))
     default:

@@ -27,6 +27,7 @@ export function parseSymbol(ns: Netns, text: string, num: boolean, t: DataType, 
   switch (t.format) {
     case 'ipv4': {
       if (num) return ranged(BigInt(text), max, t, len, loc)
+      if (parseIpv6(text) !== null) return fail('Could not resolve hostname: Address family for hostname not supported')
       const ip = parseIpv4(text)
       if (ip === null) return fail('Could not resolve hostname: Name or service not known')
       return value(t, len, BigInt(ip >>> 0), loc)
@@ -57,7 +58,7 @@ export function parseSymbol(ns: Netns, text: string, num: boolean, t: DataType, 
     }
     case 'hour': {
       const m = /^(\d{1,2}):(\d{2})(?::(\d{2}))?$/.exec(text)
-      if (m === null) return fail(`Can't parse hour input: "${text}"`)
+      if (m === null || Number(m[1]) > 23 || Number(m[2]) > 59) return fail('wrong time format')
       return value(t, len, BigInt(Number(m[1]) * 3600 + Number(m[2]) * 60 + Number(m[3] ?? 0)), loc)
     }
     case 'date': {
@@ -88,6 +89,7 @@ export function parseSymbol(ns: Netns, text: string, num: boolean, t: DataType, 
   }
   const row = t.symbols.find(([n]) => n === text)
   if (row !== undefined) return value(t, len, BigInt(row[1]), loc)
+  if (num && t.name === 'inet_proto' && BigInt(text) > max) return fail('Protocol out of range')
   if (num && t.name !== 'boolean') return ranged(BigInt(text), max, t, len, loc)
   if (num) return value(t, len, BigInt(text), loc)
   if ((t.name === 'uid' || t.name === 'gid') && text === 'root') return value(t, len, 0n, loc)
