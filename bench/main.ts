@@ -9,6 +9,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { cpus, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { inlineTheWalk } from '../src/engine/v8-flags.ts'
 import { type BenchRow, tableOf } from './harness.ts'
 import { SUITES } from './suites.ts'
 
@@ -22,6 +23,7 @@ function machine(): string {
 async function runSuite(name: string, only: string, file: string): Promise<void> {
   const suite = SUITES.find((s) => s.name === name)
   if (suite === undefined) throw new Error(`no suite ${name}`)
+  inlineTheWalk()
   const rows = await (await suite.load())((row) => row.includes(only))
   writeFileSync(file, JSON.stringify(rows))
 }

@@ -90,8 +90,43 @@ export function recorderFile(name = 'recorder.py'): string {
   }
 }
 
+/** Programs that a step may run as root: the tools of the lab, nothing that starts another program. */
+const COMMANDS = new Set([
+  ...['ip', 'bridge', 'sysctl', 'ethtool', 'ipset', 'conntrack', 'nft', 'ipvsadm', 'ping'],
+  ...['iptables', 'iptables-legacy', 'iptables-nft', 'iptables-save', 'iptables-restore'],
+  ...['iptables-legacy-save', 'iptables-legacy-restore', 'iptables-nft-save', 'iptables-nft-restore'],
+])
+
+/** Settings of a network namespace; all others are the whole machine's. */
+const NET_KEY = /^net[./][^=]*(?:=.*)?$/
+
+/** Refuses a scenario whose commands are not of the lab's own tools; `ip netns exec` would start anything. */
+export function checkCommands(scenario: LabScenario): void {
+  for (const key of Object.values(scenario.sysctl ?? {}).flatMap((kv) => Object.keys(kv))) {
+    if (!NET_KEY.test(key) || key.includes('..'))
+      throw new LabError(`the linux backend does not write ${key}: only net.* may be set`)
+  }
+  const asked = [
+    ...scenario.steps.filter((s) => s.op === 'cmd'),
+    ...(scenario.state ?? []).filter((q) => q.kind === 'cmd'),
+  ]
+  for (const { argv } of asked) {
+    const program = argv?.[0] ?? ''
+    const starts =
+      program === 'ip' && argv!.some((w) => w.startsWith('net')) && argv!.some((w) => 'exec'.startsWith(w) && w !== '')
+    const vrf = program === 'ip' && argv!.includes('vrf')
+    const outside = program === 'sysctl' && argv!.slice(1).some((w) => !w.startsWith('-') && !NET_KEY.test(w))
+    if (!COMMANDS.has(program) || starts || vrf || outside) {
+      throw new LabError(
+        `the linux backend does not run ${JSON.stringify(argv?.join(' ') ?? '')}: ${[...COMMANDS].join(', ')} may be run`,
+      )
+    }
+  }
+}
+
 /** Runs a scenario on the real kernel. */
 export function runOnLinux(scenario: LabScenario): LabResult {
+  checkCommands(scenario)
   const reason = linuxBackendReason(scenario)
   if (reason !== null) throw new LinuxBackendError(`the linux backend ${reason}`)
   const done = spawnSync('python3', [recorderFile()], {

@@ -54,7 +54,10 @@ export function runLab(scenario: LabScenario, options: LabOptions = {}): LabResu
   const state = labState(w, scenario)
   w.tap = null
   if (options.strict === true && w.unmodelled > 0) {
-    throw new UnmodelledError('a packet met what is not modelled', `${w.unmodelled} packets`)
+    throw new UnmodelledError(
+      typeof w.unmodelledRef === 'string' ? w.unmodelledRef : "something on a packet's way",
+      `${w.unmodelled} packets`,
+    )
   }
   return result(w, scenario, capture, ops, state)
 }

@@ -34,7 +34,10 @@ function answer(ns: Netns, q: LabStateQuery, backend: string): readonly string[]
     case 'ipvs':
       return [
         ...lines(labTool(ns, ['ipvsadm', '-Ln'])),
-        ...lines(labTool(ns, ['ipvsadm', '-Lnc'])).slice(2).map(ipvsConnLine).sort(byCodePoint),
+        ...lines(labTool(ns, ['ipvsadm', '-Lnc']))
+          .slice(2)
+          .map(ipvsConnLine)
+          .sort(byCodePoint),
       ]
     case 'neigh':
       return (JSON.parse(labTool(ns, ['ip', '-j', '-4', 'neigh']) || '[]') as NeighRow[])

@@ -64,12 +64,12 @@ export class World {
   dropErrno = 0
   /** Conntrack entries of all namespaces (nf_conntrack_hash is global too); null until one namespace tracks. */
   conntrack: ConntrackHash | null = null
-  /** Time of the last frame seen on any device. */
-  lastFrameNs = 0
   /** Frames seen on any device. */
   frameCount = 0
   /** Packets whose verdict was UNMODELLED. */
   unmodelled = 0
+  /** What the last of them met, when it has a name. */
+  unmodelledRef: unknown = null
   private head = -1
   private tail = -1
 

@@ -89,7 +89,7 @@ function report(
   const story = forward === undefined ? null : index.storyteller(forward)
   const fate: Fate =
     story !== null
-      ? fateOf(story)
+      ? (unansweredBalancer(cluster, ends, story) ?? fateOf(story))
       : {
           verdict: 'UNREACHABLE',
           code: 'SEND_FAILED',
@@ -153,6 +153,27 @@ function report(
 function isFirstIpPacketOf(p: LoggedPacket, netns: number): boolean {
   const first = p.steps[0]!
   return first.netns === netns && first.point !== T_TX && first.point !== T_RX && first.point !== T_CHILD
+}
+
+/**
+ * A load balancer address that no node answers for is the business of a cloud balancer or MetalLB, which podwalk does not
+ * model: what the underlay does with it says nothing.
+ */
+function unansweredBalancer(cluster: Cluster, ends: ResolvedEnds, story: LoggedPacket): Fate | null {
+  const end = story.steps.at(-1)!
+  if (end.netns !== cluster.underlay.ns.id || fateOf(story).verdict === 'DELIVERED') return null
+  const ip = formatIpv4(ends.dstIp)
+  const isVip = cluster.model.services.some(
+    ({ object: s }) => s.spec.externalIPs?.includes(ip) || s.status?.loadBalancer?.ingress?.some((i) => i.ip === ip),
+  )
+  if (!isVip) return null
+  return {
+    verdict: 'UNMODELLED',
+    code: 'UNMODELLED',
+    text: `Who answers for the load balancer address ${ip} outside the nodes is not modelled.`,
+    hint: 'A cloud balancer or MetalLB would bring the packet to a node: ask for node/NAME and the NodePort, or from a node.',
+    step: end,
+  }
 }
 
 /** The first frame of the packet or of its pieces, null when none was sent. */

@@ -3,8 +3,15 @@
  *
  * A handful that covers each layer; the recorder is the one that `podwalk lab run --backend linux` uses.
  */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { expect, it } from '@jest/globals'
 import { checkLab, formatDifferences } from '../../src/lab/compare.ts'
+import { recorderFile, TOOL_ENV } from '../../src/lab/linux.ts'
 import { runLab } from '../../src/lab/run.ts'
 import type { LabScenario } from '../../src/lab/scenario.ts'
 import { describeKernel } from '../support/kernel.ts'
@@ -46,6 +53,28 @@ describeKernel('kernel lab, live', TOOLS, () => {
       }
       expect(() => runLab(scenario, { backend: 'linux' })).toThrow(/Nexthop has invalid gateway/)
       expect(() => runLab(scenario)).toThrow(/Nexthop has invalid gateway/)
+    },
+    TIMEOUT_MS,
+  )
+
+  it(
+    'leaves no namespace behind when it is ended in the middle',
+    async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'podwalk-lab-'))
+      const begun = join(folder, 'begun')
+      const argv = ['sh', '-c', `touch ${begun}; exec sleep 30`]
+      const scenario: LabScenario = { name: 'ended', netns: ['a'], steps: [{ op: 'cmd', ns: 'a', argv }] }
+      const recorder = spawn('python3', [recorderFile()], { env: TOOL_ENV, detached: true })
+      const ended = once(recorder, 'exit')
+      recorder.stdin.end(JSON.stringify(scenario))
+      while (!existsSync(begun)) await delay(20)
+      const netns = `/run/netns/kl${recorder.pid}-a`
+      expect(existsSync(netns)).toBe(true)
+      // the group: the command of the scenario ends too
+      process.kill(-recorder.pid!, 'SIGTERM')
+      await ended
+      expect(existsSync(netns)).toBe(false)
+      rmSync(folder, { recursive: true })
     },
     TIMEOUT_MS,
   )

@@ -208,7 +208,7 @@ export function ipOptions(d: Dice, ips: readonly number[]): Uint8Array {
     case 2:
       return Uint8Array.from([7, 11, 8, ...addr(), 0, 0, 0, 0, 1])
     case 3:
-      return Uint8Array.from([68, 12, 5, 3, ...addr(), 0, 0, 0, 0])
+      return Uint8Array.from([68, 8, d.pick([9, 9, 4]), d.pick([0, 0x10, 0xf1]), 0, 0, 0, 0])
     case 4:
       return Uint8Array.from([148, 4, 0, 0])
     case 5:
@@ -283,7 +283,7 @@ export function damageIp(d: Dice, packet: Uint8Array): Uint8Array {
       v.setUint16(6, v.getUint16(6) ^ 0x8000)
       break
     case 9:
-      b[9] = d.pick([2, 4, 41, 47, 50, 51, 89, 253, 255, 0])
+      b[9] = d.pick([89, 253, 254, 255, 0])
       break
     case 10:
       return concat(b, pattern(d.between(1, 30)))

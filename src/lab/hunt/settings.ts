@@ -59,6 +59,8 @@ export function buildSettings(d: Draft): void {
   for (const ns of d.netns) {
     d.set(ns, 'net.ipv4.conf.all.send_redirects', 0)
     for (const i of d.of(ns)) d.set(ns, `net.ipv4.conf.${i.dev}.send_redirects`, 0)
+    // a second question would come after a second: some labs take that long, and none is about it
+    for (const i of d.of(ns)) d.set(ns, `net.ipv4.neigh.${i.dev}.retrans_time_ms`, 30000)
     const focus = d.about('arp', 'icmp', 'frag', 'tcp') ? 2 : 1
     for (const k of KNOBS) if (d.dice.chance(k.often * focus)) d.set(ns, k.key, d.dice.pick(k.values))
     if (d.iptables[ns] !== undefined) {

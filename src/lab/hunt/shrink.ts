@@ -136,7 +136,7 @@ function withoutNamespaces(s: LabScenario, gone: ReadonlySet<string>): LabScenar
 }
 
 function sysctlExists(key: string, ns: string, devs: ReadonlySet<string>): boolean {
-  const dev = /^net\.ipv4\.conf\.([^.]+)\./.exec(key)?.[1]
+  const dev = /^net\.ipv4\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1]
   return dev === undefined || dev === 'all' || dev === 'default' || devs.has(`${ns}/${dev}`)
 }
 

@@ -155,7 +155,6 @@ function l4(d: Draft, x: Flow, len: number): Uint8Array {
     const type = d.dice.weighted([
       [12, 8],
       [1, 0],
-      [1, 13],
       [1, 17],
       [1, 15],
       [1, 10],
@@ -185,7 +184,7 @@ function flowFrame(d: Draft): void {
     [5, 17],
     [5, 6],
     [4, 1],
-    [1, d.dice.pick([47, 4, 50, 2, 253])],
+    [1, d.dice.pick([89, 253])],
   ])
   const x = someFlow(d, proto)
   if (x === null) return

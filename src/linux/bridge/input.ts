@@ -86,8 +86,9 @@ function learn(w: World, slot: number, port: BridgePort, hi: number, lo: number)
 export function brHandleFrameFinish(w: World, slot: number): void {
   const a = w.arena
   const m = slot << META_SHIFT
-  const dev = w.devices[a.meta[m + M_DEV]!]
-  const port = dev?.port ?? null
+  // null: the port's device was deleted while the packet waited for a neighbour
+  const dev = w.devices[a.meta[m + M_DEV]!] as NetDevice | null
+  const port = dev === null ? null : dev.port
   if (port === null || port.state === BR_STATE_DISABLED) {
     freeSkb(w, slot, R_BRIDGE_PORT_DISABLED)
     return

@@ -115,7 +115,6 @@ export function netifReceiveSkb(w: World, slot: number): void {
   const looped = meta[m + M_PKTTYPE] === PACKET_LOOPBACK
   if (dev.kind !== DEV_LOOPBACK && !looped) {
     w.frameCount++
-    w.lastFrameNs = w.nowNs
   }
   if (w.tap !== null && !looped) w.tap.frame(0, slot, dev)
   if (w.tracer !== null)
@@ -179,7 +178,6 @@ export function devQueueXmit(w: World, slot: number): number {
   }
   if (kind !== DEV_LOOPBACK) {
     w.frameCount++
-    w.lastFrameNs = w.nowNs
   }
   meta[m + M_MAC] = meta[m + M_DATA]!
   if (w.tap !== null) w.tap.frame(1, slot, dev)

@@ -18,7 +18,10 @@ import type { World } from '../world.ts'
  */
 export function freeSkb(w: World, slot: number, reason: number, detail = 0, ref: unknown = null): void {
   if (w.tracer !== null) traceEnd(w, slot, reason, detail, ref)
-  if (reason === R_UNMODELLED) w.unmodelled++
+  if (reason === R_UNMODELLED) {
+    w.unmodelled++
+    w.unmodelledRef = ref
+  }
   if (w.arena.meta[(slot << META_SHIFT) + M_CT] !== 0) nfConntrackPut(w, slot)
   w.arena.free(slot)
 }

@@ -83,7 +83,7 @@ export function vethXmit(w: World, slot: number, dev: NetDevice): number {
   // the statistics count what arrived
   dev.txPackets++
   dev.txBytes += w.arena.meta[(slot << META_SHIFT) + M_LEN]!
-  skbScrubPacket(w, slot, peer.ns !== dev.ns)
+  skbScrubPacket(w, slot, w.arena.meta[(slot << META_SHIFT) + M_MARK] !== 0 && peer.ns !== dev.ns)
   ethTypeTrans(w, slot, peer)
   netifRx(w, slot)
   return 0

@@ -20,6 +20,7 @@ import {
   SKB_IGNORE_DF,
 } from '../../packet/layout.ts'
 import { freeSkb } from '../core/skb.ts'
+import type { NetDevice } from '../device/device.ts'
 import { NF_ACCEPT, NF_INET_FORWARD, nfHook } from '../netfilter/hooks.ts'
 import type { Netns } from '../netns.ts'
 import { R_FRAG_NEEDED, R_IP_OPTIONS, R_TTL, R_UNICAST_IN_L2_MULTICAST } from '../reasons.ts'
@@ -101,7 +102,7 @@ export function ipForward(w: World, ns: Netns, slot: number): void {
   if (ns.sysctl.ip_forward_update_priority !== 0) {
     meta[m + M_PRIORITY] = TOS2PRIO[(v.getUint8(nh + 1) & 0x1e) >> 1]!
   }
-  const inDev = w.devices[meta[m + M_DEV]!] ?? null
+  const inDev = w.devices[meta[m + M_DEV]!] as NetDevice | null
   if (nfHook(w, ns, NF_INET_FORWARD, slot, inDev, rt.dev) !== NF_ACCEPT) return
   // ip_forward_finish
   if (hasOptions) ipForwardOptions(w, ns, slot)

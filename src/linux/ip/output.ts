@@ -14,6 +14,7 @@ import {
   M_FLAGS,
   M_FRAG_MAX,
   M_HASH,
+  M_ID,
   M_LEN,
   M_MAC,
   M_MARK,
@@ -43,7 +44,7 @@ import { DST_OUT_IP_MC_OUTPUT, DST_OUT_IP_OUTPUT, RTN_BROADCAST, RTN_MULTICAST }
 import { T_IP_OUTPUT } from '../trace.ts'
 import type { World } from '../world.ts'
 import { ipFragment } from './fragment.ts'
-import { icmpOutCount } from './icmp-stats.ts'
+import { icmpIsError, icmpOutCount } from './icmp-stats.ts'
 import { IP_PMTUDISC_DO, IP_PMTUDISC_OMIT, IP_PMTUDISC_PROBE, IP_PMTUDISC_WANT, type IpMessage } from './message.ts'
 import { countPackets, MIB_OUT_OCTETS, MIB_OUT_REQUESTS, MIB_OUT_TRANSMITS } from './mib.ts'
 import { ipOptionsBuild, ipSendCheck } from './options.ts'
@@ -339,6 +340,20 @@ export function ipMakeSkb(w: World, ns: Netns, msg: IpMessage): number {
   meta[m + M_SK] = msg.sk
   if (msg.connected || msg.txhash) setTxhash(w, slot, msg.fl.saddr, msg.fl.daddr, v.getInt32(nh + header))
   a.dst[slot] = rt
-  if (msg.proto === IPPROTO_ICMP) icmpOutCount(ns, v.getUint8(nh + header))
+  // __ip_make_skb counts the type of the flow, which answers of the kernel's own leave 0
+  if (msg.proto === IPPROTO_ICMP) {
+    const type = v.getUint8(nh + header)
+    icmpOutCount(ns, msg.sk === 0 && !icmpIsError(type) ? 0 : type)
+  }
+  if (total > mtu) ns.frags.setGeometry(slot, meta[m + M_ID]!, appendCuts(msg.length, mtu - header))
   return slot
+}
+
+/** __ip_append_data cuts for the path it knows; a packet routed anew (DNAT in OUTPUT) keeps the pieces if they fit. */
+function appendCuts(length: number, room: number): number[] {
+  const cuts: number[] = []
+  let left = length
+  for (; left > room; left -= room & ~7) cuts.push(room & ~7)
+  cuts.push(left)
+  return cuts
 }

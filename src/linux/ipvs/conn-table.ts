@@ -47,7 +47,7 @@ const K_HEAP = 16
 /** 1 while the row is in use. */
 const K_USED = 17
 /** Rises with each creation: the order of a listing. */
-export const K_SERIAL = 18
+const K_SERIAL = 18
 
 const FIRST_ROWS = 64
 

@@ -108,7 +108,8 @@ function unbindDest(ipvs: IpVs, id: number): void {
 /** ip_vs_conn_put: starts the timer anew; a one-packet connection ends here. */
 export function connPut(ipvs: IpVs, id: number): void {
   const conns = ipvs.conns
-  if ((conns.rows[id * K_WORDS + K_FLAGS]! & IP_VS_CONN_F_ONE_PACKET) !== 0 && !conns.timerPending(id)) expireConn(ipvs, id)
+  if ((conns.rows[id * K_WORDS + K_FLAGS]! & IP_VS_CONN_F_ONE_PACKET) !== 0 && !conns.timerPending(id))
+    expireConn(ipvs, id)
   else conns.modTimer(id, ipvs.w.nowNs + conns.timeout[id]!)
 }
 
@@ -141,7 +142,8 @@ export function expireConn(ipvs: IpVs, id: number): void {
       (rows[c + K_FLAGS]! & IP_VS_CONN_F_TEMPLATE) !== 0 && (rows[c + K_STATE]! & IP_VS_CTPL_S_ASSURED) !== 0
     if (conns.timeout[id] === 0 && unused && !assured) connDel(ipvs, control)
   }
-  if ((rows[e + K_FLAGS]! & (IP_VS_CONN_F_NFCT | IP_VS_CONN_F_ONE_PACKET)) === IP_VS_CONN_F_NFCT) dropConntrack(ipvs, id)
+  if ((rows[e + K_FLAGS]! & (IP_VS_CONN_F_NFCT | IP_VS_CONN_F_ONE_PACKET)) === IP_VS_CONN_F_NFCT)
+    dropConntrack(ipvs, id)
   unbindDest(ipvs, id)
   conns.free(id)
 }
@@ -165,7 +167,7 @@ export function connExpireNow(ipvs: IpVs, id: number): void {
 export function checkTemplate(ipvs: IpVs, ct: number): boolean {
   const dest = ipvs.conns.dest[ct] ?? null
   const quiescent = ipvs.ns.sysctl.vs_expire_quiescent_template !== 0 && dest !== null && dest.weight === 0
-  if (dest !== null && dest.available && !quiescent) return true
+  if (dest?.available && !quiescent) return true
   const rows = ipvs.conns.rows
   const e = ct * K_WORDS
   if (rows[e + K_VPORT] !== INVALID_PORT && ipvs.conns.unhash(ct)) {

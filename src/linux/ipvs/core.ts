@@ -6,11 +6,27 @@
  * host; replies in FORWARD, LOCAL_IN and LOCAL_OUT. A packet that IPVS has handled is marked and left alone by the later
  * hooks (skb->ipvs_property). ICMP errors are in icmp.ts.
  */
-import { M_DEV, M_FLAGS, M_LEN, M_NH, M_PKTTYPE, META_SHIFT, PACKET_HOST, SKB_IPVS_PROPERTY } from '../../packet/layout.ts'
+import {
+  M_DEV,
+  M_FLAGS,
+  M_LEN,
+  M_NH,
+  M_PKTTYPE,
+  META_SHIFT,
+  PACKET_HOST,
+  SKB_IPVS_PROPERTY,
+} from '../../packet/layout.ts'
 import { ipDefrag } from '../ip/fragment-queue.ts'
 import { icmpSend } from '../ip/icmp.ts'
 import { ipSendCheck } from '../ip/options.ts'
-import { NF_ACCEPT, NF_DROP, NF_INET_FORWARD, NF_INET_LOCAL_IN, NF_INET_LOCAL_OUT, NF_STOLEN } from '../netfilter/hooks.ts'
+import {
+  NF_ACCEPT,
+  NF_DROP,
+  NF_INET_FORWARD,
+  NF_INET_LOCAL_IN,
+  NF_INET_LOCAL_OUT,
+  NF_STOLEN,
+} from '../netfilter/hooks.ts'
 import type { Netns } from '../netns.ts'
 import { R_IPVS_DEST_GONE, R_IPVS_NO_CONN, R_IPVS_OLD_CONNTRACK, R_L4_HDR, R_NO_ROUTE } from '../reasons.ts'
 import { ipRouteMeHarder } from '../route/route.ts'
@@ -19,7 +35,17 @@ import { RTN_LOCAL } from '../route/rtn.ts'
 import { T_IPVS_XMIT } from '../trace.ts'
 import type { World } from '../world.ts'
 import { connExpireNow, connPut } from './conn.ts'
-import { K_CONTROL, K_FLAGS, K_IN_PKTS, K_N_CONTROL, K_PROTO, K_STATE, K_VADDR, K_VPORT, K_WORDS } from './conn-table.ts'
+import {
+  K_CONTROL,
+  K_FLAGS,
+  K_IN_PKTS,
+  K_N_CONTROL,
+  K_PROTO,
+  K_STATE,
+  K_VADDR,
+  K_VPORT,
+  K_WORDS,
+} from './conn-table.ts'
 import {
   IP_VS_CONN_F_FWD_MASK,
   IP_VS_CONN_F_MASQ,
@@ -37,12 +63,7 @@ import { IpVsIphdr } from './iphdr.ts'
 import type { IpVs } from './ipvs.ts'
 import { notrack, updateConntrack, usesOldConntrack } from './nfct.ts'
 import { isBalanced, setState, snatHandler } from './proto.ts'
-import {
-  IP_VS_SCTP_S_CLOSED,
-  IP_VS_TCP_S_CLOSE,
-  IP_VS_TCP_S_FIN_WAIT,
-  IP_VS_TCP_S_TIME_WAIT,
-} from './proto-states.ts'
+import { IP_VS_SCTP_S_CLOSED, IP_VS_TCP_S_CLOSE, IP_VS_TCP_S_FIN_WAIT, IP_VS_TCP_S_TIME_WAIT } from './proto-states.ts'
 import { scheduleVerdict, tryToSchedule } from './schedule.ts'
 import { connXmit } from './xmit.ts'
 
@@ -59,7 +80,7 @@ const ICMP_DEST_UNREACH = 3
 const ICMP_PORT_UNREACH = 3
 
 /** What T_IPVS_XMIT says of a reply that got the service's address. */
-export const IPVS_REPLY = 8
+const IPVS_REPLY = 8
 
 const iphIn = new IpVsIphdr()
 const iphOut = new IpVsIphdr()
@@ -70,7 +91,8 @@ export function ipVsIn(w: World, ns: Netns, hook: number, slot: number): number 
   const meta = w.arena.meta
   const m = slot << META_SHIFT
   if (ipvs === null || (meta[m + M_FLAGS]! & SKB_IPVS_PROPERTY) !== 0) return NF_ACCEPT
-  if ((meta[m + M_PKTTYPE] !== PACKET_HOST && hook !== NF_INET_LOCAL_OUT) || w.arena.dst[slot] === null) return NF_ACCEPT
+  if ((meta[m + M_PKTTYPE] !== PACKET_HOST && hook !== NF_INET_LOCAL_OUT) || w.arena.dst[slot] === null)
+    return NF_ACCEPT
   if (!ipvs.enabled || ns.sysctl.vs_backup_only !== 0) return NF_ACCEPT
   const nh = meta[m + M_NH]!
   const iph = iphIn
@@ -128,7 +150,8 @@ export function ipVsIn(w: World, ns: Netns, hook: number, slot: number): number 
 
 /** is_new_conn: a packet that opens a connection. */
 function isNewConn(view: DataView, iph: IpVsIphdr): boolean {
-  if (iph.protocol === IPPROTO_TCP) return iph.th + 20 <= iph.end && (view.getUint8(iph.th + 13) & IPPROTO_TCP_SYN) !== 0
+  if (iph.protocol === IPPROTO_TCP)
+    return iph.th + 20 <= iph.end && (view.getUint8(iph.th + 13) & IPPROTO_TCP_SYN) !== 0
   return iph.protocol === IPPROTO_SCTP && iph.th + 16 <= iph.end && view.getUint8(iph.th + 12) === SCTP_CID_INIT
 }
 
@@ -199,7 +222,7 @@ export function ipVsForwardIcmp(w: World, ns: Netns, hook: number, slot: number)
 }
 
 /** ip_vs_defrag_user */
-export function defragUser(hook: number): number {
+function defragUser(hook: number): number {
   return hook === NF_INET_LOCAL_IN ? IP_DEFRAG_VS_IN : hook === NF_INET_FORWARD ? IP_DEFRAG_VS_FWD : IP_DEFRAG_VS_OUT
 }
 
@@ -248,7 +271,8 @@ export function ipVsOut(w: World, ns: Netns, hook: number, slot: number): number
 
 /** is_tcp_reset, is_sctp_abort */
 function isReset(view: DataView, iph: IpVsIphdr): boolean {
-  if (iph.protocol === IPPROTO_TCP) return iph.th + 20 <= iph.end && (view.getUint8(iph.th + 13) & IPPROTO_TCP_RST) !== 0
+  if (iph.protocol === IPPROTO_TCP)
+    return iph.th + 20 <= iph.end && (view.getUint8(iph.th + 13) & IPPROTO_TCP_RST) !== 0
   return iph.protocol === IPPROTO_SCTP && iph.th + 16 <= iph.end && view.getUint8(iph.th + 12) === SCTP_CID_ABORT
 }
 

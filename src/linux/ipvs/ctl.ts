@@ -11,11 +11,11 @@ import {
   NF_INET_LOCAL_IN,
   NF_INET_LOCAL_OUT,
   NFH_IPVS_FORWARD_ICMP,
+  NFH_IPVS_FORWARD_REPLY,
   NFH_IPVS_LOCAL_IN_REPLY,
   NFH_IPVS_LOCAL_IN_REQUEST,
   NFH_IPVS_LOCAL_OUT_REPLY,
   NFH_IPVS_LOCAL_OUT_REQUEST,
-  NFH_IPVS_FORWARD_REPLY,
 } from '../netfilter/hooks.ts'
 import { JIFFY_NS } from '../route/peer.ts'
 import { inetAddrType } from '../route/route.ts'

@@ -23,17 +23,7 @@ import {
 } from '../netfilter/conntrack/layout.ts'
 import { killConntrack, nfConntrackFind } from '../netfilter/conntrack/lifetime.ts'
 import { Tuple } from '../netfilter/conntrack/tuple.ts'
-import {
-  K_CADDR,
-  K_CPORT,
-  K_DADDR,
-  K_DPORT,
-  K_FLAGS,
-  K_PROTO,
-  K_VADDR,
-  K_VPORT,
-  K_WORDS,
-} from './conn-table.ts'
+import { K_CADDR, K_CPORT, K_DADDR, K_DPORT, K_FLAGS, K_PROTO, K_VADDR, K_VPORT, K_WORDS } from './conn-table.ts'
 import { IP_VS_CONN_F_FWD_MASK, IP_VS_CONN_F_MASQ, IP_VS_CONN_F_NFCT } from './flags.ts'
 import type { IpVs } from './ipvs.ts'
 

@@ -10,15 +10,11 @@ import { M_LEN, M_SK, META_SHIFT } from '../../packet/layout.ts'
 import { ipDecreaseTtl } from '../ip/forward.ts'
 import { icmpSend, ipv4LinkFailure } from '../ip/icmp.ts'
 import { R_FRAG_NEEDED, R_IPVS_BOUNDARY, R_NO_ROUTE, R_TTL } from '../reasons.ts'
+import { ipRtUpdatePmtu } from '../route/exception.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { ipRouteOutput, rtCacheValid } from '../route/output-route.ts'
-import { ipRtUpdatePmtu } from '../route/exception.ts'
 import { Rtable } from '../route/rtable.ts'
-import {
-  IP_VS_CONN_F_TUNNEL_TYPE_GRE,
-  IP_VS_CONN_F_TUNNEL_TYPE_GUE,
-  IP_VS_TUNNEL_ENCAP_FLAG_CSUM,
-} from './flags.ts'
+import { IP_VS_CONN_F_TUNNEL_TYPE_GRE, IP_VS_CONN_F_TUNNEL_TYPE_GUE, IP_VS_TUNNEL_ENCAP_FLAG_CSUM } from './flags.ts'
 import type { IpVsIphdr } from './iphdr.ts'
 import type { IpVs } from './ipvs.ts'
 import type { IpVsDest } from './service.ts'

@@ -7,7 +7,6 @@
 import { IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, SECOND_NS } from './flags.ts'
 
 export const IP_VS_TCP_S_ESTABLISHED = 1
-export const IP_VS_TCP_S_SYN_RECV = 3
 export const IP_VS_TCP_S_FIN_WAIT = 4
 export const IP_VS_TCP_S_TIME_WAIT = 5
 export const IP_VS_TCP_S_CLOSE = 6

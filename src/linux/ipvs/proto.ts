@@ -7,17 +7,7 @@
  */
 import { CSUM_MANGLED_0, foldChecksum, internetChecksum, pseudoSumV4 } from '../../wire/checksum.ts'
 import { crc32c } from '../../wire/crc32c.ts'
-import {
-  K_CADDR,
-  K_CONTROL,
-  K_DADDR,
-  K_DPORT,
-  K_FLAGS,
-  K_STATE,
-  K_VADDR,
-  K_VPORT,
-  K_WORDS,
-} from './conn-table.ts'
+import { K_CADDR, K_CONTROL, K_DADDR, K_DPORT, K_FLAGS, K_STATE, K_VADDR, K_VPORT, K_WORDS } from './conn-table.ts'
 import {
   IP_VS_CONN_F_INACTIVE,
   IP_VS_CONN_F_NOOUTPUT,
@@ -106,7 +96,15 @@ function setTcpState(ipvs: IpVs, id: number, direction: number, flags: number): 
   const e = id * K_WORDS
   const dir = effectiveDirection(rows, e, direction)
   const event =
-    (flags & TCP_RST) !== 0 ? 3 : (flags & TCP_SYN) !== 0 ? 0 : (flags & TCP_FIN) !== 0 ? 1 : (flags & TCP_ACK) !== 0 ? 2 : -1
+    (flags & TCP_RST) !== 0
+      ? 3
+      : (flags & TCP_SYN) !== 0
+        ? 0
+        : (flags & TCP_FIN) !== 0
+          ? 1
+          : (flags & TCP_ACK) !== 0
+            ? 2
+            : -1
   const states = ipvs.ns.sysctl.vs_secure_tcp === 3 ? TCP_STATES_DOS : TCP_STATES
   const old = rows[e + K_STATE]!
   const next = event < 0 ? 6 : states[(dir * 4 + event) * TCP_COLUMNS + old]!

@@ -38,7 +38,7 @@ export class HashBuckets {
 }
 
 /** hash_32 of 8 bits. */
-export function hash32(value: number): number {
+function hash32(value: number): number {
   return Math.imul(value, GOLDEN_RATIO_32) >>> (32 - TAB_BITS)
 }
 

@@ -69,7 +69,7 @@ function round(): void {
 }
 
 /** hsiphash_1u32 on a 64-bit machine; both words of the key are `key`. Unsigned. */
-export function hsiphash1u32(value: number, key: number): number {
+function hsiphash1u32(value: number, key: number): number {
   v[0] = 0x70736575 ^ key
   v[1] = 0x736f6d65
   v[2] = 0x6e646f6d ^ key

@@ -4,7 +4,7 @@
  * Linux: ip_vs_schedule, ip_vs_sched_persist, ip_vs_leave (net/netfilter/ipvs/ip_vs_core.c), tcp_conn_schedule,
  * udp_conn_schedule, sctp_conn_schedule (ip_vs_proto_*.c). Not modelled: persistence engines.
  */
-import { M_DEV, M_LEN, M_MARK, META_SHIFT } from '../../packet/layout.ts'
+import { M_DEV, M_MARK, META_SHIFT } from '../../packet/layout.ts'
 import { IFF_LOOPBACK } from '../device/device.ts'
 import { icmpSend } from '../ip/icmp.ts'
 import { NF_ACCEPT, NF_DROP, NF_INET_LOCAL_OUT } from '../netfilter/hooks.ts'
@@ -100,10 +100,10 @@ function schedule(ipvs: IpVs, svc: IpVsService, slot: number, hook: number, iph:
   }
   const onePacket = (svc.flags & IP_VS_SVC_F_ONEPACKET) !== 0 && iph.protocol === IPPROTO_UDP
   const flags = onePacket ? IP_VS_CONN_F_ONE_PACKET : 0
-  if ((svc.flags & IP_VS_SVC_F_PERSISTENT) !== 0) return schedulePersistent(ipvs, svc, slot, hook, iph, flags)
-  if (svc.fwmark === 0 && vport !== svc.port) return leave(ipvs, svc, slot, hook, iph)
+  if ((svc.flags & IP_VS_SVC_F_PERSISTENT) !== 0) return schedulePersistent(ipvs, svc, slot, iph, flags)
+  if (svc.fwmark === 0 && vport !== svc.port) return leave(ipvs, svc, slot, iph)
   const dest = schedulerByName(svc.scheduler)?.schedule(svc, iph, ipvs) ?? null
-  if (dest === null) return leave(ipvs, svc, slot, hook, iph)
+  if (dest === null) return leave(ipvs, svc, slot, iph)
   const id = newConn(ipvs, slot, iph, dest, dest.port !== 0 ? dest.port : vport, flags)
   countConn(ipvs, svc, dest)
   return id
@@ -118,7 +118,16 @@ function newConn(ipvs: IpVs, slot: number, iph: IpVsIphdr, dest: IpVsDest, dport
   if (w.tracer !== null) {
     const rows = ipvs.conns.rows
     const dev = w.devices[w.arena.meta[m + M_DEV]!] ?? null
-    w.tracer.step(T_IPVS_SCHED, slot, ipvs.ns, dev, id, rows[id * K_WORDS + K_DADDR]!, rows[id * K_WORDS + K_DPORT]!, dest)
+    w.tracer.step(
+      T_IPVS_SCHED,
+      slot,
+      ipvs.ns,
+      dev,
+      id,
+      rows[id * K_WORDS + K_DADDR]!,
+      rows[id * K_WORDS + K_DPORT]!,
+      dest,
+    )
   }
   return id
 }
@@ -132,14 +141,7 @@ function countConn(ipvs: IpVs, svc: IpVsService, dest: IpVsDest): void {
 }
 
 /** ip_vs_sched_persist: the client's template decides; without a usable one the scheduler does, and it is remembered. */
-function schedulePersistent(
-  ipvs: IpVs,
-  svc: IpVsService,
-  slot: number,
-  hook: number,
-  iph: IpVsIphdr,
-  flags: number,
-): number {
+function schedulePersistent(ipvs: IpVs, svc: IpVsService, slot: number, iph: IpVsIphdr, flags: number): number {
   const { caddr, vport } = iph
   const client = caddr & svc.netmask
   const ownPort = vport === svc.port
@@ -152,7 +154,7 @@ function schedulePersistent(
   if (template !== 0 && checkTemplate(ipvs, template)) dest = ipvs.conns.dest[template]!
   else {
     const chosen = schedulerByName(svc.scheduler)?.schedule(svc, iph, ipvs) ?? null
-    if (chosen === null) return leave(ipvs, svc, slot, hook, iph)
+    if (chosen === null) return leave(ipvs, svc, slot, iph)
     dest = chosen
     const mark = ipvs.w.arena.meta[(slot << META_SHIFT) + M_MARK]!
     const dport = ownPort && svc.port !== FTPPORT ? dest.port : 0
@@ -167,7 +169,7 @@ function schedulePersistent(
 }
 
 /** ip_vs_leave: there is a service but no real server: bypass, pass, or tell the client. */
-function leave(ipvs: IpVs, svc: IpVsService, slot: number, hook: number, iph: IpVsIphdr): number {
+function leave(ipvs: IpVs, svc: IpVsService, slot: number, iph: IpVsIphdr): number {
   const w = ipvs.w
   if (!iph.hasPorts) return verdict(NF_DROP)
   if (
@@ -198,9 +200,4 @@ function bypass(ipvs: IpVs, svc: IpVsService, slot: number, iph: IpVsIphdr): num
   const ret = connXmit(ipvs, slot, id, iph)
   if (onePacket) connPut(ipvs, id)
   return verdict(ret)
-}
-
-/** Bytes of the packet, as the statistics count them. */
-export function packetBytes(ipvs: IpVs, slot: number): number {
-  return ipvs.w.arena.meta[(slot << META_SHIFT) + M_LEN]!
 }

@@ -5,13 +5,14 @@
  * twos}.c. A scheduler is looked up by name when a service is made; its functions run in process context except
  * `schedule`. `none` schedules nothing.
  */
-import { dhScheduler, type HashBuckets, shScheduler } from './sched-hash.ts'
-import { fo, lc, nq, ovf, rrScheduler, sed, twos, wlc } from './sched-list.ts'
-import { lblcrScheduler, lblcScheduler, type LocalityTable } from './sched-locality.ts'
-import { type MaglevTable, mhScheduler } from './sched-mh.ts'
-import { type WrrMark, wrrScheduler } from './sched-wrr.ts'
+
 import type { IpVsIphdr } from './iphdr.ts'
 import type { IpVs } from './ipvs.ts'
+import { dhScheduler, type HashBuckets, shScheduler } from './sched-hash.ts'
+import { fo, lc, nq, ovf, rrScheduler, sed, twos, wlc } from './sched-list.ts'
+import { type LocalityTable, lblcrScheduler, lblcScheduler } from './sched-locality.ts'
+import { type MaglevTable, mhScheduler } from './sched-mh.ts'
+import { type WrrMark, wrrScheduler } from './sched-wrr.ts'
 import type { IpVsDest, IpVsService } from './service.ts'
 
 /** What a scheduler keeps per service: a place in the list (rr), or a structure of its own. */

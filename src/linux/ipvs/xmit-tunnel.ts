@@ -37,7 +37,14 @@ import {
 } from './flags.ts'
 import type { IpVsIphdr } from './iphdr.ts'
 import type { IpVs } from './ipvs.ts'
-import { getOutRoute, outRouteSaddr, RT_MODE_LOCAL, RT_MODE_NON_LOCAL, RT_MODE_TUNNEL, tunnelHeaderBytes } from './out-route.ts'
+import {
+  getOutRoute,
+  outRouteSaddr,
+  RT_MODE_LOCAL,
+  RT_MODE_NON_LOCAL,
+  RT_MODE_TUNNEL,
+  tunnelHeaderBytes,
+} from './out-route.ts'
 import type { IpVsDest } from './service.ts'
 import { sendOrContinue, txError } from './xmit.ts'
 

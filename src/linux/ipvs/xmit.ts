@@ -41,7 +41,16 @@ export function connXmit(ipvs: IpVs, slot: number, id: number, iph: IpVsIphdr): 
   const method = rows[e + K_FLAGS]! & IP_VS_CONN_F_FWD_MASK
   if (w.tracer !== null) {
     const dev = w.devices[w.arena.meta[(slot << META_SHIFT) + M_DEV]!] ?? null
-    w.tracer.step(T_IPVS_XMIT, slot, ipvs.ns, dev, method, rows[e + K_DADDR]!, rows[e + K_DPORT]!, ipvs.conns.dest[id] ?? null)
+    w.tracer.step(
+      T_IPVS_XMIT,
+      slot,
+      ipvs.ns,
+      dev,
+      method,
+      rows[e + K_DADDR]!,
+      rows[e + K_DPORT]!,
+      ipvs.conns.dest[id] ?? null,
+    )
   }
   switch (method) {
     case IP_VS_CONN_F_MASQ:

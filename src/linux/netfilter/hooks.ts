@@ -5,7 +5,16 @@
  * net/bridge/br_netfilter_hooks.c (ip_sabotage_in). Hooks are integers in a sorted list per hook point, called by an
  * integer switch: no function table, so that the path stays monomorphic. NF_QUEUE is not modelled.
  */
-import { M_DATA, M_LEN, M_NFB_STATE, M_NH, META_SHIFT, NFB_IN_PREROUTING, NFB_PRESENT, NFB_SABOTAGE_IN_DONE } from '../../packet/layout.ts'
+import {
+  M_DATA,
+  M_LEN,
+  M_NFB_STATE,
+  M_NH,
+  META_SHIFT,
+  NFB_IN_PREROUTING,
+  NFB_PRESENT,
+  NFB_SABOTAGE_IN_DONE,
+} from '../../packet/layout.ts'
 import { freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
 import { ipVsForwardIcmp, ipVsIn, ipVsOut } from '../ipvs/core.ts'

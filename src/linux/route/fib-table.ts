@@ -146,7 +146,8 @@ export class FibTable {
 function chooseInChain(chain: readonly FibRoute[], fl: Flowi4, res: FibResult, flags: number): number {
   for (let i = 0; i < chain.length; i++) {
     const route = chain[i]!
-    if (route.tos !== 0 && route.tos !== (fl.tos & 0xfc)) continue
+    // fib_dscp_masked_match: the upper three bits (precedence) do not count
+    if (route.tos !== 0 && route.tos !== (fl.tos & 0x1c)) continue
     if ((route.flags & RTNH_F_DEAD) !== 0) continue
     if (route.scope < fl.scope) continue
     const err = typeError(route.type)

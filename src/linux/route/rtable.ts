@@ -102,7 +102,7 @@ export class Rtable {
     if (this.mtuMetric !== 0) return Math.min(this.mtuMetric, IP_MAX_MTU)
     const mtu = this.dev.mtu
     if (mtu > 576 && this.usesGateway && this.locked) return 576
-    return mtu < IP_MAX_MTU ? mtu : IP_MAX_MTU
+    return Math.min(mtu, IP_MAX_MTU)
   }
 
   /** ipv4_default_advmss, or RTAX_ADVMSS when the route sets it. */

@@ -105,7 +105,7 @@ export class FibRule implements RuleSpec {
     if (((this.fwmark ^ fl.mark) & this.fwmask) !== 0) return false
     if (((fl.saddr ^ this.from) & prefixMask(this.fromLength)) !== 0) return false
     if (((fl.daddr ^ this.to) & prefixMask(this.toLength)) !== 0) return false
-    if (this.tos !== 0 && this.tos !== (fl.tos & 0xfc)) return false
+    if (this.tos !== 0 && this.tos !== (fl.tos & 0x1c)) return false // fib_dscp_masked_match
     if (this.ipproto !== 0 && this.ipproto !== fl.proto) return false
     if (this.sport !== undefined && (fl.sport < this.sport[0] || fl.sport > this.sport[1])) return false
     return this.dport === undefined || (fl.dport >= this.dport[0] && fl.dport <= this.dport[1])

@@ -12,7 +12,16 @@ import { ipOptionsEcho } from '../ip/options.ts'
 import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
 import { nfResetCt } from '../netfilter/conntrack/core.ts'
 import type { Netns } from '../netns.ts'
-import { R_CONSUMED, R_L4_CSUM, R_L4_HDR, R_NO_SOCKET, R_OTHERHOST, R_TCP_RESET, R_TCP_STATE, R_UNMODELLED } from '../reasons.ts'
+import {
+  R_CONSUMED,
+  R_L4_CSUM,
+  R_L4_HDR,
+  R_NO_SOCKET,
+  R_OTHERHOST,
+  R_TCP_RESET,
+  R_TCP_STATE,
+  R_UNMODELLED,
+} from '../reasons.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { dstMtu, ipRouteOutput, ipRtUpdatePmtu, ipv4Redirect } from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'

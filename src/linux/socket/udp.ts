@@ -27,7 +27,15 @@ import { nfResetCt } from '../netfilter/conntrack/core.ts'
 import type { Netns } from '../netns.ts'
 import { R_L4_CSUM, R_L4_HDR, R_NO_SOCKET, R_SOCKET_FILTER } from '../reasons.ts'
 import { Flowi4 } from '../route/flow.ts'
-import { dstCheck, inetAddrType, ipRouteOutput, ipRouteOutputAgain, ipv4Redirect, ipv4UpdatePmtu, routeErrno } from '../route/route.ts'
+import {
+  dstCheck,
+  inetAddrType,
+  ipRouteOutput,
+  ipRouteOutputAgain,
+  ipv4Redirect,
+  ipv4UpdatePmtu,
+  routeErrno,
+} from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { RTCF_BROADCAST, RTCF_MULTICAST, RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST } from '../route/rtn.ts'
 import { T_SOCK } from '../trace.ts'
@@ -54,6 +62,8 @@ import { type Datagram, frameTruesize, type UdpSock } from './udp-sock.ts'
 export const UDP_HEADER_BYTES = 8
 /** Largest UDP payload over IPv4. */
 const UDP_MAX_PAYLOAD = 65507
+/** CHECKSUM_BREAK: larger packets are checked late. */
+const CHECKSUM_BREAK = 76
 
 const fl = new Flowi4()
 const message = new IpMessage()
@@ -285,6 +295,14 @@ export function udpRcv(w: World, ns: Netns, slot: number): void {
   const saddr = v.getInt32(nh + 12)
   const daddr = v.getInt32(nh + 16)
   const check = v.getUint16(th + 6)
+  const rt = a.dst[slot] as Rtable | null
+  const mcast = rt !== null && (rt.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0
+  if (mcast && ulen > CHECKSUM_BREAK && !ns.sockets.udp.has(v.getUint16(th + 2))) {
+    // the checksum of a large datagram is not looked at before a socket wants it
+    ns.count('Udp.IgnoredMulti')
+    freeSkb(w, slot, R_NO_SOCKET, v.getUint16(th + 2))
+    return
+  }
   if (check !== 0 && transportChecksum(a.bytes, th, ulen, saddr, daddr, IPPROTO_UDP) !== 0) {
     ns.count('Udp.InCsumErrors')
     ns.count('Udp.InErrors')
@@ -301,8 +319,7 @@ export function udpRcv(w: World, ns: Netns, slot: number): void {
     vxlanRcv(w, ns, slot, tunnel)
     return
   }
-  const rt = a.dst[slot] as Rtable | null
-  if (rt !== null && (rt.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0) {
+  if (mcast) {
     mcastDeliver(w, ns, slot, saddr, sport, daddr, dport, th, ulen)
     return
   }

@@ -35,8 +35,29 @@ export type IpvsadmCommand = (typeof COMMANDS)[number]
 /** Options in ipvsadm's order, with the names that its messages use. */
 const OPTIONS = [
   ...['numeric', 'connection', 'service-address', 'scheduler', 'persistent', 'netmask', 'real-server'],
-  ...['forwarding-method', 'weight', 'u-threshold', 'l-threshold', 'mcast-interface', 'timeout', 'daemon', 'stats', 'rate'],
-  ...['thresholds', 'persistent-conn', 'nosort', 'syncid', 'exact', 'ops', 'pe', 'sched-flags', 'mcast-group', 'mcast-port'],
+  ...[
+    'forwarding-method',
+    'weight',
+    'u-threshold',
+    'l-threshold',
+    'mcast-interface',
+    'timeout',
+    'daemon',
+    'stats',
+    'rate',
+  ],
+  ...[
+    'thresholds',
+    'persistent-conn',
+    'nosort',
+    'syncid',
+    'exact',
+    'ops',
+    'pe',
+    'sched-flags',
+    'mcast-group',
+    'mcast-port',
+  ],
   ...['mcast-ttl', 'sync-maxlen', 'tun-info', 'tun-type', 'tun-port', 'tun-nocsum', 'tun-csum', 'tun-remcsum'],
 ] as const
 
@@ -86,25 +107,81 @@ const INT_MAX = 0x7fffffff
 
 /** Long and short names: [long, short, takes an argument (`?` optional)]. */
 const POPT: readonly (readonly [string, string, '' | 'arg' | '?'])[] = [
-  ['add-service', 'A', ''], ['edit-service', 'E', ''], ['delete-service', 'D', ''], ['clear', 'C', ''], ['list', 'L', ''],
-  ['list', 'l', ''], ['zero', 'Z', ''], ['add-server', 'a', ''], ['edit-server', 'e', ''], ['delete-server', 'd', ''],
-  ['set', '', ''], ['help', 'h', ''], ['version', 'v', ''], ['restore', 'R', ''], ['save', 'S', ''],
-  ['start-daemon', '', 'arg'], ['stop-daemon', '', 'arg'], ['tcp-service', 't', 'arg'], ['udp-service', 'u', 'arg'],
-  ['sctp-service', '', 'arg'], ['fwmark-service', 'f', 'arg'], ['scheduler', 's', 'arg'], ['persistent', 'p', '?'],
-  ['netmask', 'M', 'arg'], ['real-server', 'r', 'arg'], ['masquerading', 'm', ''], ['ipip', 'i', ''], ['gatewaying', 'g', ''],
-  ['weight', 'w', 'arg'], ['u-threshold', 'x', 'arg'], ['l-threshold', 'y', 'arg'], ['numeric', 'n', ''],
-  ['connection', 'c', ''], ['mcast-interface', '', 'arg'], ['syncid', '', 'arg'], ['timeout', '', ''], ['daemon', '', ''],
-  ['stats', '', ''], ['rate', '', ''], ['thresholds', '', ''], ['persistent-conn', '', ''], ['nosort', '', ''],
-  ['sort', '', ''], ['exact', 'X', ''], ['ipv6', '6', ''], ['ops', 'o', ''], ['pe', '', 'arg'], ['sched-flags', 'b', 'arg'],
-  ['mcast-group', '', 'arg'], ['mcast-port', '', 'arg'], ['mcast-ttl', '', 'arg'], ['sync-maxlen', '', 'arg'],
-  ['tun-info', '', ''], ['tun-type', '', 'arg'], ['tun-port', '', 'arg'], ['tun-nocsum', '', ''], ['tun-csum', '', ''],
+  ['add-service', 'A', ''],
+  ['edit-service', 'E', ''],
+  ['delete-service', 'D', ''],
+  ['clear', 'C', ''],
+  ['list', 'L', ''],
+  ['list', 'l', ''],
+  ['zero', 'Z', ''],
+  ['add-server', 'a', ''],
+  ['edit-server', 'e', ''],
+  ['delete-server', 'd', ''],
+  ['set', '', ''],
+  ['help', 'h', ''],
+  ['version', 'v', ''],
+  ['restore', 'R', ''],
+  ['save', 'S', ''],
+  ['start-daemon', '', 'arg'],
+  ['stop-daemon', '', 'arg'],
+  ['tcp-service', 't', 'arg'],
+  ['udp-service', 'u', 'arg'],
+  ['sctp-service', '', 'arg'],
+  ['fwmark-service', 'f', 'arg'],
+  ['scheduler', 's', 'arg'],
+  ['persistent', 'p', '?'],
+  ['netmask', 'M', 'arg'],
+  ['real-server', 'r', 'arg'],
+  ['masquerading', 'm', ''],
+  ['ipip', 'i', ''],
+  ['gatewaying', 'g', ''],
+  ['weight', 'w', 'arg'],
+  ['u-threshold', 'x', 'arg'],
+  ['l-threshold', 'y', 'arg'],
+  ['numeric', 'n', ''],
+  ['connection', 'c', ''],
+  ['mcast-interface', '', 'arg'],
+  ['syncid', '', 'arg'],
+  ['timeout', '', ''],
+  ['daemon', '', ''],
+  ['stats', '', ''],
+  ['rate', '', ''],
+  ['thresholds', '', ''],
+  ['persistent-conn', '', ''],
+  ['nosort', '', ''],
+  ['sort', '', ''],
+  ['exact', 'X', ''],
+  ['ipv6', '6', ''],
+  ['ops', 'o', ''],
+  ['pe', '', 'arg'],
+  ['sched-flags', 'b', 'arg'],
+  ['mcast-group', '', 'arg'],
+  ['mcast-port', '', 'arg'],
+  ['mcast-ttl', '', 'arg'],
+  ['sync-maxlen', '', 'arg'],
+  ['tun-info', '', ''],
+  ['tun-type', '', 'arg'],
+  ['tun-port', '', 'arg'],
+  ['tun-nocsum', '', ''],
+  ['tun-csum', '', ''],
   ['tun-remcsum', '', ''],
 ]
 
 const COMMAND_OF: { readonly [option: string]: IpvsadmCommand } = {
-  'add-service': 'add-service', 'edit-service': 'edit-service', 'delete-service': 'delete-service', clear: 'flush',
-  list: 'list', zero: 'zero', 'add-server': 'add-server', 'edit-server': 'edit-server', 'delete-server': 'delete-server',
-  set: 'set', restore: 'restore', save: 'save', 'start-daemon': 'start-daemon', 'stop-daemon': 'stop-daemon',
+  'add-service': 'add-service',
+  'edit-service': 'edit-service',
+  'delete-service': 'delete-service',
+  clear: 'flush',
+  list: 'list',
+  zero: 'zero',
+  'add-server': 'add-server',
+  'edit-server': 'edit-server',
+  'delete-server': 'delete-server',
+  set: 'set',
+  restore: 'restore',
+  save: 'save',
+  'start-daemon': 'start-daemon',
+  'stop-daemon': 'stop-daemon',
 }
 
 const SCHED_FLAGS: { readonly [flag: string]: readonly [number, string | null] } = {
@@ -127,7 +204,14 @@ export class IpvsadmArgs {
   timeout = 0
   netmask = -1
   dest = {
-    addr: 0, port: 0, fwdMethod: IP_VS_CONN_F_DROUTE, weight: 1, upperThreshold: 0, lowerThreshold: 0, tunType: 0, tunPort: 0,
+    addr: 0,
+    port: 0,
+    fwdMethod: IP_VS_CONN_F_DROUTE,
+    weight: 1,
+    upperThreshold: 0,
+    lowerThreshold: 0,
+    tunType: 0,
+    tunPort: 0,
     tunFlags: 0,
   }
   /** Seconds of `--set`. */
@@ -205,7 +289,8 @@ export function parseIpvsadm(argv: readonly string[]): IpvsadmArgs {
       if (name === 'help' || name === 'version') a.command = name
       else if (command === undefined) tryHelp()
       else a.command = command
-      if (command === 'start-daemon' && arg !== 'master' && arg !== 'backup') fail('illegal start-daemon parameter specified')
+      if (command === 'start-daemon' && arg !== 'master' && arg !== 'backup')
+        fail('illegal start-daemon parameter specified')
       if (command === 'stop-daemon' && arg !== 'master' && arg !== 'backup') fail('illegal start_daemon specified')
       return
     }
@@ -237,7 +322,10 @@ export function parseIpvsadm(argv: readonly string[]): IpvsadmArgs {
       if (row[2] !== '') {
         if (long && word.includes('=')) arg = word.slice(word.indexOf('=') + 1)
         else if (!long && k + 1 < bundle.length) {
-          arg = bundle.slice(k + 1).join('').replace(/^=/, '')
+          arg = bundle
+            .slice(k + 1)
+            .join('')
+            .replace(/^=/, '')
           k = bundle.length
         } else if (i + 1 < argv.length && !(row[2] === '?' && argv[i + 1]!.startsWith('-'))) arg = argv[++i]!
         else if (row[2] === 'arg') {
@@ -282,10 +370,14 @@ function number(text: string, min: number, max: number, what: string): number {
 }
 
 const PROTOCOLS: { readonly [option: string]: number } = {
-  'tcp-service': IPPROTO_TCP, 'udp-service': IPPROTO_UDP, 'sctp-service': IPPROTO_SCTP,
+  'tcp-service': IPPROTO_TCP,
+  'udp-service': IPPROTO_UDP,
+  'sctp-service': IPPROTO_SCTP,
 }
 const METHODS: { readonly [option: string]: number } = {
-  masquerading: IP_VS_CONN_F_MASQ, ipip: IP_VS_CONN_F_TUNNEL, gatewaying: IP_VS_CONN_F_DROUTE,
+  masquerading: IP_VS_CONN_F_MASQ,
+  ipip: IP_VS_CONN_F_TUNNEL,
+  gatewaying: IP_VS_CONN_F_DROUTE,
 }
 
 /** One option after the command. */
@@ -317,7 +409,8 @@ function takeOption(a: IpvsadmArgs, name: string, arg: string | null): void {
     }
     case 'ipv6':
       if (a.svc.fwmark === 0) fail('-6 used before -f\n')
-      return unmodelled('ipvsadm: IPv6')
+      unmodelled('ipvsadm: IPv6')
+      return
     case 'sort':
       return
     case 'scheduler':
@@ -393,7 +486,8 @@ export function checkIpvsadm(a: IpvsadmArgs): void {
       continue
     }
     if (one.includes(name)) {
-      if (single !== null) fail(`The option '${name}' conflicts with the '${single}' option in the '${a.command}' command`)
+      if (single !== null)
+        fail(`The option '${name}' conflicts with the '${single}' option in the '${a.command}' command`)
       single = name
     } else if (!needs.includes(name) && !may.includes(name)) {
       fail(`Illegal '${name}' option with the '${a.command}' command`)
@@ -425,7 +519,8 @@ function checkServer(a: IpvsadmArgs): void {
       if (rule === '+') fail(`You need to supply the '${name}' option for the '${type}' tunnel type`)
     } else if (rule === 'x') fail(`Illegal '${name}' option with the '${type}' tunnel type`)
     else if (rule === '1') {
-      if (single !== null) fail(`The option '${name}' conflicts with the '${single}' option in the '${type}' tunnel type`)
+      if (single !== null)
+        fail(`The option '${name}' conflicts with the '${single}' option in the '${type}' tunnel type`)
       single = name
     }
   }

@@ -6,7 +6,18 @@
  * otherwise; connections come in order of their making (the kernel: in order of a seeded hash).
  */
 import { formatIpv4 } from '../../addr/ipv4.ts'
-import { K_CADDR, K_CPORT, K_DADDR, K_DPORT, K_FLAGS, K_PROTO, K_STATE, K_VADDR, K_VPORT, K_WORDS } from '../ipvs/conn-table.ts'
+import {
+  K_CADDR,
+  K_CPORT,
+  K_DADDR,
+  K_DPORT,
+  K_FLAGS,
+  K_PROTO,
+  K_STATE,
+  K_VADDR,
+  K_VPORT,
+  K_WORDS,
+} from '../ipvs/conn-table.ts'
 import {
   IP_VS_CONN_F_MASQ,
   IP_VS_CONN_F_TEMPLATE,
@@ -37,10 +48,15 @@ export interface ListFormat {
 }
 
 const PROTO_NAMES: { readonly [proto: number]: string } = {
-  [IPPROTO_TCP]: 'TCP', [IPPROTO_UDP]: 'UDP', [IPPROTO_SCTP]: 'SCTP', 0: 'IP',
+  [IPPROTO_TCP]: 'TCP',
+  [IPPROTO_UDP]: 'UDP',
+  [IPPROTO_SCTP]: 'SCTP',
+  0: 'IP',
 }
 const PROTO_OPTIONS: { readonly [proto: number]: string } = {
-  [IPPROTO_TCP]: '-t', [IPPROTO_UDP]: '-u', [IPPROTO_SCTP]: '--sctp-service',
+  [IPPROTO_TCP]: '-t',
+  [IPPROTO_UDP]: '-u',
+  [IPPROTO_SCTP]: '--sctp-service',
 }
 const TUN_NAMES = ['ipip', 'gue', 'gre']
 const TUN_FLAGS = ['-c', '+c', 'r+c']
@@ -64,9 +80,7 @@ export function listService(ipvs: IpVs, svc: IpVsService, f: ListFormat): string
 }
 
 function compareServices(a: IpVsService, b: IpVsService): number {
-  return (
-    (a.fwmark - b.fwmark) | 0 || a.protocol - b.protocol || (a.addr - b.addr) | 0 || a.port - b.port
-  )
+  return (a.fwmark - b.fwmark) | 0 || a.protocol - b.protocol || (a.addr - b.addr) | 0 || a.port - b.port
 }
 
 function compareDests(a: IpVsDest, b: IpVsDest): number {
@@ -81,8 +95,10 @@ function title(f: ListFormat): string {
   }
   if (o.has('stats')) return table(['Conns', 'InPkts', 'OutPkts', 'InBytes', 'OutBytes'], [8, 8, 8, 8, 8], true)
   if (o.has('rate')) return table(['CPS', 'InPPS', 'OutPPS', 'InBPS', 'OutBPS'], [8, 8, 8, 8, 8], true)
-  if (o.has('thresholds')) return table(['Uthreshold', 'Lthreshold', 'ActiveConn', 'InActConn'], [10, 10, 10, 10], false)
-  if (o.has('persistent-conn')) return table(['Weight', 'PersistConn', 'ActiveConn', 'InActConn'], [9, 11, 10, 10], false)
+  if (o.has('thresholds'))
+    return table(['Uthreshold', 'Lthreshold', 'ActiveConn', 'InActConn'], [10, 10, 10, 10], false)
+  if (o.has('persistent-conn'))
+    return table(['Weight', 'PersistConn', 'ActiveConn', 'InActConn'], [9, 11, 10, 10], false)
   const tun = o.has('tun-info')
   if (f.rule && !tun) return ''
   return (

@@ -20,7 +20,7 @@ import { SECOND_NS } from '../ipvs/flags.ts'
 import { ipVsGet } from '../ipvs/ipvs.ts'
 import { IP_VS_TCP_S_ESTABLISHED, IP_VS_TCP_S_FIN_WAIT } from '../ipvs/proto-states.ts'
 import type { Netns } from '../netns.ts'
-import { checkIpvsadm, type IpvsadmArgs, parseIpvsadm, PoptError, tryHelp } from './ipvsadm-args.ts'
+import { checkIpvsadm, type IpvsadmArgs, PoptError, parseIpvsadm, tryHelp } from './ipvsadm-args.ts'
 import { IPVSADM_USAGE, IPVSADM_VERSION } from './ipvsadm-help.ts'
 import { listAll, listConnections, listService } from './ipvsadm-list.ts'
 import { strerror, ToolExit, type ToolResult, unmodelled } from './result.ts'
@@ -60,7 +60,11 @@ export function ipvsadm(ns: Netns, argv: readonly string[], stdin = ''): ToolRes
     return { status, ...out }
   } catch (e) {
     if (!(e instanceof ToolExit)) throw e
-    return { status: e.status, stdout: out.stdout, stderr: e.message === '' ? out.stderr : `${out.stderr}${e.message}\n` }
+    return {
+      status: e.status,
+      stdout: out.stdout,
+      stderr: e.message === '' ? out.stderr : `${out.stderr}${e.message}\n`,
+    }
   }
 }
 

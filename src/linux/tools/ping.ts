@@ -148,7 +148,7 @@ class Ping {
   main(ns: Netns, argv: readonly string[]): string {
     const o = readOptions(argv)
     const dst = parseIpv4(o.target)
-    if (dst === null) throw new ToolExit(2, `ping: ${o.target}: Name or service not known`)
+    if (dst === null) unmodelled(`ping of a name (${o.target}): give the IPv4 address`)
     if (o.sourceDev !== '') unmodelled('ping -I DEVICE')
     this.probe(ns, dst, o)
     const sk = new RawSock(ns, IPPROTO_ICMP)

@@ -214,6 +214,15 @@ describe('traceQuery', () => {
     expect(t).toMatchObject({ verdict: 'UNMODELLED', reason: { text: expect.stringMatching(/weave/) } })
   })
 
+  it('does not guess who answers for a load balancer address outside the nodes', () => {
+    const text = SHOP.replace('type: NodePort\n', 'type: NodePort\n  externalIPs: [198.51.100.9]\n')
+    expect(ask('host:192.0.2.7', '198.51.100.9:80', {}, text)).toMatchObject({ verdict: 'UNMODELLED' })
+    expect(ask('client', '198.51.100.9:80', {}, text)).toMatchObject({
+      verdict: 'DELIVERED',
+      delivered: { pod: 'default/far' },
+    })
+  })
+
   it('gives the same bytes for the same question and seed', () => {
     const a = JSON.stringify(ask('client', 'svc/far:80', { flow: true }))
     const b = JSON.stringify(ask('client', 'svc/far:80', { flow: true }))

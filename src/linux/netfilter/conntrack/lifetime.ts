@@ -9,6 +9,9 @@ import { hashTuple } from './hash.ts'
 import {
   C_LISTED,
   C_NET,
+  C_REPLY_DST,
+  C_REPLY_PORTS,
+  C_REPLY_SRC,
   C_STATUS,
   C_USE,
   C_WORDS,
@@ -42,6 +45,13 @@ export function findTuple(ct: Conntrack, hash: number, src: number, dst: number,
   if (h.timeout[id]! <= ct.ns.world.nowNs) {
     killConntrack(ct, id)
     return 0
+  }
+  if (src === dst && (ref & 1) === 0) {
+    // a tuple that is its own inverse: the reply was put at the head of the chain last and is found first
+    const e = id * C_WORDS
+    const rows = h.rows
+    if (rows[e + C_REPLY_SRC] === src && rows[e + C_REPLY_DST] === dst && rows[e + C_REPLY_PORTS] === ports)
+      return ref | 1
   }
   return ref
 }

@@ -5,6 +5,8 @@
  * if the packet were on its way to the real server, source and destination swapped; a packet that IPVS has not handled
  * matches none of them. Not modelled: IPv6.
  */
+
+import { formatIpv4 } from '../../../addr/ipv4.ts'
 import { M_CT, M_CTINFO, M_FLAGS, META_SHIFT, SKB_IPVS_PROPERTY } from '../../../packet/layout.ts'
 import { K_CONTROL, K_FLAGS, K_VADDR, K_VPORT, K_WORDS } from '../../ipvs/conn-table.ts'
 import { IP_VS_CONN_F_DROUTE, IP_VS_CONN_F_FWD_MASK, IP_VS_CONN_F_MASQ, IP_VS_CONN_F_TUNNEL } from '../../ipvs/flags.ts'
@@ -14,7 +16,6 @@ import { servicePort } from '../../tools/service-names.ts'
 import type { World } from '../../world.ts'
 import { IP_CT_IS_REPLY } from '../conntrack/layout.ts'
 import { evalState } from './eval-state.ts'
-import { formatIpv4 } from '../../../addr/ipv4.ts'
 import { MATCH_IPVS } from './kinds.ts'
 import { IptTextError, type XtMatch } from './types.ts'
 import { hostMask, maskSuffix, parseProtocol, strtoui } from './values.ts'
@@ -51,7 +52,12 @@ function vport(text: string): number {
   return n & 0xffff
 }
 
-function option(name: string, bit: number, set: (d: IpvsData, v: string) => void, invert = true): XtMatch<IpvsData>['options'][number] {
+function option(
+  name: string,
+  bit: number,
+  set: (d: IpvsData, v: string) => void,
+  invert = true,
+): XtMatch<IpvsData>['options'][number] {
   return {
     name,
     arg: bit !== XT_IPVS_PROPERTY,
@@ -97,7 +103,8 @@ export const ipvsMatch: XtMatch<IpvsData> = {
       XT_IPVS_DIR,
       (d, v) => {
         const name = v.toUpperCase()
-        if (name !== 'ORIGINAL' && name !== 'REPLY') throw new IptTextError(`ipvs: Bad value for "--vdir" option: "${v}"`)
+        if (name !== 'ORIGINAL' && name !== 'REPLY')
+          throw new IptTextError(`ipvs: Bad value for "--vdir" option: "${v}"`)
         if (name === 'REPLY') d.invert |= XT_IPVS_DIR
       },
       false,
@@ -134,11 +141,18 @@ export function matchIpvs(w: World, ns: Netns, slot: number, words: Int32Array, 
   if ((bits & XT_IPVS_PROTO) !== 0 && (proto === words[a + 2]) === ((invert & XT_IPVS_PROTO) !== 0)) return false
   if (!isBalanced(proto)) return false
   const conns = ns.ipvs.conns
-  const id = conns.outGet(proto, view.getInt32(nh + 16), view.getUint16(th + 2), view.getInt32(nh + 12), view.getUint16(th))
+  const id = conns.outGet(
+    proto,
+    view.getInt32(nh + 16),
+    view.getUint16(th + 2),
+    view.getInt32(nh + 12),
+    view.getUint16(th),
+  )
   if (id === 0) return false
   const e = id * K_WORDS
   const rows = conns.rows
-  if ((bits & XT_IPVS_VPORT) !== 0 && (rows[e + K_VPORT] === words[a + 5]) === ((invert & XT_IPVS_VPORT) !== 0)) return false
+  if ((bits & XT_IPVS_VPORT) !== 0 && (rows[e + K_VPORT] === words[a + 5]) === ((invert & XT_IPVS_VPORT) !== 0))
+    return false
   if ((bits & XT_IPVS_VPORTCTL) !== 0) {
     const control = rows[e + K_CONTROL]!
     const hit = control !== 0 && rows[control * K_WORDS + K_VPORT] === words[a + 6]

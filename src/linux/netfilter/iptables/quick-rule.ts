@@ -16,13 +16,7 @@ import {
   TARGET_RETURN,
   TARGET_VERDICT,
 } from './kinds.ts'
-import {
-  CT_STATE_DNAT,
-  CT_STATE_INVALID,
-  CT_STATE_SNAT,
-  CT_STATE_UNTRACKED,
-  XT_CT_STATE,
-} from './match-conntrack.ts'
+import { CT_STATE_DNAT, CT_STATE_INVALID, CT_STATE_SNAT, CT_STATE_UNTRACKED, XT_CT_STATE } from './match-conntrack.ts'
 
 /** The rule needs the whole walk. */
 export const QUICK_NO = 0

@@ -226,9 +226,6 @@ class Transaction {
     evalStmts(x, c.stmts!)
     checkRule(chain, x.out, c.loc)
     for (const s of x.out) if (s.k === 'set' && s.op !== 'delete') this.makeDynamic(t.sets.get(s.set)!)
-    const rule = new NftRule(chain, ++t.nextHandle, x.out, c.comment ?? null, x.sets)
-    rule.origin = this.origin === '' ? '' : `${this.origin}:${c.loc.line}`
-    rule.states = elementStates(x.out, this.tables.ns.world.nowNs)
     const rules = chain.rules.slice()
     let at = c.op === 'insert' ? 0 : rules.length
     if (c.handle !== undefined || c.position !== undefined) {
@@ -238,12 +235,16 @@ class Transaction {
         if (c.op === 'replace') throw new NftError(c.handleLoc ?? c.loc, 'No such file or directory', [], true)
         fail(c.handleLoc ?? c.loc, KERNEL.ENOENT)
       }
-      at = c.op === 'insert' ? i : i + 1
-      if (c.op === 'replace') at = i
+      at = c.op === 'add' || c.op === 'create' ? i + 1 : i
     } else if (c.index !== undefined) {
-      if (c.index >= rules.length) throw new NftError(c.handleLoc ?? c.loc, KERNEL.ENOENT)
+      if (c.index >= rules.length) fail(c.handleLoc ?? c.loc, KERNEL.ENOENT)
       at = c.op === 'insert' ? c.index : c.index + 1
     }
+    // a replaced rule's number goes to its successor
+    const handle = c.op === 'replace' ? c.handle! : ++t.nextHandle
+    const rule = new NftRule(chain, handle, x.out, c.comment ?? null, x.sets)
+    rule.origin = this.origin === '' ? '' : `${this.origin}:${c.loc.line}`
+    rule.states = elementStates(x.out, this.tables.ns.world.nowNs)
     const removed = c.op === 'replace' ? rules.splice(at, 1) : []
     rules.splice(at, 0, rule)
     this.setRules(chain, rules)
@@ -429,7 +430,11 @@ class Transaction {
     }
     if (c.obj === 'table') for (const chain of t.chains.values()) empty(chain)
     else if (c.obj === 'chain') empty(this.chain(t, c.name, c.nameLoc))
-    else if (c.obj === 'set') flushSet(this.tables, this.set(t, c))
+    else if (c.obj === 'set') {
+      const set = this.set(t, c)
+      if (c.wantsMap !== undefined && set.isMap !== c.wantsMap) throw new NftError(c.nameLoc, 'No such file or directory')
+      flushSet(this.tables, set)
+    }
   }
 
   /** nft_table_validate: jumps go in no circle. */

@@ -249,7 +249,6 @@ export interface NatStmt extends At {
   readonly typeFlag: string
   /** The word dnat ... alone: where nft points with some errors. */
   readonly head: Loc
-  readonly familyLoc?: Loc
 }
 export interface RejectStmt extends At {
   readonly k: 'reject'
@@ -383,6 +382,8 @@ export interface Command extends At {
   readonly comment?: string
   readonly newName?: string
   readonly flags?: readonly string[]
+  /** `flush map`, which is said of maps only, as `flush set` of sets. */
+  readonly wantsMap?: boolean
   /** The line of the file that it stands in; null on the command line. */
   readonly source?: string
 }

@@ -145,7 +145,7 @@ function showOperator(s: Stmt): Stmt {
     if (many) return { ...s, l: s.l.l, op: s.op === '!=' ? '!=' : '==', r: { k: 'flagcmp', value: s.r, mask, loc: s.loc } }
     return s
   }
-  if (t.format === 'ipv4' || t.format === 'ipv6') {
+  if (t.format === 'ipv4' || t.format === 'ipv6' || t.format === 'mark') {
     const len = t.size
     let ones = 0
     while (ones < len && ((mask.v >> BigInt(len - 1 - ones)) & 1n) === 1n) ones++

@@ -41,6 +41,8 @@ export class EvalContext {
   nh: string
   /** Transport protocol known so far, empty when none. */
   th = ''
+  /** What named it. */
+  thLoc: Loc | null = null
   icmpType: readonly number[] | null = null
   readonly out: Stmt[] = []
   /** Anonymous sets made on the way. */
@@ -148,6 +150,7 @@ function needTransport(x: EvalContext, p: P.Proto, loc: Loc): void {
   const l: Expr = { k: 'meta', key: 'l4proto', loc: NO_LOC }
   x.out.push(hidden(l, value(D.T_INET_PROTO, 8, BigInt(p.number), NO_LOC), NO_LOC))
   x.th = p.name
+  x.thLoc = loc
 }
 
 function needIcmpType(x: EvalContext, p: P.Proto, f: P.Field): void {
@@ -383,7 +386,7 @@ function evalRight(x: EvalContext, l: Expr, r: Expr, s: MatchStmt): Expr {
     }
     default:
       if (l.k === 'concat' || r.k === 'concat') {
-        throw new NftError(l.loc, 'Use concatenations with sets and maps, not singleton values')
+        throw new NftError(l.loc, 'Use concatenations with sets and maps, not singleton values', [r.loc])
       }
       if (readsPacket(r)) {
         throw new NftError(r.loc, 'relational expression has non-constant right-hand side'.length > 0 ? 'Cannot be used with right hand side constant value' : '')
@@ -393,7 +396,7 @@ function evalRight(x: EvalContext, l: Expr, r: Expr, s: MatchStmt): Expr {
 }
 
 function plain(e: Elem): boolean {
-  return e.comment === undefined && e.timeout === undefined && e.stmts.length === 0 && e.data === undefined
+  return e.timeout === undefined && e.stmts.length === 0 && e.data === undefined
 }
 
 /** The key must have the set's type. */
@@ -442,7 +445,10 @@ function learn(x: EvalContext, s: MatchStmt): void {
   const l = s.l
   if ((l.k === 'meta' && l.key === 'l4proto') || (l.k === 'payload' && (l.field?.name === 'protocol' || l.field?.name === 'nexthdr'))) {
     const p = P.transportProto(n)
-    if (p !== undefined && x.th === '') x.th = p.name
+    if (p !== undefined && x.th === '') {
+      x.th = p.name
+      x.thLoc = l.loc
+    }
   } else if (l.k === 'meta' && l.key === 'nfproto') {
     if (x.nh === '') x.nh = n === 2 ? 'ip' : n === 10 ? 'ip6' : ''
   } else if ((l.k === 'meta' && l.key === 'protocol') || (l.k === 'payload' && l.proto?.base === P.BASE_LL && l.field?.name === 'type')) {
@@ -470,7 +476,7 @@ function evalMatch(x: EvalContext, s: MatchStmt): void {
 function evalNat(x: EvalContext, s: NatStmt): Stmt {
   if (s.family !== '' && x.family !== 'inet' && s.family !== x.family) {
     throw new NftError(
-      s.familyLoc ?? s.head,
+      s.head,
       `conflicting protocols specified: ${x.family} vs. ${s.family}. You must specify ip or ip6 family in nat statement`,
     )
   }
@@ -528,12 +534,17 @@ function knowsTransport(x: EvalContext): boolean {
   )
 }
 
+/** The word `reject`. */
+function rejectHead(s: RejectStmt): Loc {
+  return { ...s.loc, last: s.loc.first + 'reject'.length - 1 }
+}
+
 function evalReject(x: EvalContext, s: RejectStmt): Stmt {
   let type = s.type
   let code = 0
   if (type === 'tcp') {
     if (x.th !== '' && x.th !== 'tcp') {
-      throw new NftError({ ...s.loc, last: s.loc.first + 5 }, 'you cannot use tcp reset with this protocol')
+      throw new NftError(rejectHead(s), 'you cannot use tcp reset with this protocol', x.thLoc === null ? [] : [x.thLoc])
     }
     if (x.th === '') needTransport(x, P.P_TCP, s.loc)
     return { k: 'reject', type, code, loc: s.loc }
@@ -547,11 +558,11 @@ function evalReject(x: EvalContext, s: RejectStmt): Stmt {
   const nh = type === 'icmp' ? 'ip' : 'ip6'
   if (type !== 'icmpx') {
     if (x.nh !== '' && x.nh !== nh) {
-      throw new NftError(s.codeExpr?.loc ?? s.loc, `conflicting protocols specified: ${x.nh} vs ${nh}`)
+      throw new NftError(s.codeExpr?.loc ?? s.loc, `conflicting protocols specified: ${x.nh} vs ${nh}`, [rejectHead(s)])
     }
     if (x.nh === '') needNetwork(x, nh, s.loc)
   } else if (x.family === 'ip' || x.family === 'ip6') {
-    throw new NftError(s.codeExpr?.loc ?? s.loc, 'abstracted ICMP unreachable not supported')
+    throw new NftError(s.codeExpr?.loc ?? s.loc, 'abstracted ICMP unreachable not supported', [rejectHead(s)])
   }
   const e = evalValue(x, s.codeExpr!, { t, len: 8 })
   if (e.k === 'val') code = Number(e.v)

@@ -19,7 +19,6 @@ import {
   type NftTable,
   QuotaState,
   SET_CONSTANT,
-  SET_DYNAMIC,
   SET_INTERVAL,
   SET_TIMEOUT,
 } from './state.ts'
@@ -102,7 +101,6 @@ export class JsonWriter {
     if ((s.flags & SET_CONSTANT) !== 0) flags.push('constant')
     if ((s.flags & SET_INTERVAL) !== 0) flags.push('interval')
     if ((s.flags & SET_TIMEOUT) !== 0) flags.push('timeout')
-    if ((s.flags & SET_DYNAMIC) !== 0) flags.push('dynamic')
     if (flags.length > 0) o.flags = flags
     if (s.timeoutMs > 0) o.timeout = Math.floor(s.timeoutMs / 1000)
     if (s.gcIntervalMs > 0) o['gc-interval'] = Math.floor(s.gcIntervalMs / 1000)
@@ -280,6 +278,8 @@ export class JsonWriter {
       }
       case 'map':
         return { map: { key: this.expr(e.key), data: this.expr(e.data) } }
+      case 'sym':
+        return e.text
       case 'verdict':
         return { [e.kind]: e.chain === '' ? null : { target: e.chain } }
       default:

@@ -105,10 +105,10 @@ export class Lister {
     if ((s.flags & SET_CONSTANT) !== 0) flags.push('constant')
     if ((s.flags & SET_DYNAMIC) !== 0) flags.push('dynamic')
     if ((s.flags & SET_INTERVAL) !== 0) flags.push('interval')
-    if ((s.flags & SET_TIMEOUT) !== 0 && (s.timeoutMs === 0 || flags.includes('dynamic'))) flags.push('timeout')
-    if (s.timeoutMs > 0 && flags.length === 1 && flags[0] === 'timeout') flags.pop()
-    for (const i of s.stmts) out += `\t\t${i.k === 'counter' ? 'counter' : this.p.stmt(i)}\n`
+    // alone it says no more than the timeout itself
+    if ((s.flags & SET_TIMEOUT) !== 0 && (s.timeoutMs === 0 || flags.length > 0)) flags.push('timeout')
     if (flags.length > 0) out += `\t\tflags ${flags.join(',')}\n`
+    for (const i of s.stmts) out += `\t\t${i.k === 'counter' ? 'counter' : this.p.stmt(i)}\n`
     if (s.timeoutMs > 0) out += `\t\ttimeout ${formatDuration(s.timeoutMs)}\n`
     if (s.gcIntervalMs > 0) out += `\t\tgc-interval ${formatDuration(s.gcIntervalMs)}\n`
     if (s.autoMerge) out += '\t\tauto-merge\n'

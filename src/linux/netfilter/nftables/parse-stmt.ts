@@ -3,7 +3,7 @@
  *
  * nft: src/parser_bison.y (1.0.6): stmt and what it leads to.
  */
-import { type Expr, type Loc, type LogStmt, NAT_FLAGS, NftError, type Stmt, span } from './ast.ts'
+import { type Expr, type LogStmt, NAT_FLAGS, NftError, type Stmt, span } from './ast.ts'
 import type { Cursor } from './cursor.ts'
 import { isVerdict, parseConcat, parseExpr, parseRhs, parseRhsItem, parseSetOrRef, parseVerdict } from './parse-expr.ts'
 
@@ -296,7 +296,6 @@ function parseNat(c: Cursor): Stmt {
   const head = c.next()
   const kind = head.text as 'dnat' | 'snat' | 'masquerade' | 'redirect'
   let family = ''
-  let familyLoc: Loc | undefined
   let typeFlag = ''
   let addr: Expr | undefined
   let port: Expr | undefined
@@ -306,10 +305,7 @@ function parseNat(c: Cursor): Stmt {
       port = natValue(c)
     }
   } else {
-    if ((c.isWord('ip') || c.isWord('ip6')) && ['to', 'prefix', 'interval', 'addr'].includes(c.peek(1).text)) {
-      family = c.next().text
-      familyLoc = c.lastLoc
-    }
+    if ((c.isWord('ip') || c.isWord('ip6')) && ['to', 'prefix', 'interval', 'addr'].includes(c.peek(1).text)) family = c.next().text
     if (c.isWord('prefix') || c.isWord('interval')) typeFlag = c.next().text
     if (c.word('addr')) {
       c.needSym('.')
@@ -339,7 +335,6 @@ function parseNat(c: Cursor): Stmt {
     typeFlag,
     head: head.loc,
     loc: span(head.loc, c.lastLoc),
-    ...(familyLoc === undefined ? {} : { familyLoc }),
     ...(addr === undefined ? {} : { addr }),
     ...(port === undefined ? {} : { port }),
   }

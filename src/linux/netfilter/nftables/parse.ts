@@ -288,7 +288,7 @@ function parseDelete(c: Cursor, op: Command['op'], start: Loc, out: Command[]): 
       table(c, d)
       if (word !== 'table') named(c, d)
     }
-    out.push(done(c, d))
+    out.push({ ...done(c, d), ...(word === 'set' || word === 'map' ? { wantsMap: word === 'map' } : {}) })
     return
   }
   if (!['table', 'chain', 'rule', 'set', 'map', 'element', 'flowtable', 'ct', ...OBJECTS].includes(word)) c.unexpected()
@@ -479,7 +479,8 @@ function parseSetBlock(c: Cursor, isMap: boolean): SetSpec {
   const open = c.needSym('{', "'{'")
   for (;;) {
     c.skipSeparators()
-    if (c.sym('}')) return { ...s, blockLoc: span(open.loc, c.lastLoc) }
+    const last = c.lastLoc
+    if (c.sym('}')) return { ...s, blockLoc: span(open.loc, last) }
     const t = c.peek()
     if (t.kind !== 'string') c.unexpected()
     switch (t.text) {

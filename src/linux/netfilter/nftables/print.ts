@@ -82,6 +82,8 @@ export class Printer {
       }
       case 'map':
         return `${this.expr(e.key)} map ${this.expr(e.data)}`
+      case 'sym':
+        return e.text
       case 'verdict':
         return e.chain === '' ? e.kind : `${e.kind} ${e.chain}`
       case 'flagcmp':

@@ -59,7 +59,6 @@ function storeOf(key: readonly FieldType[], data: readonly FieldType[], verdict:
 function isRange(e: Expr): boolean {
   if (e.k === 'concat') return e.items.some(isRange)
   if (e.k === 'range' || e.k === 'prefix') return true
-  if (e.k === 'sym' && e.text === '*') return true
   return e.k === 'val' && e.s?.endsWith('*') === true
 }
 
@@ -147,8 +146,7 @@ export function makeSet(x: EvalContext, name: string, spec: SetSpec, loc: Loc): 
     flags |= f === 'constant' ? SET_CONSTANT : f === 'interval' ? SET_INTERVAL : f === 'timeout' ? SET_TIMEOUT : f === 'dynamic' ? SET_DYNAMIC : 0
   }
   if (spec.timeout !== undefined || spec.gcInterval !== undefined) flags |= SET_TIMEOUT
-  let size = spec.size ?? 0
-  if ((flags & SET_DYNAMIC) !== 0 && size === 0) size = 65535
+  const size = spec.size ?? 0
   const handle = ++x.table.nextHandle
   return new NftSet({
     table: x.table,
@@ -204,18 +202,12 @@ export function keyRange(e: Expr, key: readonly FieldType[], lo: Int32Array, hi:
 }
 
 function ends(e: Expr, f: FieldType, lo: Int32Array, hi: Int32Array, at: number): void {
-  const n = wordsOf(f.t, f.len)
   if (e.k === 'range' && e.lo.k === 'val' && e.hi.k === 'val') {
     putWords(e.lo, lo, at)
     putWords(e.hi, hi, at)
   } else if (e.k === 'prefix' && e.e.k === 'val') {
     putWords(e.e, lo, at)
     putWords({ ...e.e, v: e.e.v | ((1n << BigInt(f.len - e.len)) - 1n) }, hi, at)
-  } else if (e.k === 'sym' && e.text === '*') {
-    for (let i = 0; i < n; i++) {
-      lo[at + i] = 0
-      hi[at + i] = -1
-    }
   } else if (e.k === 'val' && e.s?.endsWith('*') === true) {
     putWords({ ...e, s: e.s.slice(0, -1) }, lo, at)
     putWords({ ...e, s: e.s.slice(0, -1).padEnd(16, '\u00ff') }, hi, at)
@@ -239,24 +231,25 @@ function addElement(x: EvalContext, set: NftSet, e: Elem, create: boolean, fresh
   if (isRange(key) && (set.flags & SET_INTERVAL) === 0) {
     throw new NftError(e.key.loc, 'You must add \'flags interval\' to your set declaration if you want to add prefix elements')
   }
+  const isDefault = key.k === 'sym'
   const lo = new Int32Array(MAX_WORDS)
   const hi = new Int32Array(MAX_WORDS)
-  keyRange(key, set.key, lo, hi)
+  if (!isDefault) keyRange(key, set.key, lo, hi)
   const data = new Int32Array(Math.max(2, store.dataWords))
   if (set.isMap) putData(x, set, e, data)
   else if (e.data !== undefined) throw new NftError(e.key.loc, KERNEL.EINVAL)
   if ((e.timeout !== undefined || e.expires !== undefined) && (set.flags & SET_TIMEOUT) === 0) throw new NftError(e.key.loc, KERNEL.EINVAL)
-  const old = store.find(lo, hi, nowNs)
+  const old = isDefault ? store.defaultRow : store.find(lo, hi, nowNs)
   if (old >= 0) {
     if (create) throw new NftError(e.key.loc, KERNEL.EEXIST)
     if (set.isMap && !sameData(store, old, data)) throw new NftError(e.key.loc, KERNEL.EEXIST)
     return
   }
-  if (store.mode !== STORE_HASH && !mergeOrRefuse(x, set, lo, hi, e, fresh)) return
+  if (!isDefault && store.mode !== STORE_HASH && !mergeOrRefuse(x, set, lo, hi, e, fresh)) return
   if (set.size !== 0 && !set.anonymous && store.count >= set.size && (set.flags & SET_INTERVAL) === 0) {
     throw new NftError(e.key.loc, KERNEL.ENFILE)
   }
-  const row = insertRow(tables, set, lo, hi, data)
+  const row = insertRow(tables, set, isDefault ? null : lo, hi, data)
   fresh.add(row)
   const timeout = e.timeout ?? set.timeoutMs
   if (e.timeout !== undefined) store.timeout[row] = e.timeout
@@ -271,13 +264,13 @@ function addElement(x: EvalContext, set: NftSet, e: Elem, create: boolean, fresh
 }
 
 /** Adds a row, and notes how to take it back. */
-function insertRow(tables: NftTables, set: NftSet, lo: Int32Array, hi: Int32Array, data: Int32Array): number {
+function insertRow(tables: NftTables, set: NftSet, lo: Int32Array | null, hi: Int32Array, data: Int32Array): number {
   const store = set.store
-  const row = store.add(lo, hi, 0)
+  const row = lo === null ? store.addDefault() : store.add(lo, hi, 0)
   for (let i = 0; i < store.dataWords; i++) store.data[row * store.dataWords + i] = data[i]!
   if (set.isVerdictMap) useChain(tables, data[0]!, data[1]!, 1)
   tables.onAbort(() => {
-    const r = store.find(lo, hi, -Infinity)
+    const r = lo === null ? store.defaultRow : store.find(lo, hi, -Infinity)
     if (r >= 0) store.remove(r)
     if (set.isVerdictMap) useChain(tables, data[0]!, data[1]!, -1)
   })
@@ -404,8 +397,9 @@ export function deleteElements(x: EvalContext, set: NftSet, elems: readonly Elem
   for (const e of elems) {
     lo.fill(0)
     hi.fill(0)
-    keyRange(evalKey(x, e.key, set.key), set.key, lo, hi)
-    const row = set.store.find(lo, hi, x.ns.world.nowNs)
+    const key = evalKey(x, e.key, set.key)
+    if (key.k !== 'sym') keyRange(key, set.key, lo, hi)
+    const row = key.k === 'sym' ? set.store.defaultRow : set.store.find(lo, hi, x.ns.world.nowNs)
     if (row < 0) {
       if (missingOk) continue
       throw new NftError(e.key.loc, KERNEL.ENOENT)
@@ -423,10 +417,11 @@ export function removeRow(tables: NftTables, set: NftSet, row: number): void {
   const expires = s.expires[row]!
   const timeout = s.timeout[row]!
   const extra = s.extra[row] ?? null
+  const isDefault = row === s.defaultRow
   s.remove(row)
   if (set.isVerdictMap) useChain(tables, data[0]!, data[1]!, -1)
   tables.onAbort(() => {
-    const r = s.add(lo, hi, 0)
+    const r = isDefault ? s.addDefault() : s.add(lo, hi, 0)
     s.data.set(data, r * s.dataWords)
     s.expires[r] = expires
     s.timeout[r] = timeout

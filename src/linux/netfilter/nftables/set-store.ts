@@ -43,6 +43,8 @@ export class SetStore {
   alive: Uint8Array
   /** Elements in use. */
   count = 0
+  /** Row of the catch-all element `*`, -1 when there is none. */
+  defaultRow = -1
   /** Rows ever used. */
   top = 0
   private readonly free: number[] = []
@@ -83,8 +85,8 @@ export class SetStore {
       if (this.dirty) this.rebuild()
       row = this.mode === STORE_INTERVAL ? this.findInterval(key, at) : this.findConcat(key, at, nowNs)
     }
-    if (row >= 0 && this.expires[row]! <= nowNs) return -1
-    return row
+    if (row >= 0 && this.expires[row]! <= nowNs) row = -1
+    return row >= 0 ? row : this.defaultRow
   }
 
   /** The row with exactly this key (and range end), -1 when there is none; expired rows are removed. */
@@ -93,7 +95,7 @@ export class SetStore {
     if (this.mode === STORE_HASH) row = this.findExact(lo, 0)
     else {
       for (let r = 0; r < this.top; r++) {
-        if (this.alive[r] === 1 && this.compare(this.lo, r, lo) === 0 && this.compare(this.hi, r, hi) === 0) {
+        if (this.alive[r] === 1 && r !== this.defaultRow && this.compare(this.lo, r, lo) === 0 && this.compare(this.hi, r, hi) === 0) {
           row = r
           break
         }
@@ -118,7 +120,7 @@ export class SetStore {
   /** First living row whose range meets [lo, hi] in every field, -1 when there is none. */
   overlap(lo: Int32Array, hi: Int32Array, nowNs: number): number {
     for (let r = 0; r < this.top; r++) {
-      if (this.alive[r] !== 1 || this.expires[r]! <= nowNs) continue
+      if (this.alive[r] !== 1 || r === this.defaultRow || this.expires[r]! <= nowNs) continue
       let meets = true
       for (let f = 0; f + 1 < this.fieldStart.length && meets; f++) {
         if (this.fieldCompare(this.lo, r, hi, f) > 0 || this.fieldCompare(this.hi, r, lo, f) < 0) meets = false
@@ -144,19 +146,12 @@ export class SetStore {
 
   /** Adds an element. The caller has made sure that it is new. @returns its row */
   add(lo: Int32Array, hi: Int32Array, at: number): number {
-    const row = this.free.pop() ?? this.top++
-    if (row >= this.alive.length) this.grow()
+    const row = this.take()
     const o = row * this.words
     for (let i = 0; i < this.words; i++) {
       this.lo[o + i] = lo[at + i]!
       if (this.mode !== STORE_HASH) this.hi[o + i] = hi[at + i]!
     }
-    this.alive[row] = 1
-    this.expires[row] = NEVER
-    this.timeout[row] = -1
-    this.extra[row] = null
-    for (let i = 0; i < this.dataWords; i++) this.data[row * this.dataWords + i] = 0
-    this.count++
     if (this.mode === STORE_HASH) {
       if ((this.used + 1) * 2 > this.slots.length) this.rehash(row)
       this.insertSlot(row)
@@ -167,12 +162,36 @@ export class SetStore {
     return row
   }
 
+  /** A free row, marked as used. */
+  private take(): number {
+    const row = this.free.pop() ?? this.top++
+    if (row >= this.alive.length) this.grow()
+    this.alive[row] = 1
+    this.expires[row] = NEVER
+    this.timeout[row] = -1
+    this.extra[row] = null
+    for (let i = 0; i < this.dataWords; i++) this.data[row * this.dataWords + i] = 0
+    this.count++
+    return row
+  }
+
+  /** Adds the element `*`, which is found where no other is. @returns its row */
+  addDefault(): number {
+    const row = this.take()
+    this.defaultRow = row
+    return row
+  }
+
   /** Takes an element out. */
   remove(row: number): void {
     if (this.alive[row] !== 1) return
     this.alive[row] = 0
     this.count--
     this.free.push(row)
+    if (row === this.defaultRow) {
+      this.defaultRow = -1
+      return
+    }
     if (this.mode === STORE_HASH) this.removeSlot(row)
     else {
       this.dirty = true
@@ -190,9 +209,12 @@ export class SetStore {
     const out: number[] = []
     if (this.mode !== STORE_HASH) {
       for (const r of this.rowsByOrder) if (this.expires[r]! > nowNs) out.push(r)
-      return out
+    } else {
+      for (let r = 0; r < this.top; r++) {
+        if (this.alive[r] === 1 && r !== this.defaultRow && this.expires[r]! > nowNs) out.push(r)
+      }
     }
-    for (let r = 0; r < this.top; r++) if (this.alive[r] === 1 && this.expires[r]! > nowNs) out.push(r)
+    if (this.defaultRow >= 0) out.push(this.defaultRow)
     return out
   }
 
@@ -274,7 +296,7 @@ export class SetStore {
     this.slots = new Int32Array(this.slots.length * 2).fill(-1)
     this.mask = this.slots.length - 1
     this.used = 0
-    for (let r = 0; r < this.top; r++) if (this.alive[r] === 1 && r !== except) this.insertSlot(r)
+    for (let r = 0; r < this.top; r++) if (this.alive[r] === 1 && r !== except && r !== this.defaultRow) this.insertSlot(r)
   }
 
   // Ranges.

@@ -33,11 +33,13 @@ export function elementsOf(ns: Netns, set: NftSet): ElemView[] {
   const rows = s.rows(now)
   const views = rows.map((row) => ({ row, key: keyOf(set, row) }))
   if (s.mode !== STORE_CONCAT) {
+    const last = views.at(-1)?.row === s.defaultRow ? views.pop() : undefined
     const order = new Map(views.map((v) => [v, sortKey(v.key, s.mode === STORE_HASH)]))
     views.sort((a, b) => {
       const d = order.get(a)! - order.get(b)!
       return d < 0n ? -1 : d > 0n ? 1 : 0
     })
+    if (last !== undefined) views.push(last)
   }
   return views.map(({ row, key }) => {
     const extra = (s.extra[row] ?? null) as { comment?: string; states?: unknown[]; stmts?: readonly Stmt[] } | null
@@ -90,6 +92,7 @@ function bytesOf(e: Expr & { k: 'val' }): number[] {
 
 function keyOf(set: NftSet, row: number): Expr {
   const s = set.store
+  if (row === s.defaultRow) return { k: 'sym', text: '*', quoted: false, num: false, loc: NO_LOC }
   const items: Expr[] = []
   let at = row * s.words
   for (const f of set.key) {

@@ -54,7 +54,10 @@ function check(node: Node, vip: string, step: Step): void {
     node.w.runUntil(node.w.nowNs + TICK_NS)
     const old = new Set(step.conns.filter((c) => c[5] === 0).map((c) => c.slice(0, 5).join(' ')))
     const lines = (rows: readonly (readonly unknown[])[]): string[] =>
-      rows.map((c) => c.slice(0, 5).join(' ')).filter((c) => c.includes(`${vip}:`) && !old.has(c)).sort()
+      rows
+        .map((c) => c.slice(0, 5).join(' '))
+        .filter((c) => c.includes(`${vip}:`) && !old.has(c))
+        .sort()
     expect(lines(node.connections())).toEqual(lines(step.conns))
   } else expect(services(node)).toEqual(step.services)
 }

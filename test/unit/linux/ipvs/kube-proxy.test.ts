@@ -13,7 +13,7 @@ import type { TcpSock } from '../../../../src/linux/socket/tcp-sock.ts'
 import { execTool } from '../../../../src/linux/tools/exec.ts'
 import { T_NF_RULE } from '../../../../src/linux/trace.ts'
 import { M_LEN, M_MARK, M_NH, META_SHIFT } from '../../../../src/packet/layout.ts'
-import { pseudoSumV4, foldChecksum, sumWords } from '../../../../src/wire/checksum.ts'
+import { foldChecksum, pseudoSumV4, sumWords } from '../../../../src/wire/checksum.ts'
 import { ipvsFixture, Node } from './support.ts'
 
 interface Step {
@@ -57,7 +57,9 @@ function kubeNode(conntrack: number): Node {
   ])
   node.run(`sysctl -qw net.ipv4.vs.conntrack=${conntrack} net.ipv4.vs.expire_nodest_conn=1`)
   node.run('sysctl -qw net.ipv4.vs.expire_quiescent_template=1')
-  node.run('sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0 net.ipv4.conf.cni0.send_redirects=0')
+  node.run(
+    'sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0 net.ipv4.conf.cni0.send_redirects=0',
+  )
   node.run('ip addr add 192.168.1.10/24 dev eth0; ip addr add 10.244.0.1/24 dev cni0')
   node.run('ip route add default via 192.168.1.254; ip route add 10.244.1.0/24 via 192.168.1.11')
   node.run('ip neigh replace 192.168.1.254 lladdr 02:00:00:00:e0:fe dev eth0 nud permanent')
@@ -92,10 +94,13 @@ function traceChains(node: Node, lines: string[]): void {
       const nh = meta[m + M_NH]!
       const th = nh + (view.getUint8(nh) & 15) * 4
       const ports = view.getUint8(nh + 9) !== 1 && meta[m + M_LEN]! >= th - nh + 4
-      const end = (ip: number, port: number): string => `${formatIpv4(view.getInt32(ip))}${ports ? `:${view.getUint16(port)}` : ''}`
+      const end = (ip: number, port: number): string =>
+        `${formatIpv4(view.getInt32(ip))}${ports ? `:${view.getUint16(port)}` : ''}`
       const mark = meta[m + M_MARK]!
       const icmp = ports ? '' : ' ICMP'
-      lines.push(`${where} ${end(nh + 12, th)}>${end(nh + 16, th + 2)}${icmp} mark=${mark === 0 ? '0' : `0x${mark.toString(16)}`}`)
+      lines.push(
+        `${where} ${end(nh + 12, th)}>${end(nh + 16, th + 2)}${icmp} mark=${mark === 0 ? '0' : `0x${mark.toString(16)}`}`,
+      )
     },
   }
 }
@@ -141,7 +146,9 @@ describe('kube-proxy in IPVS mode', () => {
         const rejected = /wrongport|ping|localhost/.test(name)
         expect(got.length).toBe(rejected ? 0 : 1)
         expect(recorded).toEqual(expect.arrayContaining(got))
-        const entries = execTool(node.ns, ['conntrack', '-L']).stdout.split('\n').filter((l) => l !== '')
+        const entries = execTool(node.ns, ['conntrack', '-L'])
+          .stdout.split('\n')
+          .filter((l) => l !== '')
         expect(entries.map(conntrackLine).sort()).toEqual(step.conntrack!.map((l) => l.replace(/ use=\d+/, '')).sort())
         continue
       }
@@ -152,7 +159,9 @@ describe('kube-proxy in IPVS mode', () => {
         got = node.send(step.tx[0], frame)
       } else {
         if (step.host_connect !== undefined) {
-          const connected = tcpConnect(node.ns, sockAddr(step.host_connect), { bind: { ip: 0, port: sockAddr(step.sockname!).port } })
+          const connected = tcpConnect(node.ns, sockAddr(step.host_connect), {
+            bind: { ip: 0, port: sockAddr(step.sockname!).port },
+          })
           if (typeof connected === 'number') throw new Error(`connect: ${connected}`)
           sock = connected.sk
         } else if (step.host_send !== undefined) tcpSend(sock!, Buffer.from(step.host_send))

@@ -23,7 +23,10 @@ const UNREACHABLE = 'icmp3/3'
 
 function tcp(node: Node, port: string, from: string, sport: number, to: string, dport: number, flags: string): string {
   const eth = port === 'c' ? CLIENT : SERVER
-  const out = node.send(port, pkt().eth(eth).ip({ src: from, dst: to, id: 7, df: true }).tcp(sport, dport, { flags }).bytes())
+  const out = node.send(
+    port,
+    pkt().eth(eth).ip({ src: from, dst: to, id: 7, df: true }).tcp(sport, dport, { flags }).bytes(),
+  )
   return whereTo(out.map(([, hex]) => Buffer.from(hex, 'hex')))
 }
 
@@ -87,8 +90,24 @@ describe('IPVS schedulers decide as Linux', () => {
   })
 
   it('the recordings cover every scheduler but twos, which draws at random', () => {
-    const used = new Set(sessions.flatMap((s) => s.events.flatMap((e) => (e[0] === 'cmd' ? (/ -s (\w+)/.exec(e[1])?.[1] ?? []) : []))))
-    expect([...used].sort()).toEqual(['dh', 'fo', 'lblc', 'lblcr', 'lc', 'mh', 'nq', 'ovf', 'rr', 'sed', 'sh', 'wlc', 'wrr'])
+    const used = new Set(
+      sessions.flatMap((s) => s.events.flatMap((e) => (e[0] === 'cmd' ? (/ -s (\w+)/.exec(e[1])?.[1] ?? []) : []))),
+    )
+    expect([...used].sort()).toEqual([
+      'dh',
+      'fo',
+      'lblc',
+      'lblcr',
+      'lc',
+      'mh',
+      'nq',
+      'ovf',
+      'rr',
+      'sed',
+      'sh',
+      'wlc',
+      'wrr',
+    ])
   })
 })
 
@@ -96,7 +115,9 @@ describe('twos', () => {
   it('takes real servers by their weights while they are equally loaded, and the less loaded of two', () => {
     const node = directorNode('a local range')
     node.run('ipvsadm -A -u 10.96.1.10:80 -s twos -o')
-    node.run('ipvsadm -a -u 10.96.1.10:80 -r 10.10.0.11:80 -m -w 1; ipvsadm -a -u 10.96.1.10:80 -r 10.10.0.12:80 -m -w 3')
+    node.run(
+      'ipvsadm -a -u 10.96.1.10:80 -r 10.10.0.11:80 -m -w 1; ipvsadm -a -u 10.96.1.10:80 -r 10.10.0.12:80 -m -w 3',
+    )
     node.run('ipvsadm -a -u 10.96.1.10:80 -r 10.10.0.13:80 -m -w 0')
     const counts = new Map<string, number>()
     for (let i = 0; i < 2000; i++) {

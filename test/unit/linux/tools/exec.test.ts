@@ -20,11 +20,12 @@ describe('execTool', () => {
 
   it.each([
     ['ip6tables-save'],
-    ['nft', 'list', 'ruleset'],
+    ['tc', 'qdisc'],
     ['ip', 'link', 'add', 'vx', 'type', 'vlan', 'id', '5'],
     ['ip', '-6', 'route', 'add', '::/0'],
     ['bridge', 'vlan'],
     ['ping', '-c', '100000000', '127.0.0.1'],
+    ['ping', '-c', '1', 'shop-db'],
   ])('says UNMODELLED with status 126 for %s', (...argv) => {
     const r = execTool(netns(), argv)
     expect(r.status).toBe(126)
