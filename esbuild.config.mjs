@@ -15,7 +15,7 @@ await build({
   banner: { js: "import { createRequire } from 'node:module'\nconst require = createRequire(import.meta.url)" },
   // imported constants are live bindings that V8 loads on every use: inlined, the packet walk is a fifth faster
   minifySyntax: true,
-  plugins: [constants(/\/dist\/(?!bundle\/).*\.js$/)],
+  plugins: [constants(/\/dist\/.*\.js$/)],
   sourcemap: true,
   logLevel: 'warning',
 })

@@ -28,7 +28,7 @@ export function splitConstants(source, moduleName) {
   return { source: `${head}${exported.length === 0 ? '' : `export { ${exported.join(', ')} };`}${rest}`, numbers }
 }
 
-/** The plugin; `filter` says which files it may touch. */
+/** The plugin; `filter` says which files it may touch (Go's regular expressions), packages never. */
 export function constants(filter) {
   const split = async (path) => splitConstants(await readFile(path, 'utf8'), path + SUFFIX)
   return {
@@ -39,10 +39,10 @@ export function constants(filter) {
         contents: (await split(path.slice(0, -SUFFIX.length))).numbers,
         loader: 'js',
       }))
-      build.onLoad({ filter, namespace: 'file' }, async ({ path }) => ({
-        contents: (await split(path)).source,
-        loader: path.endsWith('.ts') ? 'ts' : 'js',
-      }))
+      build.onLoad({ filter, namespace: 'file' }, async ({ path }) => {
+        if (path.includes('/node_modules/')) return undefined
+        return { contents: (await split(path)).source, loader: path.endsWith('.ts') ? 'ts' : 'js' }
+      })
     },
   }
 }

@@ -98,6 +98,10 @@ export const SKB_NODST = 1 << 5
  * a fragment, a decapsulated packet and what a raw socket sent do not have it. Whoever damages bytes must clear it.
  */
 export const SKB_CSUM_OK = 1 << 6
+/**
+ * M_FLAGS: `skb->csum_valid`: conntrack has summed the packet and found it right, before anything was written into it.
+ */
+export const SKB_CSUM_VALID = 1 << 21
 /** M_FLAGS: the sender is in process context; transmit runs the backlog as local_bh_enable does. */
 export const SKB_REDIRECTED = 1 << 7
 /** M_FLAGS: `skb->ipvs_property`: IPVS has handled the packet; kept when it comes back over the loopback device. */

@@ -14,7 +14,7 @@ const NS = 'podwalk-ipset'
 function levelled(text: string): string[] {
   const lines = text
     .replace(/initval 0x[0-9a-f]+/g, 'initval X')
-    .replace(/timeout (59|60|29|30)\b/g, 'timeout T')
+    .replace(/timeout [1-9]\d*\b/g, 'timeout T')
     .split('\n')
   return [...lines.filter((l) => l.startsWith('create')), ...lines.filter((l) => l.startsWith('add')).sort()]
 }

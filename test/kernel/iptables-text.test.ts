@@ -65,9 +65,12 @@ describeKernel(
     })
 
     it.each(
-      labNames().flatMap((name) =>
-        Object.entries(labScenario(name).iptables ?? {}).map(([ns, t]) => [`${name} ${ns}`, t, name, ns] as const),
-      ),
+      // ip_vs is not in every kernel: its scenarios were recorded on another one
+      labNames()
+        .filter((name) => labScenario(name).ipvs === undefined)
+        .flatMap((name) =>
+          Object.entries(labScenario(name).iptables ?? {}).map(([ns, t]) => [`${name} ${ns}`, t, name, ns] as const),
+        ),
     )('loads the rules of lab scenario %s equally', (_title, text, name, nsName) => {
       const sets = labScenario(name).ipset?.[nsName] ?? ''
       inNetns(NS, [

@@ -76,7 +76,6 @@ export function buildSettings(d: Draft): void {
     if (!d.bridges.has(ns)) continue
     if (d.about('bnf') ? d.dice.chance(85) : d.dice.chance(25)) {
       d.set(ns, 'net.bridge.bridge-nf-call-iptables', 1)
-      if (d.dice.chance(10)) d.set(ns, 'net.bridge.bridge-nf-filter-vlan-tagged', 1)
     }
   }
 }

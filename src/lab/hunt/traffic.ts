@@ -171,9 +171,9 @@ function l4(d: Draft, x: Flow, len: number): Uint8Array {
 }
 
 /** Sends a packet out of the interface. */
-function inject(d: Draft, i: Iface, packet: Uint8Array, dst: number): void {
+function inject(d: Draft, i: Iface, packet: Uint8Array, dst: number, mac = macTo(d, i, dst)): void {
   const vlan = d.dice.chance(d.about('l2') ? 4 : 1) ? [d.dice.pick([1, 100, 4095, 0, 0x6064])] : []
-  let frame = f.ether(macTo(d, i, dst), i.mac, 0x0800, packet, vlan)
+  let frame = f.ether(mac, i.mac, 0x0800, packet, vlan)
   if (frame.length > i.mtu + 14 + 4 * vlan.length) return
   if (d.dice.chance(10) && frame.length < 60) frame = f.concat(frame, new Uint8Array(60 - frame.length))
   d.steps.push({ op: 'frame', ns: i.ns, dev: i.dev, hex: hex(frame) })
@@ -258,7 +258,10 @@ function fragmentFrames(d: Draft): void {
   if (d.dice.chance(15)) parts.splice(d.dice.below(parts.length), 1)
   if (d.dice.chance(15) && parts.length > 0) parts.splice(d.dice.below(parts.length), 0, d.dice.pick(parts))
   if (d.dice.chance(12)) parts = parts.map((p) => (d.dice.chance(40) ? f.damageIp(d.dice, p) : p))
-  for (const p of parts.slice(0, 9)) inject(d, x.from, p, x.dst)
+  // never a group address: a bridge's copies share their bytes, and Linux writes the headers of the pieces into them
+  const mac = macTo(d, x.from, x.dst)
+  const unicast = (Number.parseInt(mac.slice(0, 2), 16) & 1) === 0 ? mac : '02:00:00:00:ff:ff'
+  for (const p of parts.slice(0, 9)) inject(d, x.from, p, x.dst, unicast)
 }
 
 /** An ICMP error about a conversation, from somewhere on the way or from nowhere. */
@@ -430,7 +433,7 @@ function configChange(d: Draft): void {
   const change = d.dice.below(9)
   if (change === 0)
     cmd(router, `ip route add ${d.dice.pick(['unreachable', 'blackhole', 'prohibit'])} ${formatIpv4(d.anyIp())}/32`)
-  else if (change === 1) cmd(i.ns, `ip neigh flush dev ${i.dev}`)
+  else if (change === 1) cmd(i.ns, `ip neigh del ${formatIpv4(d.anyHostIp())} dev ${i.dev}`)
   else if (change === 2 && i.ips.length > 0)
     cmd(i.ns, `ip addr del ${formatIpv4(i.ips[0]!)}/${i.segment.len} dev ${i.dev}`)
   else if (change === 3) cmd(router, `sysctl -qw net.ipv4.ip_forward=${d.dice.below(2)}`)

@@ -21,7 +21,13 @@ import {
 import { netifReceiveSkb } from '../core/dev.ts'
 import { freeSkb } from '../core/skb.ts'
 import { IFF_PROMISC, type NetDevice } from '../device/device.ts'
-import { R_BRIDGE_LINK_LOCAL, R_BRIDGE_PORT_DISABLED, R_INVALID_TX, R_MARTIAN_SOURCE } from '../reasons.ts'
+import {
+  R_BRIDGE_LINK_LOCAL,
+  R_BRIDGE_PORT_DISABLED,
+  R_INVALID_TX,
+  R_MARTIAN_SOURCE,
+  R_UNMODELLED,
+} from '../reasons.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { T_BR_INPUT, T_BR_LEARN, T_BR_LOCAL } from '../trace.ts'
 import type { World } from '../world.ts'
@@ -71,6 +77,11 @@ export function brHandleFrame(w: World, slot: number, port: BridgePort): boolean
   const br = port.bridge
   if (dstHi === br.dev.macHi && dstLo === br.dev.macLo) meta[m + M_PKTTYPE] = PACKET_HOST
   if (w.tracer !== null) w.tracer.step(T_BR_INPUT, slot, port.dev.ns, port.dev, 0, 0, 0, br.dev)
+  const nft = port.dev.ns.nft
+  if (nft !== null && nft.bridgeHooks > 0) {
+    freeSkb(w, slot, R_UNMODELLED, 0, 'nft family bridge')
+    return true
+  }
   if (brNfPreRouting(w, slot, port)) return true
   brHandleFrameFinish(w, slot)
   return true
@@ -165,6 +176,7 @@ export function brDevXmit(w: World, slot: number, dev: NetDevice): void {
   if (dst !== undefined && dst.port !== null) {
     dst.usedNs = w.nowNs
     brForward(w, slot, dst.port, dst, true)
-  } else if (dst !== undefined) freeSkb(w, slot, R_INVALID_TX) // the bridge's own address: br_forward to nobody
+  } else if (dst !== undefined)
+    freeSkb(w, slot, R_INVALID_TX) // the bridge's own address: br_forward to nobody
   else brFlood(w, slot, br, PKT_UNICAST, false, true)
 }

@@ -95,8 +95,9 @@ export function processBacklogSlot(w: World, slot: number): void {
 export function netifReceiveSkb(w: World, slot: number): void {
   const meta = w.arena.meta
   const m = slot << META_SHIFT
-  const dev = w.devices[meta[m + M_DEV]!]
-  if (dev === undefined || dev === null || (dev.flags & IFF_UP) === 0) {
+  // null: deleted while the packet waited
+  const dev = w.devices[meta[m + M_DEV]!] as NetDevice | null
+  if (dev === null || (dev.flags & IFF_UP) === 0) {
     freeSkb(w, slot, R_DEV_DOWN)
     return
   }
@@ -113,9 +114,7 @@ export function netifReceiveSkb(w: World, slot: number): void {
   dev.rxBytes += meta[m + M_LEN]! + (dev.kind === DEV_VXLAN || dev.kind === DEV_IPIP ? 0 : ETH_HLEN)
   // packet sockets do not see looped back copies (tpacket_rcv: PACKET_LOOPBACK), bridges pass them
   const looped = meta[m + M_PKTTYPE] === PACKET_LOOPBACK
-  if (dev.kind !== DEV_LOOPBACK && !looped) {
-    w.frameCount++
-  }
+  if (dev.kind !== DEV_LOOPBACK && !looped) w.frameCount++
   if (w.tap !== null && !looped) w.tap.frame(0, slot, dev)
   if (w.tracer !== null)
     w.tracer.step(T_RX, slot, dev.ns, dev, meta[m + M_DATA]! + meta[m + M_LEN]! - meta[m + M_MAC]!, 0, 0, null)
@@ -164,8 +163,9 @@ function vlanUntag(w: World, slot: number, dev: NetDevice): void {
 export function devQueueXmit(w: World, slot: number): number {
   const meta = w.arena.meta
   const m = slot << META_SHIFT
-  const dev = w.devices[meta[m + M_DEV]!]
-  if (dev === undefined || dev === null || (dev.flags & IFF_UP) === 0) {
+  // null: deleted while the packet waited
+  const dev = w.devices[meta[m + M_DEV]!] as NetDevice | null
+  if (dev === null || (dev.flags & IFF_UP) === 0) {
     freeSkb(w, slot, R_DEV_DOWN)
     return ENETDOWN
   }
@@ -176,9 +176,7 @@ export function devQueueXmit(w: World, slot: number): number {
     freeSkb(w, slot, R_NO_CARRIER)
     return 0
   }
-  if (kind !== DEV_LOOPBACK) {
-    w.frameCount++
-  }
+  if (kind !== DEV_LOOPBACK) w.frameCount++
   meta[m + M_MAC] = meta[m + M_DATA]!
   if (w.tap !== null) w.tap.frame(1, slot, dev)
   if (w.tracer !== null) w.tracer.step(T_TX, slot, dev.ns, dev, meta[m + M_LEN]!, 0, 0, null)

@@ -25,8 +25,8 @@ import {
   SKB_CSUM_OK,
 } from '../../packet/layout.ts'
 import { ethTypeTrans, netifRx } from '../core/dev.ts'
-import { NET_XMIT_DROP } from '../errno.ts'
 import { freeSkb } from '../core/skb.ts'
+import { NET_XMIT_DROP } from '../errno.ts'
 import { nfConntrackPut } from '../netfilter/conntrack/core.ts'
 import { R_MTU, R_NO_CARRIER } from '../reasons.ts'
 import type { World } from '../world.ts'

@@ -71,6 +71,9 @@ class FragQueue {
   readonly user: number
   /** Fragments by offset. */
   readonly pieces: { slot: number; offset: number; length: number }[] = []
+  /** Stretches of fragments that came in order (rb_fragments), and the one that ends last. */
+  runs: { start: number; end: number }[] = []
+  tailRun: { start: number; end: number } | null = null
   /** Bytes of payload received, duplicates not counted. */
   meat = 0
   /** End of the datagram, 0 while the last fragment is missing. */
@@ -182,6 +185,8 @@ function release(w: World, q: FragQueue, reason: number): number {
   const n = q.pieces.length
   for (const p of q.pieces) freeSkb(w, p.slot, reason)
   q.pieces.length = 0
+  q.runs = []
+  q.tailRun = null
   q.ns.frags.memory -= q.memory
   q.memory = 0
   return n
@@ -231,16 +236,9 @@ function queueFragment(w: World, ns: Netns, q: FragQueue, slot: number): number 
     }
   }
   if (end === offset) return discard(w, ns, q, slot)
-  let at = q.pieces.length
-  while (at > 0 && q.pieces[at - 1]!.offset >= offset) at--
-  const next = q.pieces[at]
-  if (next !== undefined && next.offset === offset && next.length === end - offset) return duplicate(w, slot)
-  const before = q.pieces[at - 1]
-  if (before !== undefined && offset >= before.offset && end <= before.offset + before.length) return duplicate(w, slot)
-  const overlaps =
-    (before !== undefined && before.offset + before.length > offset) || (next !== undefined && next.offset < end)
-  if (next !== undefined && next.offset <= offset && end <= next.offset + next.length) return duplicate(w, slot)
-  if (overlaps) {
+  const fits = insertRun(q, offset, end)
+  if (fits === FRAG_DUP) return duplicate(w, slot)
+  if (fits === FRAG_OVERLAP) {
     kill(w, q)
     ns.count('Ip.ReasmFails')
     ns.count('IpExt.ReasmOverlaps')
@@ -248,6 +246,8 @@ function queueFragment(w: World, ns: Netns, q: FragQueue, slot: number): number 
     freeSkb(w, slot, R_FRAG_BAD)
     return EINVAL
   }
+  let at = q.pieces.length
+  while (at > 0 && q.pieces[at - 1]!.offset >= offset) at--
   q.pieces.splice(at, 0, { slot, offset, length: end - offset })
   meta[m + M_NEXT] = -1
   q.iif = meta[m + M_DEV]!
@@ -262,6 +262,33 @@ function queueFragment(w: World, ns: Netns, q: FragQueue, slot: number): number 
   if (q.pieces[0]!.offset === 0 && q.lastIn && q.meat === q.len) return reassemble(w, ns, q, slot)
   w.arena.dst[slot] = null
   return EINPROGRESS
+}
+
+const FRAG_OK = 0
+const FRAG_DUP = 1
+const FRAG_OVERLAP = 2
+
+/**
+ * inet_frag_queue_insert: fragments that come in order make one run; what lies inside a run is a duplicate, what only
+ * touches one overlaps. One that fills a hole is a run of its own, also where it joins two.
+ */
+function insertRun(q: FragQueue, offset: number, end: number): number {
+  const tail = q.tailRun
+  if (tail === null || tail.end < end) {
+    if (tail !== null && offset < tail.end) return FRAG_OVERLAP
+    if (tail !== null && offset === tail.end) tail.end = end
+    else {
+      q.tailRun = { start: offset, end }
+      q.runs.push(q.tailRun)
+    }
+    return FRAG_OK
+  }
+  for (const r of q.runs) {
+    if (end <= r.start || offset >= r.end) continue
+    return offset >= r.start && end <= r.end ? FRAG_DUP : FRAG_OVERLAP
+  }
+  q.runs.push({ start: offset, end })
+  return FRAG_OK
 }
 
 function duplicate(w: World, slot: number): number {

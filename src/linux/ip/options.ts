@@ -7,7 +7,7 @@
  * Not modelled: CIPSO, SSRR/LSRR sent by sockets of this host, TS of prespecified addresses sent by this host.
  * Sources: RFC 791 3.1, RFC 2113.
  */
-import { M_DEV, M_ID, M_NH, M_OPTLEN, M_PKTTYPE, META_SHIFT, PACKET_HOST } from '../../packet/layout.ts'
+import { M_DEV, M_ID, M_MARK, M_NH, M_OPTLEN, M_PKTTYPE, META_SHIFT, PACKET_HOST } from '../../packet/layout.ts'
 import { foldChecksum, sumWords } from '../../wire/checksum.ts'
 import { type NetDevice, RT_SCOPE_UNIVERSE } from '../device/device.ts'
 import { inetSelectAddr } from '../device/inet.ts'
@@ -407,6 +407,8 @@ export function fibComputeSpecDst(w: World, ns: Netns, slot: number): number {
     fl.daddr = saddr
     fl.iif = ns.lo.id
     fl.tos = v.getUint8(nh + 1) & 0xfc
+    const vmark = dev.conf.src_valid_mark !== 0 || ns.sysctl.all.src_valid_mark !== 0
+    if (vmark) fl.mark = w.arena.meta[m + M_MARK]!
     if (ns.fib.lookup(fl, sourceRes, 0) === 0) return fibResultPrefsrc(ns, sourceRes)
   }
   return inetSelectAddr(ns, dev, saddr, RT_SCOPE_UNIVERSE)

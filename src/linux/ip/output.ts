@@ -303,6 +303,13 @@ export function ipMakeAndSend(w: World, ns: Netns, msg: IpMessage): number {
   return err
 }
 
+/** What ip_setup_cork and __ip_append_data refuse before they look at the socket's pending error. @returns 0 or an errno */
+export function ipAppendRefuses(rt: Rtable, pmtudisc: number, optlen: number, length: number): number {
+  const mtu = usesPmtu(pmtudisc) ? rt.mtu() : rt.dev.mtu
+  if (mtu < IPV4_MIN_MTU) return ENETUNREACH
+  return length > (ignoresDf(pmtudisc) ? 0xffff : mtu) - 20 - optlen ? EMSGSIZE : 0
+}
+
 /** ip_make_skb: the packet that ipMakeAndSend sends. @returns the slot, or a negative errno */
 export function ipMakeSkb(w: World, ns: Netns, msg: IpMessage): number {
   const a = w.arena
@@ -310,9 +317,9 @@ export function ipMakeSkb(w: World, ns: Netns, msg: IpMessage): number {
   const optlen = msg.options === null ? 0 : msg.options.optlen
   const header = 20 + optlen
   const mtu = usesPmtu(msg.pmtudisc) ? rt.mtu() : rt.dev.mtu
-  if (mtu < 68) return ENETUNREACH
+  const refused = ipAppendRefuses(rt, msg.pmtudisc, optlen, msg.length)
+  if (refused !== 0) return refused
   const ignoreDf = ignoresDf(msg.pmtudisc)
-  if (msg.length > (ignoreDf ? 0xffff : mtu) - header) return EMSGSIZE
   const total = header + msg.length
   const slot = a.alloc(total, HEADROOM_BYTES)
   if (slot < 0) return ENOBUFS

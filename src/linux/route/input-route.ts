@@ -75,7 +75,13 @@ export function ipRouteInput(
     const rt = w.arena.dst[slot] as Rtable
     // only what hangs on the nexthop itself: no exception, no choice between nexthops
     const nh = rt.nh
-    if (nh !== null && nh.rthInput === rt && nh.exceptions === null && rt.route !== null && rt.route.nexthops.length === 1) {
+    if (
+      nh !== null &&
+      nh.rthInput === rt &&
+      nh.exceptions === null &&
+      rt.route !== null &&
+      rt.route.nexthops.length === 1
+    ) {
       ns.fib.inputCache.store(ns.fib.genid, daddr, saddr, dscp, dev.id, mark, rt)
     }
   }
@@ -179,7 +185,8 @@ function readPorts(w: World, ns: Netns, slot: number, fl: Flowi4): void {
   const v = w.arena.view
   const nh = w.arena.meta[m + M_NH]!
   fl.proto = v.getUint8(nh + 9)
-  if ((v.getUint16(nh + 6) & 0x1fff) !== 0) return
+  // no ports of any fragment, not even of the first one (no FLOW_DISSECTOR_F_PARSE_1ST_FRAG)
+  if ((v.getUint16(nh + 6) & 0x3fff) !== 0) return
   if (fl.proto !== 6 && fl.proto !== 17 && fl.proto !== 132) return
   const th = nh + ((v.getUint8(nh) & 15) << 2)
   fl.sport = v.getUint16(th)

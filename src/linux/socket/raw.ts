@@ -6,7 +6,7 @@
  */
 import { M_DATA, M_LEN, M_NH, META_SHIFT } from '../../packet/layout.ts'
 import { EACCES, EADDRNOTAVAIL, EAGAIN, EHOSTUNREACH, EMSGSIZE, ENOBUFS } from '../errno.ts'
-import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
+import { IpMessage, ipAppendRefuses, ipMakeAndSend } from '../ip/output.ts'
 import type { Netns } from '../netns.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { ipRouteOutput, ipv4Redirect, ipv4UpdatePmtu, routeErrno } from '../route/route.ts'
@@ -73,6 +73,8 @@ export function rawSendmsg(sk: RawSock, data: Uint8Array, dst: number): number {
   const rt = ipRouteOutput(ns, fl)
   if (rt === null) return routeErrno()
   if ((rt.flags & RTCF_BROADCAST) !== 0 && !sk.broadcast) return EACCES
+  const refused = ipAppendRefuses(rt, sk.pmtudisc, 0, data.length)
+  if (refused !== 0) return refused
   const e = sk.takeError()
   if (e < 0) {
     ns.count('Ip.OutDiscards')

@@ -5,7 +5,7 @@
  * tcp_openreq_init_rwin, tcp_make_synack (net/ipv4/tcp_output.c), tcp_create_openreq_child. Not modelled: SYN cookies (a
  * full queue is named UNMODELLED), Fast Open, deferred accept.
  */
-import { M_DATA, M_DEV, M_MARK, M_TH, META_SHIFT } from '../../packet/layout.ts'
+import { M_DATA, M_DEV, M_MARK, M_OPTLEN, M_TH, META_SHIFT } from '../../packet/layout.ts'
 import { ipBuildAndSendPkt } from '../ip/output.ts'
 import type { Netns } from '../netns.ts'
 import { R_NO_SOCKET, R_TCP_RESET, R_TCP_STATE, R_UNMODELLED } from '../reasons.ts'
@@ -72,6 +72,8 @@ function connRequest(
 ): number {
   const in_ = w.arena.dst[s.slot] as Rtable | null
   if (in_ !== null && (in_.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0) return R_TCP_STATE
+  // the connection would answer with the options turned round (tcp_v4_save_options)
+  if (w.arena.meta[(s.slot << META_SHIFT) + M_OPTLEN] !== 0) return R_UNMODELLED
   if (sk.acceptQueue.length > sk.maxAckBacklog) {
     ns.count('TcpExt.ListenOverflows')
     return R_TCP_STATE

@@ -22,7 +22,7 @@ import {
   ENOBUFS,
 } from '../errno.ts'
 import { icmpSend } from '../ip/icmp.ts'
-import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
+import { IpMessage, ipAppendRefuses, ipMakeAndSend } from '../ip/output.ts'
 import { nfResetCt } from '../netfilter/conntrack/core.ts'
 import type { Netns } from '../netns.ts'
 import { R_L4_CSUM, R_L4_HDR, R_NO_SOCKET, R_SOCKET_FILTER } from '../reasons.ts'
@@ -188,6 +188,8 @@ export function udpSendmsg(sk: UdpSock, data: Uint8Array, ip: number | null, por
     fl.dport = dport
   }
   if ((rt.flags & RTCF_BROADCAST) !== 0 && !sk.broadcast) return EACCES
+  const refused = ipAppendRefuses(rt, sk.pmtudisc, 0, UDP_HEADER_BYTES + data.length)
+  if (refused !== 0) return refused
   // sock_alloc_send_skb reports what an earlier packet of this socket met
   const e = sk.takeError()
   if (e < 0) {
@@ -297,8 +299,9 @@ export function udpRcv(w: World, ns: Netns, slot: number): void {
   const check = v.getUint16(th + 6)
   const rt = a.dst[slot] as Rtable | null
   const mcast = rt !== null && (rt.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0
-  if (mcast && ulen > CHECKSUM_BREAK && !ns.sockets.udp.has(v.getUint16(th + 2))) {
-    // the checksum of a large datagram is not looked at before a socket wants it
+  const summed = ns.ct !== null && ns.sysctl.nf_conntrack_checksum !== 0
+  if (mcast && !summed && ulen > CHECKSUM_BREAK && !ns.sockets.udp.has(v.getUint16(th + 2))) {
+    // the checksum of a large datagram is not looked at before a socket wants it, unless conntrack has done so
     ns.count('Udp.IgnoredMulti')
     freeSkb(w, slot, R_NO_SOCKET, v.getUint16(th + 2))
     return

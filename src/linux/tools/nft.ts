@@ -5,9 +5,10 @@
  * transaction: all of it, or nothing and the errors with their places. Files other than standard input are not modelled:
  * a namespace has no file system.
  */
-import { type Command, NftError } from '../netfilter/nftables/ast.ts'
+
 import { nftTables, resetObject, runTransaction } from '../netfilter/nftables/apply.ts'
-import { JsonWriter, type Json } from '../netfilter/nftables/json.ts'
+import { type Command, NftError } from '../netfilter/nftables/ast.ts'
+import { type Json, JsonWriter } from '../netfilter/nftables/json.ts'
 import { Lister } from '../netfilter/nftables/list.ts'
 import { parseNft } from '../netfilter/nftables/parse.ts'
 import type { NftTable, NftTables } from '../netfilter/nftables/state.ts'
@@ -32,7 +33,8 @@ export function nft(ns: Netns, argv: readonly string[], stdin = ''): ToolResult 
   for (; i < argv.length && argv[i]!.startsWith('-') && argv[i] !== '-'; i++) {
     const word = argv[i]!
     if (word === '-f' || word === '--file') o.file = argv[++i] ?? ''
-    else if (word === '-v' || word === '--version') return { status: 0, stdout: 'nftables v1.0.6 (Lester Gooch #5)\n', stderr: '' }
+    else if (word === '-v' || word === '--version')
+      return { status: 0, stdout: 'nftables v1.0.6 (Lester Gooch #5)\n', stderr: '' }
     else if (!shortOptions(word, o)) {
       return { status: 1, stdout: '', stderr: `nft: invalid option -- '${word.replace(/^-+/, '')}'\n` }
     }
@@ -45,9 +47,29 @@ export function nft(ns: Netns, argv: readonly string[], stdin = ''): ToolResult 
   return nftText(ns, argv.slice(i).join(' '), o, '')
 }
 
-const LETTERS: Readonly<Record<string, keyof Options | ''>> = { a: 'handles', j: 'json', s: 'stateless', t: 'terse', c: 'check', n: '', N: '', y: '', p: '', S: '', u: '', T: '', e: '' }
+const LETTERS: Readonly<Record<string, keyof Options | ''>> = {
+  a: 'handles',
+  j: 'json',
+  s: 'stateless',
+  t: 'terse',
+  c: 'check',
+  n: '',
+  N: '',
+  y: '',
+  p: '',
+  S: '',
+  u: '',
+  T: '',
+  e: '',
+}
 const LONG: Readonly<Record<string, keyof Options | ''>> = {
-  '--handle': 'handles', '--json': 'json', '--stateless': 'stateless', '--terse': 'terse', '--check': 'check', '--numeric': '', '--echo': '',
+  '--handle': 'handles',
+  '--json': 'json',
+  '--stateless': 'stateless',
+  '--terse': 'terse',
+  '--check': 'check',
+  '--numeric': '',
+  '--echo': '',
 }
 
 function shortOptions(word: string, o: Options): boolean {
@@ -75,7 +97,11 @@ export function nftLoad(ns: Netns, text: string, origin = ''): NftLoad {
 
 /** nft list ruleset */
 export function nftList(ns: Netns, options: { handles?: boolean; stateless?: boolean } = {}): string {
-  const lister = new Lister(ns, { handles: options.handles === true, stateless: options.stateless === true, terse: false })
+  const lister = new Lister(ns, {
+    handles: options.handles === true,
+    stateless: options.stateless === true,
+    terse: false,
+  })
   return nftTables(ns)
     .tables.map((t) => lister.table(t))
     .join('')
@@ -97,7 +123,8 @@ function nftText(ns: Netns, text: string, o: Options, file: string, origin = '')
     const r = o.json ? listJson(tables, c, o) : list(tables, c, o)
     if (typeof r !== 'string') return failed([r], text, file)
     stdout += r
-    if (c.op === 'reset') for (const t of tables.tables) for (const x of t.objects.values()) if (wants(c, t, x.name)) resetObject(x)
+    if (c.op === 'reset')
+      for (const t of tables.tables) for (const x of t.objects.values()) if (wants(c, t, x.name)) resetObject(x)
   }
   return { status: 0, stdout, stderr: '' }
 }
@@ -153,7 +180,14 @@ function list(tables: NftTables, c: Command, o: Options): string | NftError {
     case 'tables':
       return found.map((t) => `table ${t.family} ${t.name}\n`).join('')
     case 'chains':
-      return found.map((t) => l.within(t, [...t.chains.values()].map((x) => l.chain(x, false)))).join('')
+      return found
+        .map((t) =>
+          l.within(
+            t,
+            [...t.chains.values()].map((x) => l.chain(x, false)),
+          ),
+        )
+        .join('')
     case 'chain': {
       const chain = found[0]!.chains.get(c.name)
       return chain === undefined ? noSuch(c, c.nameLoc) : l.within(found[0]!, [l.chain(chain)])
@@ -161,7 +195,12 @@ function list(tables: NftTables, c: Command, o: Options): string | NftError {
     case 'sets':
     case 'maps':
       return found
-        .map((t) => l.within(t, [...t.sets.values()].filter((s) => s.isMap === (c.obj === 'maps')).map((s) => l.set(s))))
+        .map((t) =>
+          l.within(
+            t,
+            [...t.sets.values()].filter((s) => s.isMap === (c.obj === 'maps')).map((s) => l.set(s)),
+          ),
+        )
         .join('')
     case 'set':
     case 'map': {
@@ -177,7 +216,12 @@ function list(tables: NftTables, c: Command, o: Options): string | NftError {
       return found
         .filter((t) => t.objects.size > 0)
         .map((t) => ({ t, objects: [...t.objects.values()].filter((x) => x.type === type) }))
-        .map(({ t, objects }) => l.within(t, objects.map((x) => l.object(x))))
+        .map(({ t, objects }) =>
+          l.within(
+            t,
+            objects.map((x) => l.object(x)),
+          ),
+        )
         .join('')
     }
   }
@@ -224,7 +268,8 @@ function listJson(tables: NftTables, c: Command, o: Options): string | NftError 
         break
       }
       default:
-        for (const x of t.objects.values()) if (x.type === type && (c.obj.endsWith('s') || x.name === c.name)) out.push(j.object(x))
+        for (const x of t.objects.values())
+          if (x.type === type && (c.obj.endsWith('s') || x.name === c.name)) out.push(j.object(x))
     }
   }
   return `${pythonJson({ nftables: out })}\n`

@@ -7,7 +7,7 @@
  * end (RFC 1071, 2 (B)): half the work of asking for big-endian words.
  */
 import type { PacketArena } from '../../../packet/arena.ts'
-import { M_DATA, M_FLAGS, M_LEN, META_SHIFT, SKB_CSUM_OK } from '../../../packet/layout.ts'
+import { M_DATA, M_FLAGS, M_LEN, META_SHIFT, SKB_CSUM_OK, SKB_CSUM_VALID } from '../../../packet/layout.ts'
 import { foldChecksum, pseudoSumV4 } from '../../../wire/checksum.ts'
 import { IPPROTO_TCP, IPPROTO_UDP } from './layout.ts'
 
@@ -28,7 +28,9 @@ export function nfIpChecksumOk(arena: PacketArena, slot: number, l4: number, pro
   const from = l4 - nh === 20 ? l4 : nh
   const sum = seed + swappedSum(view, from, len + l4 - from)
   // the kernel sums from the IP header on, which is all ones: nothing but zero bytes behind it is right as well
-  return sum === 0 || foldChecksum(sum) === 0
+  const ok = sum === 0 || foldChecksum(sum) === 0
+  if (ok) meta[m + M_FLAGS] = meta[m + M_FLAGS]! | SKB_CSUM_VALID
+  return ok
 }
 
 /**

@@ -22,6 +22,7 @@ import {
   traceInvalid,
 } from './invalid.ts'
 import {
+  C_PROTO,
   C_STATUS,
   C_TCP_LAST_ACK,
   C_TCP_LAST_DIR,
@@ -440,4 +441,15 @@ function tcpNew(
 function invalid(w: World, ct: Conntrack, slot: number, detail: number): number {
   traceInvalid(w, ct.ns, slot, 0, detail)
   return -NF_ACCEPT
+}
+
+/** nf_conntrack_tcp_set_closing (nf_ct_set_closing of REJECT --reject-with tcp-reset): a listed connection is CLOSE now. */
+export function nfConntrackTcpSetClosing(ct: Conntrack, id: number): void {
+  const h = ct.hash
+  const e = id * C_WORDS
+  if ((h.rows[e + C_STATUS]! & IPS_CONFIRMED) === 0 || h.rows[e + C_PROTO] !== IPPROTO_TCP) return
+  const old = h.rows[e + C_TCP_STATE]
+  h.rows[e + C_TCP_STATE] = TCP_CONNTRACK_CLOSE
+  if (old === TCP_CONNTRACK_CLOSE || (h.rows[e + C_STATUS]! & IPS_FIXED_TIMEOUT) !== 0) return
+  h.timeout[id] = ct.ns.world.nowNs + ct.ns.sysctl.nf_conntrack_tcp_timeout_close * 1e9
 }

@@ -23,6 +23,7 @@ import {
   PACKET_LOOPBACK,
   PACKET_MULTICAST,
 } from '../../../packet/layout.ts'
+import { DEV_LOOPBACK } from '../../device/device.ts'
 import type { Netns } from '../../netns.ts'
 import { inetAddrTypeDev } from '../../route/route.ts'
 import type { World } from '../../world.ts'
@@ -143,7 +144,15 @@ export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot
       const m = slot << META_SHIFT
       const mac = w.arena.meta[m + M_MAC]!
       const dev = w.devices[w.arena.meta[m + M_DEV]!]
-      if (dev == null || !dev.ether || mac < 0 || mac + ETH_HLEN > w.arena.meta[m + M_DATA]!) return false
+      // the device type of lo is not ARPHRD_ETHER
+      if (
+        dev == null ||
+        !dev.ether ||
+        dev.kind === DEV_LOOPBACK ||
+        mac < 0 ||
+        mac + ETH_HLEN > w.arena.meta[m + M_DATA]!
+      )
+        return false
       const hit = view.getUint16(mac + 6) === words[a] && view.getInt32(mac + 8) === words[a + 1]
       return hit !== (words[a + 2] === 1)
     }

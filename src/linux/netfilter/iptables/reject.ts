@@ -8,6 +8,7 @@
  */
 import {
   ETH_P_IP,
+  M_CT,
   M_DATA,
   M_DEV,
   M_FLAGS,
@@ -22,6 +23,7 @@ import {
   META_SHIFT,
   NFB_PRESENT,
   SKB_CSUM_OK,
+  SKB_CSUM_VALID,
 } from '../../../packet/layout.ts'
 import { internetChecksum, pseudoSumV4 } from '../../../wire/checksum.ts'
 import { devQueueXmit } from '../../core/dev.ts'
@@ -37,6 +39,7 @@ import { T_CHILD } from '../../trace.ts'
 import type { World } from '../../world.ts'
 import { nfIpChecksumOk } from '../conntrack/checksum.ts'
 import { nfCtAttach } from '../conntrack/core.ts'
+import { nfConntrackTcpSetClosing } from '../conntrack/tcp.ts'
 import { evalState } from './eval-state.ts'
 import { REJECT_TCP_RESET } from './targets-other.ts'
 
@@ -60,7 +63,8 @@ export function rejectPacket(w: World, ns: Netns, slot: number, kind: number): n
 function sendUnreach(w: World, slot: number, code: number): void {
   const s = evalState
   if (s.fragOff !== 0) return
-  if (verifiesChecksum(w, s.proto, s.th, s.end) && !nfIpChecksumOk(w.arena, slot, s.th, s.proto)) return
+  const valid = (w.arena.meta[(slot << META_SHIFT) + M_FLAGS]! & SKB_CSUM_VALID) !== 0
+  if (!valid && verifiesChecksum(w, s.proto, s.th, s.end) && !nfIpChecksumOk(w.arena, slot, s.th, s.proto)) return
   icmpSend(w, slot, ICMP_DEST_UNREACH, code, 0)
 }
 
@@ -112,6 +116,7 @@ function sendReset(w: World, ns: Netns, slot: number): void {
     return
   }
   nfCtAttach(w, ns, reset, slot)
+  if (meta[o + M_CT] !== 0 && ns.ct !== null) nfConntrackTcpSetClosing(ns.ct, meta[o + M_CT]!)
   if ((meta[o + M_NFB_STATE]! & NFB_PRESENT) !== 0) bridgeReset(w, slot, reset)
   else ipLocalOut(w, ns, reset)
 }

@@ -6,13 +6,25 @@
  * the kernel names all commands it refuses. Not modelled: nft's guesses (`; did you mean chain ...?`) behind an error.
  */
 import type { Netns } from '../../netns.ts'
-import { type Command, type Expr, type Loc, NftError, NO_LOC, type Stmt } from './ast.ts'
-import { type BoundSet, EvalContext, evalStmts } from './evaluate.ts'
+import { type Command, type Expr, type Loc, NftError, type Stmt } from './ast.ts'
 import { checkBaseChain, checkLoops, checkRule } from './check.ts'
-import { syncHooks } from './register.ts'
+import { type BoundSet, EvalContext } from './evaluate.ts'
+import { evalStmts } from './evaluate-stmt.ts'
 import { priorityNumber } from './priority.ts'
+import { syncHooks } from './register.ts'
 import { addElements, deleteElements, elementStates, flushSet, KERNEL, makeSet } from './set-build.ts'
-import { CounterState, SET_DYNAMIC, SET_INTERVAL, NftChain, NftObject, NftRule, type NftSet, NftTable, NftTables, QuotaState } from './state.ts'
+import {
+  CounterState,
+  NftChain,
+  NftObject,
+  NftRule,
+  type NftSet,
+  NftTable,
+  NftTables,
+  QuotaState,
+  SET_DYNAMIC,
+  SET_INTERVAL,
+} from './state.ts'
 
 /** The namespace's tables, made when first asked for. */
 export function nftTables(ns: Netns): NftTables {
@@ -67,12 +79,15 @@ class Transaction {
       case 'create':
       case 'insert':
       case 'replace':
-        return this.add(c)
+        this.add(c)
+        return
       case 'delete':
       case 'destroy':
-        return this.remove(c)
+        this.remove(c)
+        return
       case 'flush':
-        return this.flush(c)
+        this.flush(c)
+        return
       case 'rename': {
         const chain = this.chain(this.table(c), c.name, c.nameLoc)
         const t = chain.table
@@ -120,11 +135,14 @@ class Transaction {
   private add(c: Command): void {
     switch (c.obj) {
       case 'table':
-        return this.addTable(c)
+        this.addTable(c)
+        return
       case 'chain':
-        return this.addChain(c)
+        this.addChain(c)
+        return
       case 'rule':
-        return this.addRule(c)
+        this.addRule(c)
+        return
       case 'set': {
         const t = this.table(c)
         const x = new EvalContext(this.tables, t)
@@ -144,12 +162,15 @@ class Transaction {
         const set = this.set(t, c)
         const x = this.context(t, c)
         this.changed.set(t, c.loc)
-        return addElements(x, set, c.elems!.elems, c.op === 'create')
+        addElements(x, set, c.elems!.elems, c.op === 'create')
+        return
       }
       case 'flowtable':
-        return fail(c.nameLoc, KERNEL.ENOENT)
+        fail(c.nameLoc, KERNEL.ENOENT)
+        return
       default:
-        return this.addObject(c)
+        this.addObject(c)
+        return
     }
   }
 
@@ -169,7 +190,14 @@ class Transaction {
       })
       return
     }
-    const t = new NftTable(this.tables.ns, c.family, c.table, this.tables.takeTableHandle(), c.flags ?? [], c.comment ?? null)
+    const t = new NftTable(
+      this.tables.ns,
+      c.family,
+      c.table,
+      this.tables.takeTableHandle(),
+      c.flags ?? [],
+      c.comment ?? null,
+    )
     this.tables.tables.push(t)
     this.tables.onAbort(() => void this.tables.tables.splice(this.tables.tables.indexOf(t), 1))
   }
@@ -330,7 +358,8 @@ class Transaction {
         if (quiet) return
         fail(c.handleLoc ?? c.tableLoc, KERNEL.ENOENT)
       }
-      return this.removeTable(t)
+      this.removeTable(t)
+      return
     }
     if (quiet && this.tables.table(c.family, c.table) === undefined) return
     const t = this.table(c)
@@ -347,7 +376,8 @@ class Transaction {
         for (const r of chain.rules) this.use(t, r, -1)
         this.setRules(chain, [])
         if (chain.uses > 0) fail(c.handleLoc ?? c.nameLoc, KERNEL.EBUSY)
-        return this.removeChain(chain)
+        this.removeChain(chain)
+        return
       }
       case 'rule': {
         const chain = this.chain(t, c.name, c.nameLoc)
@@ -363,26 +393,31 @@ class Transaction {
         return
       }
       case 'set': {
-        const set = c.handle === undefined ? t.sets.get(c.name) : [...t.sets.values()].find((x) => x.handle === c.handle)
+        const set =
+          c.handle === undefined ? t.sets.get(c.name) : [...t.sets.values()].find((x) => x.handle === c.handle)
         if (set === undefined) {
           if (quiet) return
           fail(c.handleLoc ?? c.nameLoc, KERNEL.ENOENT)
         }
         if (set.uses > 0) fail(c.handleLoc ?? c.nameLoc, KERNEL.EBUSY)
         flushSet(this.tables, set)
-        return this.removeFrom(t.sets, set.name, set)
+        this.removeFrom(t.sets, set.name, set)
+        return
       }
       case 'element':
-        return deleteElements(this.context(t, c), this.set(t, c), c.elems!.elems, quiet)
+        deleteElements(this.context(t, c), this.set(t, c), c.elems!.elems, quiet)
+        return
       default: {
         const key = `${c.obj} ${c.name}`
-        const o = c.handle === undefined ? t.objects.get(key) : [...t.objects.values()].find((x) => x.handle === c.handle)
+        const o =
+          c.handle === undefined ? t.objects.get(key) : [...t.objects.values()].find((x) => x.handle === c.handle)
         if (o === undefined) {
           if (quiet) return
           fail(c.handleLoc ?? c.nameLoc, KERNEL.ENOENT)
         }
         if (o.uses > 0) fail(c.handleLoc ?? c.nameLoc, KERNEL.EBUSY)
-        return this.removeFrom(t.objects, `${o.type} ${o.name}`, o)
+        this.removeFrom(t.objects, `${o.type} ${o.name}`, o)
+        return
       }
     }
   }
@@ -432,7 +467,8 @@ class Transaction {
     else if (c.obj === 'chain') empty(this.chain(t, c.name, c.nameLoc))
     else if (c.obj === 'set') {
       const set = this.set(t, c)
-      if (c.wantsMap !== undefined && set.isMap !== c.wantsMap) throw new NftError(c.nameLoc, 'No such file or directory')
+      if (c.wantsMap !== undefined && set.isMap !== c.wantsMap)
+        throw new NftError(c.nameLoc, 'No such file or directory')
       flushSet(this.tables, set)
     }
   }
@@ -502,5 +538,3 @@ export function resetObject(o: NftObject): void {
     o.state.bytes = 0
   } else if (o.state instanceof QuotaState) o.state.consumed = 0
 }
-
-export { NO_LOC }

@@ -28,7 +28,12 @@ export class NftError extends Error {
   readonly others: readonly Loc[]
   /** The kernel refused, not nft: it names every command that it refuses. */
   readonly kernel: boolean
-  constructor(loc: Loc, message: string, others: readonly Loc[] = [], kernel = message.startsWith('Could not process rule')) {
+  constructor(
+    loc: Loc,
+    message: string,
+    others: readonly Loc[] = [],
+    kernel = message.startsWith('Could not process rule'),
+  ) {
     super(message)
     this.loc = loc
     this.others = others

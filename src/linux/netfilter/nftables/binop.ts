@@ -20,7 +20,8 @@ export function maskXor(e: Expr, len: number): MaskXor | null {
   const full = (1n << BigInt(len)) - 1n
   if (e.k !== 'binop') return { e, mask: full, xor: 0n }
   if (e.r.k !== 'val' || e.op === '<<' || e.op === '>>') return null
-  const inner = e.l.k === 'binop' && e.l.op !== '<<' && e.l.op !== '>>' ? maskXor(e.l, len) : { e: e.l, mask: full, xor: 0n }
+  const inner =
+    e.l.k === 'binop' && e.l.op !== '<<' && e.l.op !== '>>' ? maskXor(e.l, len) : { e: e.l, mask: full, xor: 0n }
   if (inner === null) return null
   const v = e.r.v
   switch (e.op) {

@@ -60,14 +60,14 @@ function hooksOfExpr(e: Expr): { hooks: readonly string[]; type: string } | null
   if (e.k === 'fib' && (e.result === 'oif' || e.result === 'oifname')) {
     return { hooks: ['prerouting', 'input', 'forward', 'ingress'], type: '' }
   }
-  if (e.k === 'fib' && e.flags.includes('iif')) return { hooks: ['prerouting', 'input', 'forward', 'ingress'], type: '' }
+  if (e.k === 'fib' && e.flags.includes('iif'))
+    return { hooks: ['prerouting', 'input', 'forward', 'ingress'], type: '' }
   return null
 }
 
 /** Expression init and validate in the chain that the rule is added to. */
 export function checkRule(chain: NftChain, stmts: readonly Stmt[], loc: Loc): void {
   for (const s of stmts) {
-    if (s.k === 'queue') throw new NftError(s.loc, KERNEL.ENOENT)
     if (s.k === 'flow') throw new NftError(s.loc, KERNEL.ENOENT)
     if (s.k === 'match' && s.l.k === 'meta' && s.l.key === 'nftrace') throw new NftError(s.l.loc, KERNEL.EOPNOTSUPP)
     if (s.k === 'match' && s.l.k === 'meta' && (s.l.key === 'ibrname' || s.l.key === 'obrname')) {

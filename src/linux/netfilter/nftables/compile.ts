@@ -5,7 +5,7 @@
  * expressions. Values of up to 32 bits are one register; a key of several fields is consecutive registers, as sets hold
  * it. What podwalk does not model compiles to UNMODELLED with its name: a packet that meets it ends there.
  */
-import type { Elem, Expr, MatchStmt, NatStmt, Stmt } from './ast.ts'
+import type { Expr, MatchStmt, NatStmt, Stmt } from './ast.ts'
 import { type BoundSet, typeOf, typesOf } from './evaluate.ts'
 import * as O from './ops.ts'
 import { rejectKind } from './reject-kinds.ts'
@@ -118,33 +118,47 @@ class Compiler {
   private stmt(s: Stmt, state: unknown): void {
     switch (s.k) {
       case 'match':
-        return this.match(s)
+        this.match(s)
+        return
       case 'counter':
-        return this.emit(O.OP_COUNTER, this.state(state))
+        this.emit(O.OP_COUNTER, this.state(state))
+        return
       case 'limit':
-        return this.emit(O.OP_LIMIT, this.state(state))
+        this.emit(O.OP_LIMIT, this.state(state))
+        return
       case 'quota':
-        return this.emit(O.OP_QUOTA, this.state(state), s.bytes, s.over ? 1 : 0)
+        this.emit(O.OP_QUOTA, this.state(state), s.bytes, s.over ? 1 : 0)
+        return
       case 'log':
-        return this.emit(O.OP_LOG)
+        this.emit(O.OP_LOG)
+        return
       case 'notrack':
-        return this.emit(O.OP_NOTRACK)
+        this.emit(O.OP_NOTRACK)
+        return
       case 'verdict':
-        return this.verdict(s.e)
+        this.verdict(s.e)
+        return
       case 'nat':
-        return this.nat(s)
+        this.nat(s)
+        return
       case 'reject':
-        return this.emit(O.OP_REJECT, rejectKind(s.type, s.code))
+        this.emit(O.OP_REJECT, rejectKind(s.type, s.code))
+        return
       case 'assign':
-        return this.assign(s.target, s.value)
+        this.assign(s.target, s.value)
+        return
       case 'set':
-        return this.dynset(s)
+        this.dynset(s)
+        return
       case 'objref':
-        return this.objref(s.type, s.name)
+        this.objref(s.type, s.name)
+        return
       case 'connlimit':
-        return this.unmodelled('ct count')
+        this.unmodelled('ct count')
+        return
       default:
-        return this.unmodelled(s.k)
+        this.unmodelled(s.k)
+        return
     }
   }
 
@@ -203,9 +217,19 @@ class Compiler {
       case 'fib': {
         let flags = e.present === true ? O.FIB_PRESENT : 0
         for (const f of e.flags) {
-          flags |= f === 'saddr' ? O.FIB_SADDR : f === 'daddr' ? O.FIB_DADDR : f === 'mark' ? O.FIB_MARK : f === 'iif' ? O.FIB_IIF : O.FIB_OIF
+          flags |=
+            f === 'saddr'
+              ? O.FIB_SADDR
+              : f === 'daddr'
+                ? O.FIB_DADDR
+                : f === 'mark'
+                  ? O.FIB_MARK
+                  : f === 'iif'
+                    ? O.FIB_IIF
+                    : O.FIB_OIF
         }
-        const result = e.result === 'oif' ? O.FIB_RESULT_OIF : e.result === 'oifname' ? O.FIB_RESULT_OIFNAME : O.FIB_RESULT_TYPE
+        const result =
+          e.result === 'oif' ? O.FIB_RESULT_OIF : e.result === 'oifname' ? O.FIB_RESULT_OIFNAME : O.FIB_RESULT_TYPE
         this.emit(O.OP_FIB, at, result, flags)
         return true
       }
@@ -495,15 +519,14 @@ class Compiler {
       if (key >= 0) this.emit(O.OP_OBJMAP, this.set((name.data as BoundSet).set), key)
       return
     }
-    const object: NftObject | undefined = name.k === 'sym' ? this.chain.table.objects.get(`${type} ${name.text}`) : undefined
+    const object: NftObject | undefined =
+      name.k === 'sym' ? this.chain.table.objects.get(`${type} ${name.text}`) : undefined
     if (object === undefined) return
     const s = object.spec.stmt
     if (type === 'counter') this.emit(O.OP_COUNTER, this.state(object.state))
     else if (type === 'limit' && object.state !== null) this.emit(O.OP_LIMIT, this.state(object.state))
-    else if (type === 'quota' && s?.k === 'quota') this.emit(O.OP_QUOTA, this.state(object.state), s.bytes, s.over ? 1 : 0)
+    else if (type === 'quota' && s?.k === 'quota')
+      this.emit(O.OP_QUOTA, this.state(object.state), s.bytes, s.over ? 1 : 0)
     else this.unmodelled(type)
   }
 }
-
-/** For tests: the elements of a literal. */
-export type { Elem }

@@ -9,12 +9,14 @@ import type { Token } from './lexer.ts'
 
 /** Words that nft's scanner knows as tokens of their own: an error names them instead of `string`. */
 const KEYWORDS = new Set(
-  ('add create insert replace delete get list reset flush rename table tables chain chains rule rules set sets map maps ' +
+  (
+    'add create insert replace delete get list reset flush rename table tables chain chains rule rules set sets map maps ' +
     'element elements counter counters quota quotas limit limits ruleset hook type policy priority handle index position comment ' +
     'ip ip6 inet bridge netdev arp tcp udp udplite sctp dccp icmp icmpv6 igmp ether vlan th ah esp comp meta ct fib rt ' +
     'saddr daddr sport dport accept drop continue jump goto return log reject masquerade snat dnat redirect with to vmap ' +
     'mark iif oif iifname oifname numgen jhash symhash notrack queue flags timeout size typeof expires update ' +
-    'flowtable helper quotas dup fwd last over rate burst mod offset seed').split(' '),
+    'flowtable helper quotas dup fwd last over rate burst mod offset seed'
+  ).split(' '),
 )
 
 const SYMBOL_NAMES: Readonly<Record<string, string>> = {
@@ -105,7 +107,10 @@ export class Cursor {
   /** bison's complaint about the next token. */
   unexpected(expecting = ''): never {
     const t = this.peek()
-    throw new NftError(t.loc, `syntax error, unexpected ${tokenName(t)}${expecting === '' ? '' : `, expecting ${expecting}`}`)
+    throw new NftError(
+      t.loc,
+      `syntax error, unexpected ${tokenName(t)}${expecting === '' ? '' : `, expecting ${expecting}`}`,
+    )
   }
 
   /** Takes the symbol or complains. */

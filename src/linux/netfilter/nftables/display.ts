@@ -28,7 +28,10 @@ export function displayStmts(family: string, stmts: readonly Stmt[]): Stmt[] {
   const kept: Stmt[] = []
   for (const s of out) {
     if (s === null) continue
-    if (s.k === 'reject') kept.push(Object.assign({ ...s }, { familyNamed: family === 'inet' || family === 'bridge' ? s.type !== 'icmpx' : false }))
+    if (s.k === 'reject')
+      kept.push(
+        Object.assign({ ...s }, { familyNamed: family === 'inet' || family === 'bridge' ? s.type !== 'icmpx' : false }),
+      )
     else if (s.k === 'assign') kept.push(s)
     else kept.push(s)
   }
@@ -97,7 +100,10 @@ function kill(family: string, out: (Stmt | null)[], deps: Deps, e: Expr): void {
     if (e.proto === P.P_VLAN) take(out, deps, 'nh')
     return
   }
-  if (e.base === P.BASE_NETWORK) return take(out, deps, 'nh')
+  if (e.base === P.BASE_NETWORK) {
+    take(out, deps, 'nh')
+    return
+  }
   const dep = deps.th < 0 ? null : (out[deps.th] as MatchStmt)
   const keep = dep !== null && MIXED.has(family) && dep.l.k === 'payload'
   if (!keep) take(out, deps, 'th')
@@ -142,7 +148,8 @@ function showOperator(s: Stmt): Stmt {
       return { ...s, op: s.op === '!=' ? '' : '!', l: s.l.l, r: mask }
     }
     const many = (mask.v & (mask.v - 1n)) !== 0n
-    if (many) return { ...s, l: s.l.l, op: s.op === '!=' ? '!=' : '==', r: { k: 'flagcmp', value: s.r, mask, loc: s.loc } }
+    if (many)
+      return { ...s, l: s.l.l, op: s.op === '!=' ? '!=' : '==', r: { k: 'flagcmp', value: s.r, mask, loc: s.loc } }
     return s
   }
   if (t.format === 'ipv4' || t.format === 'ipv6' || t.format === 'mark') {

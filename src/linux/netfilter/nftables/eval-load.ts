@@ -26,7 +26,16 @@ import { RTN_LOCAL } from '../../route/rtn.ts'
 import type { World } from '../../world.ts'
 import { ctinfo2dir, IP_CT_UNTRACKED, IPPROTO_ICMP } from '../conntrack/layout.ts'
 import { evalState } from '../iptables/eval-state.ts'
-import { FIB_DADDR, FIB_IIF, FIB_MARK, FIB_OIF, FIB_PRESENT, FIB_RESULT_OIF, FIB_RESULT_OIFNAME, FIB_RESULT_TYPE } from './ops.ts'
+import {
+  FIB_DADDR,
+  FIB_IIF,
+  FIB_MARK,
+  FIB_OIF,
+  FIB_PRESENT,
+  FIB_RESULT_OIF,
+  FIB_RESULT_OIFNAME,
+  FIB_RESULT_TYPE,
+} from './ops.ts'
 import { regs } from './registers.ts'
 import { putName } from './values.ts'
 
@@ -218,7 +227,8 @@ function fibDevice(
   const s = evalState
   const meta = w.arena.meta
   const m = slot << META_SHIFT
-  if (s.hook === 0 && s.inDev !== null && (s.inDev.kind === DEV_LOOPBACK || meta[m + M_PKTTYPE] === PACKET_LOOPBACK)) return s.inDev
+  if (s.hook === 0 && s.inDev !== null && (s.inDev.kind === DEV_LOOPBACK || meta[m + M_PKTTYPE] === PACKET_LOOPBACK))
+    return s.inDev
   if (saddr >>> 24 === 0 && (daddr === -1 || daddr >>> 8 === 0xe00000)) return w.devices[meta[m + M_IIF]!] ?? s.inDev
   fl.reset()
   fl.tos = w.arena.view.getUint8(s.nh + 1) & 0xfc

@@ -11,11 +11,11 @@ import { NF_DROP } from '../conntrack/layout.ts'
 import { evalState } from '../iptables/eval-state.ts'
 import { nfNatMasqueradeIpv4 } from '../nat/masquerade.ts'
 import {
+  NatRange,
   NF_NAT_MANIP_DST,
   NF_NAT_MANIP_SRC,
   NF_NAT_RANGE_MAP_IPS,
   NF_NAT_RANGE_PROTO_SPECIFIED,
-  NatRange,
 } from '../nat/range.ts'
 import { nfNatRedirectIpv4 } from '../nat/redirect.ts'
 import { nfNatSetupInfo } from '../nat/setup.ts'

@@ -58,7 +58,7 @@ export function dynset(w: World, p: ChainProgram, code: Int32Array, pc: number, 
   row = store.lookup(regs, key, -Infinity)
   if (row >= 0) store.remove(row)
   if (set.size !== 0 && store.count >= set.size) {
-    for (let r = 0; r < store.top; r++) if (store.alive[r] === 1 && store.expires[r]! <= w.nowNs) store.remove(r)
+    store.purge(w.nowNs)
     if (store.count >= set.size) return false
   }
   row = store.add(regs, regs, key)

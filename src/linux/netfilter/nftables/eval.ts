@@ -16,8 +16,8 @@ import { IP_CT_UNTRACKED, NF_ACCEPT, NF_DROP } from '../conntrack/layout.ts'
 import { evalState } from '../iptables/eval-state.ts'
 import { rejectPacket } from '../iptables/reject.ts'
 import { type ChainProgram, type NumgenState, programOf } from './compile.ts'
-import { natStatement } from './eval-nat.ts'
 import { loadCt, loadFib, loadMeta, setCtMark } from './eval-load.ts'
+import { natStatement } from './eval-nat.ts'
 import { dynset, updateElement } from './eval-set.ts'
 import { jhash, reciprocalScale, symhash } from './jhash.ts'
 import * as O from './ops.ts'
@@ -126,7 +126,13 @@ export function nftDoChain(
         pc += 4
         continue
       case O.OP_NUMGEN:
-        regs[code[pc + 1]!] = numgen(w, p.states[code[pc + 2]!] as NumgenState, code[pc + 3]!, code[pc + 4]!, code[pc + 5]!)
+        regs[code[pc + 1]!] = numgen(
+          w,
+          p.states[code[pc + 2]!] as NumgenState,
+          code[pc + 3]!,
+          code[pc + 4]!,
+          code[pc + 5]!,
+        )
         pc += 6
         continue
       case O.OP_JHASH: {
@@ -306,7 +312,15 @@ export function nftDoChain(
         }
         pc += 3
         if (verdict === NFT_CONTINUE) continue
-        if (w.tracer !== null) traceRule(w, ns, p.rules[rule]!, slot, verdict === NFT_RETURN ? NFT_RETURN : verdict < 0 ? XT_CONTINUE : verdict, rule)
+        if (w.tracer !== null)
+          traceRule(
+            w,
+            ns,
+            p.rules[rule]!,
+            slot,
+            verdict === NFT_RETURN ? NFT_RETURN : verdict < 0 ? XT_CONTINUE : verdict,
+            rule,
+          )
         rule = -1
         if (verdict === NF_ACCEPT) return NF_ACCEPT
         if (verdict === NF_DROP) {
@@ -338,7 +352,7 @@ export function nftDoChain(
         throw new Error(`unknown nftables operation ${code[pc]}`)
     }
     // NFT_BREAK
-    if (w.tracer !== null && w.tracer.wantMisses) traceMiss(w, ns, p.rules[rule]!, slot, rule)
+    if (w.tracer?.wantMisses) traceMiss(w, ns, p.rules[rule]!, slot, rule)
     rule = -1
     pc = next
   }

@@ -7,7 +7,7 @@
 import { M_DATA, M_MARK, META_SHIFT } from '../../../packet/layout.ts'
 import type { NetDevice } from '../../device/device.ts'
 import type { Netns } from '../../netns.ts'
-import { R_NO_ROUTE } from '../../reasons.ts'
+import { R_NO_ROUTE, R_UNMODELLED } from '../../reasons.ts'
 import { ipRouteMeHarder } from '../../route/route.ts'
 import { RTN_UNSPEC } from '../../route/rtn.ts'
 import type { World } from '../../world.ts'
@@ -25,7 +25,10 @@ export function nftHook(
   outDev: NetDevice | null,
 ): number {
   const chain = ns.nft!.chains[id]!
-  if (hook !== NF_INET_LOCAL_OUT || chain.spec.base!.type !== 'route') return nftDoChain(w, ns, chain, hook, slot, inDev, outDev)
+  const devices = chain.spec.base!.devices
+  if (devices.length > 0) return deviceHook(w, devices, inDev, outDev)
+  if (hook !== NF_INET_LOCAL_OUT || chain.spec.base!.type !== 'route')
+    return nftDoChain(w, ns, chain, hook, slot, inDev, outDev)
   const { view, meta } = w.arena
   const m = slot << META_SHIFT
   const nh = meta[m + M_DATA]!
@@ -36,10 +39,21 @@ export function nftHook(
   const verdict = nftDoChain(w, ns, chain, hook, slot, inDev, outDev)
   if (verdict !== NF_ACCEPT) return verdict
   const changed =
-    view.getInt32(nh + 12) !== saddr || view.getInt32(nh + 16) !== daddr || meta[m + M_MARK] !== mark || view.getUint8(nh + 1) !== tos
+    view.getInt32(nh + 12) !== saddr ||
+    view.getInt32(nh + 16) !== daddr ||
+    meta[m + M_MARK] !== mark ||
+    view.getUint8(nh + 1) !== tos
   if (changed && ipRouteMeHarder(w, ns, slot, RTN_UNSPEC) < 0) {
     w.dropReason = R_NO_ROUTE
     return NF_DROP
   }
   return verdict
+}
+
+/** Ingress and egress chains are not modelled: a packet of their device ends here. */
+function deviceHook(w: World, devices: readonly string[], inDev: NetDevice | null, outDev: NetDevice | null): number {
+  const dev = inDev ?? outDev
+  if (dev === null || !devices.includes(dev.name)) return NF_ACCEPT
+  w.dropReason = R_UNMODELLED
+  return NF_DROP
 }

@@ -6,7 +6,7 @@
 import type { Netns } from '../../netns.ts'
 import type { Expr, LimitStmt, NatStmt, Stmt } from './ast.ts'
 import { displayStmts } from './display.ts'
-import { type BoundSet } from './evaluate.ts'
+import type { BoundSet } from './evaluate.ts'
 import { dataNames } from './list.ts'
 import { bitNames, byteUnit, Printer, rejectType } from './print.ts'
 import { type ElemView, elementsOf } from './set-view.ts'
@@ -54,10 +54,10 @@ export class JsonWriter {
   }
 
   rule(r: NftRule): Json {
-    const t = r.chain.table
+    const t = r.owner.table
     const comment: { [key: string]: Json } = r.comment === null ? {} : { comment: r.comment }
     const expr = displayStmts(t.family, r.stmts).map((s) => this.stmtOf(r, s))
-    return { rule: { family: t.family, table: t.name, chain: r.chain.name, handle: r.handle, ...comment, expr } }
+    return { rule: { family: t.family, table: t.name, chain: r.chain, handle: r.handle, ...comment, expr } }
   }
 
   private stmtOf(r: NftRule, s: Stmt): Json {
@@ -126,7 +126,12 @@ export class JsonWriter {
   }
 
   object(o: NftObject): Json {
-    const head: { [key: string]: Json } = { family: o.table.family, name: o.name, table: o.table.name, handle: o.handle }
+    const head: { [key: string]: Json } = {
+      family: o.table.family,
+      name: o.name,
+      table: o.table.name,
+      handle: o.handle,
+    }
     if (o.spec.comment !== undefined) head.comment = o.spec.comment
     const s = o.spec.stmt
     if (o.state instanceof CounterState) {
@@ -246,7 +251,9 @@ export class JsonWriter {
       case 'fib':
         return { fib: { result: e.result, flags: e.flags.length === 1 ? [...e.flags] : [...e.flags] } }
       case 'rt':
-        return { rt: { key: e.key.replace(/^ip6? /, ''), ...(/^ip6? /.test(e.key) ? { family: e.key.split(' ')[0]! } : {}) } }
+        return {
+          rt: { key: e.key.replace(/^ip6? /, ''), ...(/^ip6? /.test(e.key) ? { family: e.key.split(' ')[0]! } : {}) },
+        }
       case 'socket':
         return { socket: { key: e.key } }
       case 'osf':
@@ -352,7 +359,12 @@ function objectLines(o: NftObject): { [key: string]: Json } {
     else if (l3 !== null) out.l3proto = l3[1]!
     else if (proto !== null) out.protocol = proto[1]!
     else if (policy !== null) {
-      out.policy = Object.fromEntries(policy[1]!.split(',').map((p) => p.split(':').map((w) => w.trim())).map(([k, v]) => [k!, Number(v)]))
+      out.policy = Object.fromEntries(
+        policy[1]!
+          .split(',')
+          .map((p) => p.split(':').map((w) => w.trim()))
+          .map(([k, v]) => [k!, Number(v)]),
+      )
     }
   }
   return out

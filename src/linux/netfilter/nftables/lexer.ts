@@ -21,10 +21,40 @@ const IP6 = /(?:[0-9a-fA-F]{0,4}:){2,7}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,
 const IP4 = /\d{1,3}(?:\.\d{1,3}){3}/y
 const DURATION = /(?:\d+(?:ms|[dhms]))+(?![A-Za-z0-9_])/y
 const NUMBER = /0[xX][0-9a-fA-F]+|\d+/y
-const NUMBER_WORD = /\d[A-Za-z0-9_.\-]*/y
+const NUMBER_WORD = /\d[A-Za-z0-9_.-]*/y
 const CLASSID = /[0-9a-fA-F]{1,4}:[0-9a-fA-F]{1,4}(?![0-9A-Za-z_.:])/y
 const QUOTED = /"[^"\n]*"/y
-const SYMBOLS = ['==', '!=', '<=', '>=', '<<', '>>', '<', '>', '=', '!', '{', '}', '(', ')', '[', ']', ';', ':', ',', '.', '@', '$', '/', '-', '+', '*', '&', '|', '^']
+const SYMBOLS = [
+  '==',
+  '!=',
+  '<=',
+  '>=',
+  '<<',
+  '>>',
+  '<',
+  '>',
+  '=',
+  '!',
+  '{',
+  '}',
+  '(',
+  ')',
+  '[',
+  ']',
+  ';',
+  ':',
+  ',',
+  '.',
+  '@',
+  '$',
+  '/',
+  '-',
+  '+',
+  '*',
+  '&',
+  '|',
+  '^',
+]
 
 function match(re: RegExp, text: string, at: number): string | null {
   re.lastIndex = at
@@ -118,7 +148,12 @@ function substitute(tokens: Token[]): Token[] {
   while (i < tokens.length) {
     const t = tokens[i]!
     const starts = out.length === 0 || out.at(-1)!.kind === 'newline' || ['{', ';', '}'].includes(out.at(-1)!.text)
-    if (starts && t.kind === 'string' && (t.text === 'define' || t.text === 'redefine') && tokens[i + 2]?.text === '=') {
+    if (
+      starts &&
+      t.kind === 'string' &&
+      (t.text === 'define' || t.text === 'redefine') &&
+      tokens[i + 2]?.text === '='
+    ) {
       const name = tokens[i + 1]!
       if (t.text === 'define' && values.has(name.text)) {
         throw new NftError(name.loc, `redefinition of symbol '${name.text}'`)

@@ -7,7 +7,7 @@
 import type { Netns } from '../../netns.ts'
 import type { Stmt } from './ast.ts'
 import { displayStmts } from './display.ts'
-import { Printer, type PrintOptions, limitText } from './print.ts'
+import { limitText, Printer, type PrintOptions } from './print.ts'
 import { priorityText } from './priority.ts'
 import { elementsOf } from './set-view.ts'
 import {
@@ -26,7 +26,24 @@ import {
 import { formatDuration } from './values.ts'
 
 /** Types whose elements stand five to a line; two; all others one. */
-const FIVE = new Set(['nf_proto', 'integer', 'arp_op', 'inet_proto', 'inet_service', 'tcp_flag', 'mark', 'iface_index', 'classid', 'uid', 'gid', 'ct_dir', 'ct_status', 'pkt_type', 'icmpx_code', 'ct_event'])
+const FIVE = new Set([
+  'nf_proto',
+  'integer',
+  'arp_op',
+  'inet_proto',
+  'inet_service',
+  'tcp_flag',
+  'mark',
+  'iface_index',
+  'classid',
+  'uid',
+  'gid',
+  'ct_dir',
+  'ct_status',
+  'pkt_type',
+  'icmpx_code',
+  'ct_event',
+])
 const TWO = new Set(['ipv4_addr', 'ct_state', 'fib_addrtype', 'devgroup', 'iface_type', 'realm'])
 
 /** Text of everything in a table. */
@@ -83,7 +100,7 @@ export class Lister {
 
   /** A rule with its comment. */
   rule(r: NftRule): string {
-    const words = displayStmts(r.chain.table.family, r.stmts).map((s) => this.stmtOf(r, s))
+    const words = displayStmts(r.owner.table.family, r.stmts).map((s) => this.stmtOf(r, s))
     if (r.comment !== null) words.push(`comment "${r.comment}"`)
     return words.join(' ')
   }
@@ -153,8 +170,8 @@ export class Lister {
     const s = o.spec.stmt
     if (o.state instanceof CounterState) {
       if (!this.o.stateless) out += `\t\tpackets ${o.state.packets} bytes ${o.state.bytes}\n`
-    }
-    else if (s?.k === 'quota') out += `\t\t${this.p.quota(s.bytes, s.over, o.state instanceof QuotaState ? o.state.consumed : 0).slice(6)}\n`
+    } else if (s?.k === 'quota')
+      out += `\t\t${this.p.quota(s.bytes, s.over, o.state instanceof QuotaState ? o.state.consumed : 0).slice(6)}\n`
     else if (s?.k === 'limit') out += `\t\t${limitText(s).slice(6)}\n`
     for (const line of o.spec.lines) out += `\t\t${line}\n`
     return `${out}\t}\n`
@@ -174,4 +191,4 @@ export function dataNames(s: NftSet): string {
 }
 
 NftRule.printer = (rule) =>
-  new Lister(rule.chain.table.ns, { stateless: true, handles: false, terse: false }).rule(rule)
+  new Lister(rule.owner.table.ns, { stateless: true, handles: false, terse: false }).rule(rule)

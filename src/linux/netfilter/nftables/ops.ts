@@ -90,15 +90,52 @@ export const CMP_GTE = 5
 
 /** meta keys that a packet of ours can answer. */
 export const META_NUMBERS: Readonly<Record<string, number>> = {
-  length: 0, protocol: 1, priority: 2, mark: 3, iif: 4, oif: 5, iifname: 6, oifname: 7, iiftype: 8, oiftype: 9, skuid: 10,
-  skgid: 11, nftrace: 12, rtclassid: 13, secmark: 14, nfproto: 15, l4proto: 16, pkttype: 17, cpu: 18, iifgroup: 19,
-  oifgroup: 20, cgroup: 21, random: 22, ipsec: 23, sdif: 24, sdifname: 25,
+  length: 0,
+  protocol: 1,
+  priority: 2,
+  mark: 3,
+  iif: 4,
+  oif: 5,
+  iifname: 6,
+  oifname: 7,
+  iiftype: 8,
+  oiftype: 9,
+  skuid: 10,
+  skgid: 11,
+  nftrace: 12,
+  rtclassid: 13,
+  secmark: 14,
+  nfproto: 15,
+  l4proto: 16,
+  pkttype: 17,
+  cpu: 18,
+  iifgroup: 19,
+  oifgroup: 20,
+  cgroup: 21,
+  random: 22,
+  ipsec: 23,
+  sdif: 24,
+  sdifname: 25,
 }
 
 /** ct keys that podwalk's conntrack can answer. */
 export const CT_NUMBERS: Readonly<Record<string, number>> = {
-  state: 0, direction: 1, status: 2, mark: 3, expiration: 4, l3proto: 5, protocol: 6, 'ip saddr': 7, 'ip daddr': 8,
-  'proto-src': 9, 'proto-dst': 10, bytes: 11, packets: 12, avgpkt: 13, zone: 14, label: 15,
+  state: 0,
+  direction: 1,
+  status: 2,
+  mark: 3,
+  expiration: 4,
+  l3proto: 5,
+  protocol: 6,
+  'ip saddr': 7,
+  'ip daddr': 8,
+  'proto-src': 9,
+  'proto-dst': 10,
+  bytes: 11,
+  packets: 12,
+  avgpkt: 13,
+  zone: 14,
+  label: 15,
 }
 
 export const FIB_SADDR = 1

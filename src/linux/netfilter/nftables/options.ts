@@ -17,7 +17,11 @@ export interface OptionDesc {
   readonly fields: Readonly<Record<string, OptionField>>
 }
 
-const f = (offset: number, len: number, type?: D.DataType): OptionField => ({ offset, len, ...(type === undefined ? {} : { type }) })
+const f = (offset: number, len: number, type?: D.DataType): OptionField => ({
+  offset,
+  len,
+  ...(type === undefined ? {} : { type }),
+})
 const KIND = { kind: f(0, 8), length: f(8, 8) }
 
 /** tcp option NAME FIELD */
@@ -50,7 +54,14 @@ export const EXTHDRS: Readonly<Record<string, OptionDesc>> = {
   rt: { number: 43, fields: { ...NEXT, hdrlength: f(8, 8), type: f(16, 8), 'seg-left': f(24, 8) } },
   frag: {
     number: 44,
-    fields: { ...NEXT, reserved: f(8, 8), 'frag-off': f(16, 13), reserved2: f(29, 2), 'more-fragments': f(31, 1), id: f(32, 32) },
+    fields: {
+      ...NEXT,
+      reserved: f(8, 8),
+      'frag-off': f(16, 13),
+      reserved2: f(29, 2),
+      'more-fragments': f(31, 1),
+      id: f(32, 32),
+    },
   },
   dst: { number: 60, fields: { ...NEXT, hdrlength: f(8, 8) } },
   mh: { number: 135, fields: { ...NEXT, hdrlength: f(8, 8), type: f(16, 8), reserved: f(24, 8), checksum: f(32, 16) } },

@@ -4,21 +4,41 @@
  * nft: src/parser_bison.y (1.0.6): primary_expr, rhs_expr, concat_expr, map_expr, set_expr, set_elem_expr. A word is read
  * as a symbol unless a field of that protocol follows it.
  */
-import { type Elem, type Expr, type Loc, NftError, type SetExpr, type SetRefExpr, span, type VerdictExpr } from './ast.ts'
+import {
+  type Elem,
+  type Expr,
+  type Loc,
+  NftError,
+  type SetExpr,
+  type SetRefExpr,
+  span,
+  type VerdictExpr,
+} from './ast.ts'
 import type { Cursor } from './cursor.ts'
 import * as D from './datatypes.ts'
-import { CT_KEYS, META_KEYS, META_KEY_LIST, RT_KEYS, SOCKET_KEYS } from './keys.ts'
+import { CT_KEYS, META_KEY_LIST, META_KEYS, RT_KEYS, SOCKET_KEYS } from './keys.ts'
 import { EXTHDRS, IP_OPTIONS, type OptionField, TCP_OPTIONS } from './options.ts'
 import { parseElementStmt } from './parse-stmt.ts'
 import { BASE_LL, BASE_NETWORK, BASE_TRANSPORT, type Field, type Proto, protoByName } from './protocols.ts'
 
 /** Meta keys that may stand without `meta`. */
 const BARE_META = new Set(
-  'mark iif iifname iiftype oif oifname oiftype skuid skgid nftrace rtclassid ibrname obrname pkttype cpu iifgroup oifgroup cgroup'.split(' '),
+  'mark iif iifname iiftype oif oifname oiftype skuid skgid nftrace rtclassid ibrname obrname pkttype cpu iifgroup oifgroup cgroup'.split(
+    ' ',
+  ),
 )
 const VERDICTS = new Set(['accept', 'drop', 'continue', 'return', 'jump', 'goto', 'queue'])
 const BINOPS: Readonly<Record<string, '&' | '|' | '^' | '<<' | '>>'>> = {
-  '&': '&', and: '&', '|': '|', or: '|', '^': '^', xor: '^', '<<': '<<', lshift: '<<', '>>': '>>', rshift: '>>',
+  '&': '&',
+  and: '&',
+  '|': '|',
+  or: '|',
+  '^': '^',
+  xor: '^',
+  '<<': '<<',
+  lshift: '<<',
+  '>>': '>>',
+  rshift: '>>',
 }
 const PRECEDENCE: Readonly<Record<string, number>> = { '|': 1, '^': 2, '&': 3, '<<': 4, '>>': 4 }
 
@@ -79,7 +99,8 @@ export function parseSetLiteral(c: Cursor): SetExpr {
 
 function parseElem(c: Cursor): Elem {
   const star = c.peek()
-  const key: Expr = c.sym('*') || c.word('*') ? { k: 'sym', text: '*', quoted: false, num: false, loc: star.loc } : parseRhsConcat(c)
+  const key: Expr =
+    c.sym('*') || c.word('*') ? { k: 'sym', text: '*', quoted: false, num: false, loc: star.loc } : parseRhsConcat(c)
   let comment: string | undefined
   let timeout: number | undefined
   let expires: number | undefined
@@ -283,7 +304,8 @@ export function payloadOf(p: Proto, field: Field, loc: Loc): Expr {
 function parseRaw(c: Cursor): Expr {
   const at = c.next()
   const name = c.name(false)
-  const base = name.text === 'll' ? BASE_LL : name.text === 'nh' ? BASE_NETWORK : name.text === 'th' ? BASE_TRANSPORT : -1
+  const base =
+    name.text === 'll' ? BASE_LL : name.text === 'nh' ? BASE_NETWORK : name.text === 'th' ? BASE_TRANSPORT : -1
   if (base < 0) throw new NftError(name.loc, 'syntax error, unexpected string')
   c.needSym(',')
   const offset = c.number()
@@ -341,7 +363,14 @@ function parseSocket(c: Cursor): Expr {
   if (key === 'cgroupv2') {
     c.needWord('level')
     const level = c.number()
-    return { k: 'socket', key: `cgroupv2 level ${level}`, field: '', t: D.T_CGROUPV2, len: 64, loc: span(head.loc, c.lastLoc) }
+    return {
+      k: 'socket',
+      key: `cgroupv2 level ${level}`,
+      field: '',
+      t: D.T_CGROUPV2,
+      len: 64,
+      loc: span(head.loc, c.lastLoc),
+    }
   }
   const t = SOCKET_KEYS[key]
   if (t === undefined) throw new NftError(c.lastLoc, 'syntax error, unexpected string')
@@ -380,7 +409,8 @@ function parseOption(c: Cursor, proto: string): Expr {
 function parseNumgen(c: Cursor): Expr {
   const head = c.next()
   const mode = c.name(false)
-  if (mode.text !== 'inc' && mode.text !== 'random') throw new NftError(mode.loc, 'syntax error, unexpected string, expecting random or inc')
+  if (mode.text !== 'inc' && mode.text !== 'random')
+    throw new NftError(mode.loc, 'syntax error, unexpected string, expecting random or inc')
   c.needWord('mod')
   const mod = c.number()
   const offset = c.word('offset') ? c.number() : 0

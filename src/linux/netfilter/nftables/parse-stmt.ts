@@ -226,7 +226,8 @@ function parseLog(c: Cursor): Stmt {
   const head = c.next()
   let s: LogStmt = { k: 'log', flags: [], loc: head.loc }
   for (;;) {
-    if (c.word('prefix')) s = { ...s, prefix: c.name(true, 'string or quoted string or string with a trailing asterisk').text }
+    if (c.word('prefix'))
+      s = { ...s, prefix: c.name(true, 'string or quoted string or string with a trailing asterisk').text }
     else if (c.word('group')) s = { ...s, group: c.number() }
     else if (c.word('snaplen')) s = { ...s, snaplen: c.number() }
     else if (c.word('queue-threshold')) s = { ...s, queueThreshold: c.number() }
@@ -305,7 +306,8 @@ function parseNat(c: Cursor): Stmt {
       port = natValue(c)
     }
   } else {
-    if ((c.isWord('ip') || c.isWord('ip6')) && ['to', 'prefix', 'interval', 'addr'].includes(c.peek(1).text)) family = c.next().text
+    if ((c.isWord('ip') || c.isWord('ip6')) && ['to', 'prefix', 'interval', 'addr'].includes(c.peek(1).text))
+      family = c.next().text
     if (c.isWord('prefix') || c.isWord('interval')) typeFlag = c.next().text
     if (c.word('addr')) {
       c.needSym('.')
@@ -375,7 +377,8 @@ function setElement(c: Cursor): { key: Expr; timeout?: number; stmts: Stmt[] } {
   const stmts: Stmt[] = []
   for (;;) {
     if (c.word('timeout')) timeout = c.duration()
-    else if (c.isWord('counter') || c.isWord('limit') || c.isWord('quota') || c.isWord('ct')) stmts.push(parseElementStmt(c))
+    else if (c.isWord('counter') || c.isWord('limit') || c.isWord('quota') || c.isWord('ct'))
+      stmts.push(parseElementStmt(c))
     else break
   }
   return { key, stmts, ...(timeout === undefined ? {} : { timeout }) }

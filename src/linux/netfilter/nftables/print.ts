@@ -78,7 +78,9 @@ export class Printer {
       case 'setref': {
         const set = (e as BoundSet).set
         if (set === undefined || !set.anonymous) return `@${e.name}`
-        return `{ ${elementsOf(this.ns, set).map((v) => this.elem(v)).join(', ')} }`
+        return `{ ${elementsOf(this.ns, set)
+          .map((v) => this.elem(v))
+          .join(', ')} }`
       }
       case 'map':
         return `${this.expr(e.key)} map ${this.expr(e.data)}`
@@ -125,7 +127,8 @@ export class Printer {
 
   /** A statement whose counter stands in `state`. */
   stmtWithState(s: Stmt, state: unknown): string {
-    if (s.k === 'counter') return this.counter(state instanceof CounterState ? state : new CounterState(s.packets, s.bytes))
+    if (s.k === 'counter')
+      return this.counter(state instanceof CounterState ? state : new CounterState(s.packets, s.bytes))
     if (s.k === 'quota') return this.quota(s.bytes, s.over, state instanceof QuotaState ? state.consumed : s.used)
     return this.stmt(s)
   }
@@ -183,7 +186,11 @@ export class Printer {
 
   private objref(type: string, name: Expr): string {
     const text = name.k === 'sym' ? `"${name.text}"` : this.expr(name)
-    return type.startsWith('ct ') ? `${type} set ${text}` : type === 'synproxy' ? `synproxy name ${text}` : `${type} name ${text}`
+    return type.startsWith('ct ')
+      ? `${type} set ${text}`
+      : type === 'synproxy'
+        ? `synproxy name ${text}`
+        : `${type} name ${text}`
   }
 
   private match(s: Stmt & { k: 'match' }): string {
@@ -197,7 +204,8 @@ export class Printer {
       else if (s.op === '==' && !single) right = `0x${s.r.v.toString(16)}`
     }
     const showEq = s.l.k === 'binop' || (s.op === '==' && f.t.bitmask)
-    const op = s.op === '' ? (showEq && s.r.k !== 'setref' ? '== ' : '') : s.op === '==' ? (showEq ? '== ' : '') : `${s.op} `
+    const op =
+      s.op === '' ? (showEq && s.r.k !== 'setref' ? '== ' : '') : s.op === '==' ? (showEq ? '== ' : '') : `${s.op} `
     return `${left} ${op}${right}`
   }
 

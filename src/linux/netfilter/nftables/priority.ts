@@ -5,10 +5,18 @@
  */
 
 const COMMON: readonly (readonly [string, number])[] = [
-  ['raw', -300], ['mangle', -150], ['dstnat', -100], ['filter', 0], ['security', 50], ['srcnat', 100],
+  ['raw', -300],
+  ['mangle', -150],
+  ['dstnat', -100],
+  ['filter', 0],
+  ['security', 50],
+  ['srcnat', 100],
 ]
 const BRIDGE: readonly (readonly [string, number])[] = [
-  ['dstnat', -300], ['filter', -200], ['out', 100], ['srcnat', 300],
+  ['dstnat', -300],
+  ['filter', -200],
+  ['out', 100],
+  ['srcnat', 300],
 ]
 
 function names(family: string): readonly (readonly [string, number])[] {

@@ -41,62 +41,133 @@ function proto(name: string, base: number, number: number, ether: number, rows: 
 }
 
 export const P_ETHER = proto('ether', BASE_LL, 0, 0, [
-  ['daddr', D.T_ETHERADDR, 0, 48], ['saddr', D.T_ETHERADDR, 48, 48], ['type', D.T_ETHERTYPE, 96, 16],
+  ['daddr', D.T_ETHERADDR, 0, 48],
+  ['saddr', D.T_ETHERADDR, 48, 48],
+  ['type', D.T_ETHERTYPE, 96, 16],
 ])
 export const P_VLAN = proto('vlan', BASE_LL, 0, 0x8100, [
-  ['pcp', null, 112, 3], ['dei', null, 115, 1], ['cfi', null, 115, 1], ['id', null, 116, 12], ['type', D.T_ETHERTYPE, 128, 16],
+  ['pcp', null, 112, 3],
+  ['dei', null, 115, 1],
+  ['cfi', null, 115, 1],
+  ['id', null, 116, 12],
+  ['type', D.T_ETHERTYPE, 128, 16],
 ])
 export const P_ARP = proto('arp', BASE_NETWORK, 0, 0x806, [
-  ['htype', null, 0, 16], ['ptype', D.T_ETHERTYPE, 16, 16], ['hlen', null, 32, 8], ['plen', null, 40, 8],
-  ['operation', D.T_ARPOP, 48, 16], ['saddr ether', D.T_ETHERADDR, 64, 48], ['saddr ip', D.T_IPV4, 112, 32],
-  ['daddr ether', D.T_ETHERADDR, 144, 48], ['daddr ip', D.T_IPV4, 192, 32],
+  ['htype', null, 0, 16],
+  ['ptype', D.T_ETHERTYPE, 16, 16],
+  ['hlen', null, 32, 8],
+  ['plen', null, 40, 8],
+  ['operation', D.T_ARPOP, 48, 16],
+  ['saddr ether', D.T_ETHERADDR, 64, 48],
+  ['saddr ip', D.T_IPV4, 112, 32],
+  ['daddr ether', D.T_ETHERADDR, 144, 48],
+  ['daddr ip', D.T_IPV4, 192, 32],
 ])
 export const P_IP = proto('ip', BASE_NETWORK, 2, 0x800, [
-  ['version', null, 0, 4], ['hdrlength', null, 4, 4], ['dscp', D.T_DSCP, 8, 6], ['ecn', D.T_ECN, 14, 2], ['length', null, 16, 16],
-  ['id', null, 32, 16], ['frag-off', null, 48, 16], ['ttl', null, 64, 8], ['protocol', D.T_INET_PROTO, 72, 8],
-  ['checksum', null, 80, 16], ['saddr', D.T_IPV4, 96, 32], ['daddr', D.T_IPV4, 128, 32],
+  ['version', null, 0, 4],
+  ['hdrlength', null, 4, 4],
+  ['dscp', D.T_DSCP, 8, 6],
+  ['ecn', D.T_ECN, 14, 2],
+  ['length', null, 16, 16],
+  ['id', null, 32, 16],
+  ['frag-off', null, 48, 16],
+  ['ttl', null, 64, 8],
+  ['protocol', D.T_INET_PROTO, 72, 8],
+  ['checksum', null, 80, 16],
+  ['saddr', D.T_IPV4, 96, 32],
+  ['daddr', D.T_IPV4, 128, 32],
 ])
 export const P_IP6 = proto('ip6', BASE_NETWORK, 10, 0x86dd, [
-  ['version', null, 0, 4], ['dscp', D.T_DSCP, 4, 6], ['ecn', D.T_ECN, 10, 2], ['flowlabel', null, 12, 20], ['length', null, 32, 16],
-  ['nexthdr', D.T_INET_PROTO, 48, 8], ['hoplimit', null, 56, 8], ['saddr', D.T_IPV6, 64, 128], ['daddr', D.T_IPV6, 192, 128],
+  ['version', null, 0, 4],
+  ['dscp', D.T_DSCP, 4, 6],
+  ['ecn', D.T_ECN, 10, 2],
+  ['flowlabel', null, 12, 20],
+  ['length', null, 32, 16],
+  ['nexthdr', D.T_INET_PROTO, 48, 8],
+  ['hoplimit', null, 56, 8],
+  ['saddr', D.T_IPV6, 64, 128],
+  ['daddr', D.T_IPV6, 192, 128],
 ])
 export const P_TCP = proto('tcp', BASE_TRANSPORT, 6, 0, [
-  ['sport', D.T_SERVICE, 0, 16], ['dport', D.T_SERVICE, 16, 16], ['sequence', null, 32, 32], ['ackseq', null, 64, 32],
-  ['doff', null, 96, 4], ['reserved', null, 100, 4], ['flags', D.T_TCPFLAG, 104, 8], ['window', null, 112, 16],
-  ['checksum', null, 128, 16], ['urgptr', null, 144, 16],
+  ['sport', D.T_SERVICE, 0, 16],
+  ['dport', D.T_SERVICE, 16, 16],
+  ['sequence', null, 32, 32],
+  ['ackseq', null, 64, 32],
+  ['doff', null, 96, 4],
+  ['reserved', null, 100, 4],
+  ['flags', D.T_TCPFLAG, 104, 8],
+  ['window', null, 112, 16],
+  ['checksum', null, 128, 16],
+  ['urgptr', null, 144, 16],
 ])
 export const P_UDP = proto('udp', BASE_TRANSPORT, 17, 0, [
-  ['sport', D.T_SERVICE, 0, 16], ['dport', D.T_SERVICE, 16, 16], ['length', null, 32, 16], ['checksum', null, 48, 16],
+  ['sport', D.T_SERVICE, 0, 16],
+  ['dport', D.T_SERVICE, 16, 16],
+  ['length', null, 32, 16],
+  ['checksum', null, 48, 16],
 ])
 export const P_UDPLITE = proto('udplite', BASE_TRANSPORT, 136, 0, [
-  ['sport', D.T_SERVICE, 0, 16], ['dport', D.T_SERVICE, 16, 16], ['csumcov', null, 32, 16], ['checksum', null, 48, 16],
+  ['sport', D.T_SERVICE, 0, 16],
+  ['dport', D.T_SERVICE, 16, 16],
+  ['csumcov', null, 32, 16],
+  ['checksum', null, 48, 16],
 ])
 export const P_SCTP = proto('sctp', BASE_TRANSPORT, 132, 0, [
-  ['sport', D.T_SERVICE, 0, 16], ['dport', D.T_SERVICE, 16, 16], ['vtag', null, 32, 32], ['checksum', null, 64, 32],
+  ['sport', D.T_SERVICE, 0, 16],
+  ['dport', D.T_SERVICE, 16, 16],
+  ['vtag', null, 32, 32],
+  ['checksum', null, 64, 32],
 ])
-export const P_DCCP = proto('dccp', BASE_TRANSPORT, 33, 0, [['sport', D.T_SERVICE, 0, 16], ['dport', D.T_SERVICE, 16, 16]])
+export const P_DCCP = proto('dccp', BASE_TRANSPORT, 33, 0, [
+  ['sport', D.T_SERVICE, 0, 16],
+  ['dport', D.T_SERVICE, 16, 16],
+])
 export const P_AH = proto('ah', BASE_TRANSPORT, 51, 0, [
-  ['nexthdr', D.T_INET_PROTO, 0, 8], ['hdrlength', null, 8, 8], ['reserved', null, 16, 16], ['spi', null, 32, 32],
+  ['nexthdr', D.T_INET_PROTO, 0, 8],
+  ['hdrlength', null, 8, 8],
+  ['reserved', null, 16, 16],
+  ['spi', null, 32, 32],
   ['sequence', null, 64, 32],
 ])
-export const P_ESP = proto('esp', BASE_TRANSPORT, 50, 0, [['spi', null, 0, 32], ['sequence', null, 32, 32]])
+export const P_ESP = proto('esp', BASE_TRANSPORT, 50, 0, [
+  ['spi', null, 0, 32],
+  ['sequence', null, 32, 32],
+])
 export const P_COMP = proto('comp', BASE_TRANSPORT, 108, 0, [
-  ['nexthdr', D.T_INET_PROTO, 0, 8], ['flags', null, 8, 8], ['cpi', null, 16, 16],
+  ['nexthdr', D.T_INET_PROTO, 0, 8],
+  ['flags', null, 8, 8],
+  ['cpi', null, 16, 16],
 ])
 export const P_ICMP = proto('icmp', BASE_TRANSPORT, 1, 0, [
-  ['type', D.T_ICMP_TYPE, 0, 8], ['code', D.T_ICMP_CODE, 8, 8], ['checksum', null, 16, 16], ['id', null, 32, 16],
-  ['sequence', null, 48, 16], ['gateway', null, 32, 32], ['mtu', null, 48, 16],
+  ['type', D.T_ICMP_TYPE, 0, 8],
+  ['code', D.T_ICMP_CODE, 8, 8],
+  ['checksum', null, 16, 16],
+  ['id', null, 32, 16],
+  ['sequence', null, 48, 16],
+  ['gateway', null, 32, 32],
+  ['mtu', null, 48, 16],
 ])
 export const P_ICMPV6 = proto('icmpv6', BASE_TRANSPORT, 58, 0, [
-  ['type', D.T_ICMPV6_TYPE, 0, 8], ['code', D.T_ICMPV6_CODE, 8, 8], ['checksum', null, 16, 16],
-  ['parameter-problem', null, 32, 32], ['mtu', null, 32, 32], ['id', null, 32, 16], ['sequence', null, 48, 16],
+  ['type', D.T_ICMPV6_TYPE, 0, 8],
+  ['code', D.T_ICMPV6_CODE, 8, 8],
+  ['checksum', null, 16, 16],
+  ['parameter-problem', null, 32, 32],
+  ['mtu', null, 32, 32],
+  ['id', null, 32, 16],
+  ['sequence', null, 48, 16],
   ['max-delay', null, 32, 16],
 ])
 export const P_IGMP = proto('igmp', BASE_TRANSPORT, 2, 0, [
-  ['type', D.T_IGMP_TYPE, 0, 8], ['mrt', null, 8, 8], ['checksum', null, 16, 16], ['group', D.T_IPV4, 32, 32],
+  ['type', D.T_IGMP_TYPE, 0, 8],
+  ['mrt', null, 8, 8],
+  ['checksum', null, 16, 16],
+  ['group', D.T_IPV4, 32, 32],
 ])
 /** Any transport protocol with ports. */
-export const P_TH = proto('th', BASE_TRANSPORT, -1, 0, [['sport', D.T_SERVICE, 0, 16], ['dport', D.T_SERVICE, 16, 16]])
+export const P_TH = proto('th', BASE_TRANSPORT, -1, 0, [
+  ['sport', D.T_SERVICE, 0, 16],
+  ['dport', D.T_SERVICE, 16, 16],
+])
 
 /** The protocol of a keyword. */
 export function protoByName(name: string): Proto | undefined {

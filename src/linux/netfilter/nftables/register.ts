@@ -5,12 +5,13 @@
  * which asks them in order of priority for a connection's first packet (nf_nat_register_fn). What needs conntrack turns it
  * on (nf_ct_netns_get in the init functions of ct, nat, masq, redir); it stays on, as iptables' does here.
  *
- * Families bridge, netdev and arp, and ingress chains, have no hook point here; ip6 none yet.
+ * Not modelled: chains of family bridge and netdev and ingress chains of inet, unless they are empty: a frame that the
+ * bridge takes, and an IPv4 packet of the device, end as UNMODELLED. Family arp is held only; ip6 has no hook point yet.
  */
 import { nfConntrackGet } from '../conntrack/table.ts'
 import { nfNatRegister } from '../nat/core.ts'
 import type { Expr, Stmt } from './ast.ts'
-import type { NftChain, NftTables } from './state.ts'
+import type { NftTables } from './state.ts'
 
 /** Hook numbers by name. */
 export const HOOK_NUMBERS: Readonly<Record<string, number>> = {
@@ -26,8 +27,16 @@ export function syncHooks(tables: NftTables): void {
   const ns = tables.ns
   const nf = ns.nf
   const wanted = new Set<number>()
+  tables.bridgeHooks = 0
   for (const t of tables.tables) {
-    if (t.dormant || (t.family !== 'ip' && t.family !== 'inet')) continue
+    if (t.dormant) continue
+    for (const chain of t.chains.values()) {
+      const base = chain.spec.base
+      if (base === undefined || (chain.rules.length === 0 && chain.policy === 'accept')) continue
+      if (t.family === 'bridge') tables.bridgeHooks++
+      else if (base.hook === 'ingress' || base.hook === 'egress') wanted.add(chain.id)
+    }
+    if (t.family !== 'ip' && t.family !== 'inet') continue
     for (const chain of t.chains.values()) {
       const hook = HOOK_NUMBERS[chain.spec.base?.hook ?? '']
       if (hook !== undefined) wanted.add(chain.id)
@@ -39,7 +48,10 @@ export function syncHooks(tables: NftTables): void {
     const chain = tables.chains[id]!
     const base = chain.spec.base!
     if (base.type === 'nat') nfNatRegister(ns)
-    nf.registerNft(HOOK_NUMBERS[base.hook]!, id, chain.priority, base.type === 'nat')
+    // where a packet that passed the device's hook is seen first, and last
+    if (base.hook === 'ingress') nf.registerNft(0, id, -0x80000000, false)
+    else if (base.hook === 'egress') nf.registerNft(4, id, 0x7fffffff, false)
+    else nf.registerNft(HOOK_NUMBERS[base.hook]!, id, chain.priority, base.type === 'nat')
   }
 }
 
@@ -79,6 +91,3 @@ function readsCt(e: Expr): boolean {
       return false
   }
 }
-
-/** For callers that name a chain. */
-export type { NftChain }

@@ -25,7 +25,12 @@ const ICMP: Readonly<Record<number, number>> = {
   13: REJECT_ADMIN_PROHIBITED,
 }
 /** enum nft_reject_inet_code */
-const ICMPX: readonly number[] = [REJECT_NET_UNREACHABLE, REJECT_PORT_UNREACHABLE, REJECT_HOST_UNREACHABLE, REJECT_ADMIN_PROHIBITED]
+const ICMPX: readonly number[] = [
+  REJECT_NET_UNREACHABLE,
+  REJECT_PORT_UNREACHABLE,
+  REJECT_HOST_UNREACHABLE,
+  REJECT_ADMIN_PROHIBITED,
+]
 
 /** The kind of a reject statement over IPv4; -1 for ICMPv6, which an IPv4 packet never gets. */
 export function rejectKind(type: string, code: number): number {

@@ -5,16 +5,17 @@
  * nft_add_set_elem, nft_setelem_parse_data (net/netfilter/nf_tables_api.c). An anonymous set of ranges joins ranges that
  * overlap or touch; a named one only with auto-merge.
  */
+
+import type { Stmt } from './ast.ts'
 import { type Elem, type Expr, type Loc, NftError, type SetSpec } from './ast.ts'
 import * as D from './datatypes.ts'
 import { type BoundSet, type EvalContext, evalKey, evalLeft, evalValue, typesOf } from './evaluate.ts'
-import { STORE_CONCAT, STORE_HASH, STORE_INTERVAL, SetStore } from './set-store.ts'
+import { SetStore, STORE_CONCAT, STORE_HASH, STORE_INTERVAL } from './set-store.ts'
 import {
   CounterState,
   type FieldType,
   LimitState,
   NftSet,
-  type NftTable,
   type NftTables,
   QuotaState,
   SET_CONSTANT,
@@ -22,7 +23,6 @@ import {
   SET_INTERVAL,
   SET_TIMEOUT,
 } from './state.ts'
-import type { Stmt } from './ast.ts'
 import { putWords, wordsOf } from './values.ts'
 
 /** Errors of the kernel, as strerror(3) says them. */
@@ -48,7 +48,13 @@ export const VERDICT_CODES: Readonly<Record<string, number>> = {
   return: -5,
 }
 
-function storeOf(key: readonly FieldType[], data: readonly FieldType[], verdict: boolean, obj: boolean, interval: boolean): SetStore {
+function storeOf(
+  key: readonly FieldType[],
+  data: readonly FieldType[],
+  verdict: boolean,
+  obj: boolean,
+  interval: boolean,
+): SetStore {
   const words = key.map((f) => wordsOf(f.t, f.len))
   const dataWords = verdict ? 2 : obj ? 1 : data.reduce((n, f) => n + wordsOf(f.t, f.len), 0)
   const mode = !interval ? STORE_HASH : key.length === 1 ? STORE_INTERVAL : STORE_CONCAT
@@ -136,14 +142,24 @@ export function makeSet(x: EvalContext, name: string, spec: SetSpec, loc: Loc): 
     throw new NftError(loc, 'map definition does not specify mapping data type')
   }
   for (const f of key) {
-    if (f.len === 0) throw new NftError(
+    if (f.len === 0)
+      throw new NftError(
         loc,
         `unqualified type ${f.t.name} specified in set definition. Try "typeof expression" instead of "type datatype".`,
       )
   }
   let flags = 0
   for (const f of spec.flags) {
-    flags |= f === 'constant' ? SET_CONSTANT : f === 'interval' ? SET_INTERVAL : f === 'timeout' ? SET_TIMEOUT : f === 'dynamic' ? SET_DYNAMIC : 0
+    flags |=
+      f === 'constant'
+        ? SET_CONSTANT
+        : f === 'interval'
+          ? SET_INTERVAL
+          : f === 'timeout'
+            ? SET_TIMEOUT
+            : f === 'dynamic'
+              ? SET_DYNAMIC
+              : 0
   }
   if (spec.timeout !== undefined || spec.gcInterval !== undefined) flags |= SET_TIMEOUT
   const size = spec.size ?? 0
@@ -227,9 +243,13 @@ function addElement(x: EvalContext, set: NftSet, e: Elem, create: boolean, fresh
   const tables = x.tables
   const store = set.store
   const nowNs = tables.ns.world.nowNs
+  if ((set.flags & SET_TIMEOUT) !== 0 && store.mode !== STORE_HASH) store.purge(nowNs)
   const key = evalKey(x, e.key, set.key)
   if (isRange(key) && (set.flags & SET_INTERVAL) === 0) {
-    throw new NftError(e.key.loc, 'You must add \'flags interval\' to your set declaration if you want to add prefix elements')
+    throw new NftError(
+      e.key.loc,
+      "You must add 'flags interval' to your set declaration if you want to add prefix elements",
+    )
   }
   const isDefault = key.k === 'sym'
   const lo = new Int32Array(MAX_WORDS)
@@ -238,7 +258,8 @@ function addElement(x: EvalContext, set: NftSet, e: Elem, create: boolean, fresh
   const data = new Int32Array(Math.max(2, store.dataWords))
   if (set.isMap) putData(x, set, e, data)
   else if (e.data !== undefined) throw new NftError(e.key.loc, KERNEL.EINVAL)
-  if ((e.timeout !== undefined || e.expires !== undefined) && (set.flags & SET_TIMEOUT) === 0) throw new NftError(e.key.loc, KERNEL.EINVAL)
+  if ((e.timeout !== undefined || e.expires !== undefined) && (set.flags & SET_TIMEOUT) === 0)
+    throw new NftError(e.key.loc, KERNEL.EINVAL)
   const old = isDefault ? store.defaultRow : store.find(lo, hi, nowNs)
   if (old >= 0) {
     if (create) throw new NftError(e.key.loc, KERNEL.EEXIST)
@@ -312,7 +333,10 @@ function mergeOrRefuse(
     }
     const met = store.overlap(lo, hi, nowNs)
     if (met < 0) return true
-    throw new NftError(e.key.loc, fresh.has(met) ? 'conflicting intervals specified' : 'interval overlaps with an existing one')
+    throw new NftError(
+      e.key.loc,
+      fresh.has(met) ? 'conflicting intervals specified' : 'interval overlaps with an existing one',
+    )
   }
   const below = lo.slice()
   const above = hi.slice()
@@ -434,6 +458,3 @@ export function removeRow(tables: NftTables, set: NftSet, row: number): void {
 export function flushSet(tables: NftTables, set: NftSet): void {
   for (const row of set.store.rows(-Infinity)) removeRow(tables, set, row)
 }
-
-/** The table of a context, for callers that need only that. */
-export type { NftTable }

@@ -95,7 +95,12 @@ export class SetStore {
     if (this.mode === STORE_HASH) row = this.findExact(lo, 0)
     else {
       for (let r = 0; r < this.top; r++) {
-        if (this.alive[r] === 1 && r !== this.defaultRow && this.compare(this.lo, r, lo) === 0 && this.compare(this.hi, r, hi) === 0) {
+        if (
+          this.alive[r] === 1 &&
+          r !== this.defaultRow &&
+          this.compare(this.lo, r, lo) === 0 &&
+          this.compare(this.hi, r, hi) === 0
+        ) {
           row = r
           break
         }
@@ -199,9 +204,9 @@ export class SetStore {
     }
   }
 
-  /** Removes everything. */
-  clear(): void {
-    for (let r = 0; r < this.top; r++) if (this.alive[r] === 1) this.remove(r)
+  /** Removes what is past its time: a dead range would hide a living one that overlaps it. */
+  purge(nowNs: number): void {
+    for (let r = 0; r < this.top; r++) if (this.alive[r] === 1 && this.expires[r]! <= nowNs) this.remove(r)
   }
 
   /** Rows that live at `nowNs`: for intervals in the order of insertion. */
@@ -296,7 +301,8 @@ export class SetStore {
     this.slots = new Int32Array(this.slots.length * 2).fill(-1)
     this.mask = this.slots.length - 1
     this.used = 0
-    for (let r = 0; r < this.top; r++) if (this.alive[r] === 1 && r !== except && r !== this.defaultRow) this.insertSlot(r)
+    for (let r = 0; r < this.top; r++)
+      if (this.alive[r] === 1 && r !== except && r !== this.defaultRow) this.insertSlot(r)
   }
 
   // Ranges.

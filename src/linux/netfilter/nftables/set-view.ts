@@ -8,8 +8,8 @@
 import type { Netns } from '../../netns.ts'
 import { type Expr, NO_LOC, type Stmt } from './ast.ts'
 import { STORE_CONCAT, STORE_HASH } from './set-store.ts'
-import { type FieldType, type NftSet } from './state.ts'
-import { fromWords, value, wordsOf } from './values.ts'
+import type { FieldType, NftSet } from './state.ts'
+import { fromWords, wordsOf } from './values.ts'
 
 /** One element. */
 export interface ElemView {
@@ -24,7 +24,14 @@ export interface ElemView {
   readonly states: readonly unknown[]
 }
 
-const VERDICTS: Readonly<Record<number, string>> = { 0: 'drop', 1: 'accept', [-1]: 'continue', [-3]: 'jump', [-4]: 'goto', [-5]: 'return' }
+const VERDICTS: Readonly<Record<number, string>> = {
+  0: 'drop',
+  1: 'accept',
+  [-1]: 'continue',
+  [-3]: 'jump',
+  [-4]: 'goto',
+  [-5]: 'return',
+}
 
 /** All living elements, in nft's order. */
 export function elementsOf(ns: Netns, set: NftSet): ElemView[] {
@@ -112,7 +119,12 @@ function fieldOf(f: FieldType, lo: Int32Array, hi: Int32Array, a: number, b: num
   if (l.v === h.v) return l
   const size = h.v - l.v + 1n
   const prefixed = f.t.format === 'ipv4' || f.t.format === 'ipv6' || f.t.format === 'mark' || inConcat
-  if (prefixed && (size & (size - 1n)) === 0n && l.v % size === 0n && (inConcat ? f.t.format === 'ipv4' || f.t.format === 'ipv6' : true)) {
+  if (
+    prefixed &&
+    (size & (size - 1n)) === 0n &&
+    l.v % size === 0n &&
+    (inConcat ? f.t.format === 'ipv4' || f.t.format === 'ipv6' : true)
+  ) {
     let bits = 0
     for (let n = size; n > 1n; n >>= 1n) bits++
     return { k: 'prefix', e: l, len: f.len - bits, loc: NO_LOC }
@@ -142,6 +154,3 @@ function dataOf(ns: Netns, set: NftSet, row: number): Expr | string | null {
   }
   return items.length === 1 ? items[0]! : { k: 'concat', items, loc: NO_LOC }
 }
-
-/** A plain number for tests and tools. */
-export const numberValue = value

@@ -7,9 +7,9 @@
  */
 import type { Netns } from '../../netns.ts'
 import type { ChainSpec, Expr, LimitStmt, ObjSpec, Stmt } from './ast.ts'
-import type { DataType } from './datatypes.ts'
 import type { ChainProgram } from './compile.ts'
-import { type SetStore } from './set-store.ts'
+import type { DataType } from './datatypes.ts'
+import type { SetStore } from './set-store.ts'
 
 /** Type and width of one field of a key. */
 export interface FieldType {
@@ -35,7 +35,13 @@ export class QuotaState {
   }
 }
 
-const PER_NS: Readonly<Record<string, number>> = { second: 1e9, minute: 60e9, hour: 3600e9, day: 86400e9, week: 604800e9 }
+const PER_NS: Readonly<Record<string, number>> = {
+  second: 1e9,
+  minute: 60e9,
+  hour: 3600e9,
+  day: 86400e9,
+  week: 604800e9,
+}
 
 /** nft_limit: a token bucket in nanoseconds (nft_limit_eval). */
 export class LimitState {
@@ -79,7 +85,8 @@ export class LimitState {
 
 /** A rule as the kernel holds it. */
 export class NftRule {
-  readonly chain: NftChain
+  /** The chain that it stands in. */
+  readonly owner: NftChain
   readonly handle: number
   /** Evaluated statements, dependencies included. */
   readonly stmts: readonly Stmt[]
@@ -93,8 +100,14 @@ export class NftRule {
   private textCache: string | null = null
   static printer: ((rule: NftRule) => string) | null = null
 
-  constructor(chain: NftChain, handle: number, stmts: readonly Stmt[], comment: string | null, sets: readonly NftSet[]) {
-    this.chain = chain
+  constructor(
+    owner: NftChain,
+    handle: number,
+    stmts: readonly Stmt[],
+    comment: string | null,
+    sets: readonly NftSet[],
+  ) {
+    this.owner = owner
     this.handle = handle
     this.stmts = stmts
     this.comment = comment
@@ -103,7 +116,12 @@ export class NftRule {
 
   /** `family name` of the table. */
   get table(): string {
-    return `${this.chain.table.family} ${this.chain.table.name}`
+    return `${this.owner.table.family} ${this.owner.table.name}`
+  }
+
+  /** Name of the chain. */
+  get chain(): string {
+    return this.owner.name
   }
 
   /** The rule as nft lists it, without counters. */
@@ -235,7 +253,14 @@ export class NftTable {
   nextHandle = 0
   nextAnonymous = 0
 
-  constructor(ns: Netns, family: string, name: string, handle: number, flags: readonly string[], comment: string | null) {
+  constructor(
+    ns: Netns,
+    family: string,
+    name: string,
+    handle: number,
+    flags: readonly string[],
+    comment: string | null,
+  ) {
     this.ns = ns
     this.family = family
     this.name = name
@@ -254,6 +279,8 @@ export class NftTable {
 export class NftTables {
   readonly ns: Netns
   tables: NftTable[] = []
+  /** Base chains of family bridge that would do something: a bridged frame that meets them is UNMODELLED. */
+  bridgeHooks = 0
   /** Chains by id; a deleted chain leaves null. */
   readonly chains: (NftChain | null)[] = []
   private nextTableHandle = 0

@@ -35,12 +35,27 @@ export function parseSymbol(ns: Netns, text: string, num: boolean, t: DataType, 
     case 'ipv6': {
       const w = parseIpv6(text)
       if (w === null) return fail('Could not resolve hostname: Name or service not known')
-      return value(t, len, w.reduce((a, x) => (a << 32n) | BigInt(x >>> 0), 0n), loc)
+      return value(
+        t,
+        len,
+        w.reduce((a, x) => (a << 32n) | BigInt(x >>> 0), 0n),
+        loc,
+      )
     }
     case 'mac': {
       if (num) return ranged(BigInt(text), max, t, len, loc)
       if (!/^(?:[0-9a-fA-F]{1,2}:){5}[0-9a-fA-F]{1,2}$/.test(text)) return fail(t.error)
-      return value(t, len, BigInt(`0x${text.split(':').map((b) => b.padStart(2, '0')).join('')}`), loc)
+      return value(
+        t,
+        len,
+        BigInt(
+          `0x${text
+            .split(':')
+            .map((b) => b.padStart(2, '0'))
+            .join('')}`,
+        ),
+        loc,
+      )
     }
     case 'string':
       if (t.name === 'ifname' && text.length >= IFNAMSIZ) return fail(`String exceeds maximum length of ${IFNAMSIZ}`)
@@ -146,7 +161,8 @@ export function formatValue(ns: Netns, e: ValueExpr): string {
   }
   const row = t.symbols.find(([, n]) => BigInt(n) === v)
   if (row !== undefined) return QUOTED_SYMBOLS.has(t.name) ? `"${row[0]}"` : row[0]
-  if (t.format === 'hex') return `0x${t.name === 'integer' ? v.toString(16) : v.toString(16).padStart(Math.ceil(e.len / 8) * 2, '0')}`
+  if (t.format === 'hex')
+    return `0x${t.name === 'integer' ? v.toString(16) : v.toString(16).padStart(Math.ceil(e.len / 8) * 2, '0')}`
   return `${v}`
 }
 

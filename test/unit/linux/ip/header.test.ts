@@ -63,7 +63,7 @@ describe('fragments', () => {
         const slot = datagram(w, length, 77, 0)
         const whole = bytesOf(w, slot)
         const pieces: number[] = []
-        expect(ipDoFragment(w, ns, slot, mtu, (_w, piece) => pieces.push(piece))).toBe(0)
+        expect(ipDoFragment(w, ns, slot, mtu, (_w, piece) => (pieces.push(piece), 0))).toBe(0)
         for (const p of pieces) {
           expect(bytesOf(w, p).length).toBeLessThanOrEqual(mtu)
           expect(internetChecksum(w.arena.view, w.arena.meta[(p << META_SHIFT) + M_NH]!, 20)).toBe(0)
@@ -88,7 +88,7 @@ describe('fragments', () => {
     const ns = w.addNetns('h')
     const cut = (slot: number, mtu: number): number[] => {
       const pieces: number[] = []
-      ipDoFragment(w, ns, slot, mtu, (_w, piece) => pieces.push(piece))
+      ipDoFragment(w, ns, slot, mtu, (_w, piece) => (pieces.push(piece), 0))
       return pieces
     }
     const lengths = (mtu: number): number[] => {
@@ -104,7 +104,7 @@ describe('fragments', () => {
     const w = new World()
     const ns = w.addNetns('h')
     const pieces: number[] = []
-    ipDoFragment(w, ns, datagram(w, 1000, 5, 0), 420, (_w, piece) => pieces.push(piece))
+    ipDoFragment(w, ns, datagram(w, 1000, 5, 0), 420, (_w, piece) => (pieces.push(piece), 0))
     expect(ipDefrag(w, ns, pieces[1]!, IP_DEFRAG_LOCAL_DELIVER)).toBe(-115)
     w.arena.free(pieces[0]!)
     w.arena.free(pieces[2]!)
