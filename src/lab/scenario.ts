@@ -5,7 +5,7 @@
  * socket calls. The simulator and the real kernel run the same file, and both give a LabResult that compares byte for
  * byte once what a kernel draws at random is normalised (norm.ts).
  *
- * Types only; validate.ts reads a file into them. `nft` text is part of the format and not modelled.
+ * Types only; validate.ts reads a file into them.
  */
 
 /** [netns, device, MAC] of one end of a veth pair. */
@@ -233,7 +233,7 @@ export interface LabResult {
 
 /** A scenario asks for something that podwalk does not model: verdict UNMODELLED, never a wrong answer. */
 export class UnmodelledError extends Error {
-  /** What is not modelled: `vxlan`, `ipip`, `nft`, a command ... */
+  /** What is not modelled: `vxlan`, `ipip`, a command ... */
   readonly feature: string
 
   constructor(feature: string, where: string) {

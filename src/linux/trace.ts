@@ -5,8 +5,9 @@
  * integers and one reference to a long-lived object (rule, route, neighbour, conntrack entry's number ...): no text is
  * made on the path. The meaning of `a`, `b`, `c` and `ref` per point stands beside each constant.
  */
-import type { Netns } from './netns.ts'
+
 import type { NetDevice } from './device/device.ts'
+import type { Netns } from './netns.ts'
 
 /** Frame handed to the device for transmission. a=length */
 export const T_TX = 1
@@ -90,7 +91,16 @@ export interface Tracer {
   /** Whether rules that did not match are wanted (T_NF_MISS): costs time on long chains. */
   readonly wantMisses: boolean
   /** A trace point. `slot` is valid during the call only; `dev` may be null. */
-  step(point: number, slot: number, ns: Netns, dev: NetDevice | null, a: number, b: number, c: number, ref: unknown): void
+  step(
+    point: number,
+    slot: number,
+    ns: Netns,
+    dev: NetDevice | null,
+    a: number,
+    b: number,
+    c: number,
+    ref: unknown,
+  ): void
 }
 
 /** Sees every frame on every device, as a packet socket bound to all devices would (AF_PACKET, ETH_P_ALL). */

@@ -11,7 +11,9 @@ import type { FdbEntry } from '../linux/bridge/fdb.ts'
 import { DEV_VXLAN, type NetDevice } from '../linux/device/device.ts'
 import { errnoName } from '../linux/errno.ts'
 import type { Neighbour } from '../linux/neighbour/neighbour.ts'
+import type { IptChain } from '../linux/netfilter/iptables/tables.ts'
 import { IptRule } from '../linux/netfilter/iptables/types.ts'
+import { NftChain, NftRule } from '../linux/netfilter/nftables/state.ts'
 import { reasonOf } from '../linux/reasons.ts'
 import { FibRoute } from '../linux/route/fib-route.ts'
 import { RTN_NAMES } from '../linux/route/rtn.ts'
@@ -100,6 +102,21 @@ function routeHop(step: TraceStep, cluster: Cluster, how: string): HopText {
 
 function ruleHop(step: TraceStep, cluster: Cluster, matched: boolean): HopText {
   const rule = step.ref
+  if (rule instanceof NftRule) {
+    const where = `nft ${rule.table} ${rule.chain} handle ${rule.handle}`
+    return {
+      point: 'rule',
+      action: matched ? `${where}: ${rule.text}` : `${where} does not match`,
+      detail: {
+        hook: HOOKS[step.a] ?? step.a,
+        table: rule.table,
+        chain: rule.chain,
+        handle: rule.handle,
+        text: rule.text,
+        matched,
+      },
+    }
+  }
   if (!(rule instanceof IptRule)) {
     return { point: 'rule', action: `rule ${step.b}`, detail: { hook: HOOKS[step.a] ?? step.a } }
   }
@@ -227,12 +244,13 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
     case T.T_NF_MISS:
       return ruleHop(step, cluster, false)
     case T.T_NF_POLICY: {
-      const chain = step.ref as { table?: string; name?: string }
+      const chain = step.ref as IptChain | NftChain
+      const table = chain instanceof NftChain ? `nft ${chain.table.family} ${chain.table.name}` : chain.table
       const verdict = step.c === 1 ? 'ACCEPT' : 'DROP'
       return {
         point: 'policy',
-        action: `${chain.table ?? '?'} ${chain.name ?? HOOKS[step.a] ?? '?'} policy: ${verdict}`,
-        detail: { hook: HOOKS[step.a] ?? step.a, table: chain.table ?? null, chain: chain.name ?? null, verdict },
+        action: `${table} ${chain.name} policy: ${verdict}`,
+        detail: { hook: HOOKS[step.a] ?? step.a, table, chain: chain.name, verdict },
       }
     }
     case T.T_CT: {

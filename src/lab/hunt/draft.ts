@@ -197,7 +197,8 @@ export class Draft {
     const full = {
       name,
       title,
-      quiet_ms: 3,
+      // above a jiffy (4 ms at HZ=250), so that rate limits see time pass between steps on both sides
+      quiet_ms: 5,
       norm: this.usesTcpSockets ? { tcp: true } : undefined,
       netns: this.netns,
       links: some(this.links),

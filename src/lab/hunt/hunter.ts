@@ -181,6 +181,7 @@ async function huntOne(pool: RecorderPool, o: HuntOptions, index: number, tally:
     : scenario
   const last = await bothSides(pool, smallest)
   const found = differencesOf(last) ?? differences
+  if (found.length === 0) return notRepeated(pool, scenario, lab, tally)
   const file = o.keep === null || last.kernel === null ? undefined : keep(o.keep, smallest, last.kernel)
   return {
     ...lab,
@@ -189,6 +190,19 @@ async function huntOne(pool: RecorderPool, o: HuntOptions, index: number, tally:
     scenario: smallest,
     ...(file === undefined ? {} : { file }),
   }
+}
+
+/** Shrinking ended at a lab that is equal: the kernel changed its mind on the way, or the whole lab is the fixture. */
+async function notRepeated(
+  pool: RecorderPool,
+  scenario: LabScenario,
+  lab: { readonly index: number; readonly seed: number },
+  tally: HuntTally,
+): Promise<HuntedLab> {
+  const whole = differencesOf(await bothSides(pool, scenario)) ?? []
+  if (whole.length > 0) return { ...lab, outcome: 'different', differences: whole, scenario, message: 'not shrunk' }
+  tally.reasons['not repeated'] = (tally.reasons['not repeated'] ?? 0) + 1
+  return { ...lab, outcome: 'unstable', differences: [], scenario }
 }
 
 /** Writes scenario and recording as the conformance suite reads them. */

@@ -80,7 +80,7 @@ function captureLoadBalancerIps({ nat, filter }: SyncContext, plan: ServicePlan)
     }
   }
   if (plan.hasExternal) return
-  for (const { text, index } of port.loadBalancerVips) {
+  for (const { text } of port.loadBalancerVips) {
     const args = `${refusalComment(plan)} ${matchAddress(plan, text)} ${refusalTarget(plan)}`
     appendRule(filter, KUBE_EXTERNAL_SERVICES, args, refusalOrigin(plan, 'externalTrafficPolicy'))
   }

@@ -1,6 +1,8 @@
 import { describe, expect, it } from '@jest/globals'
+import { buildCluster } from '../../../src/cluster/build.ts'
+import { execTool } from '../../../src/linux/tools/exec.ts'
 import { askTrace } from '../../../src/query/ask.ts'
-import type { TraceQuestion } from '../../../src/query/trace.ts'
+import { type TraceQuestion, traceInCluster } from '../../../src/query/trace.ts'
 import type { Trace, TraceHop } from '../../../src/query/trace-types.ts'
 import { clusterOf, SHOP } from '../../support/shop.ts'
 
@@ -221,6 +223,33 @@ describe('traceQuery', () => {
       verdict: 'DELIVERED',
       delivered: { pod: 'default/far' },
     })
+  })
+
+  it('tells nftables rules and policies by table, chain and handle', () => {
+    const cluster = buildCluster(clusterOf())
+    const rules =
+      'table ip t { chain c { type filter hook forward priority 0; policy drop; tcp dport 8080 counter accept; }; }'
+    expect(execTool(cluster.nodes.get('n1')!, ['nft', '-f', '-'], rules).stderr).toBe('')
+    const question = {
+      src: 'client',
+      namespace: 'default',
+      protocol: 'TCP' as const,
+      flow: false,
+      seed: 1,
+      verbose: false,
+    }
+    const { trace } = traceInCluster(cluster, { ...question, dst: 'svc/far:80' })
+    const rule = trace!.walk.find((h) => String(h.detail.table) === 'ip t')!
+    expect(rule.detail).toMatchObject({
+      chain: 'c',
+      matched: true,
+      text: expect.stringMatching(/tcp dport 8080 .*accept/),
+    })
+    const dropped = traceInCluster(cluster, { ...question, dst: 'pod/default/far:9', sport: 40001 }).trace!
+    expect(dropped.verdict).toBe('DROPPED')
+    expect(JSON.stringify(dropped.walk.find((h) => h.point === 'policy' && h.detail.verdict === 'DROP'))).toContain(
+      'nft ip t',
+    )
   })
 
   it('gives the same bytes for the same question and seed', () => {

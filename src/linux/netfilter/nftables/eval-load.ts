@@ -24,7 +24,7 @@ import { Flowi4 } from '../../route/flow.ts'
 import { inetAddrTypeDev } from '../../route/route.ts'
 import { RTN_LOCAL } from '../../route/rtn.ts'
 import type { World } from '../../world.ts'
-import { ctinfo2dir, IP_CT_UNTRACKED, IPPROTO_ICMP } from '../conntrack/layout.ts'
+import { ctinfo2dir, IP_CT_UNTRACKED } from '../conntrack/layout.ts'
 import { evalState } from '../iptables/eval-state.ts'
 import {
   FIB_DADDR,
@@ -46,7 +46,7 @@ const fl = new Flowi4()
 const res = new FibResult()
 
 /** nft_meta_get_eval: false breaks the rule. */
-export function loadMeta(w: World, ns: Netns, slot: number, dst: number, key: number): boolean {
+export function loadMeta(w: World, slot: number, dst: number, key: number): boolean {
   const s = evalState
   const meta = w.arena.meta
   const m = slot << META_SHIFT
@@ -109,7 +109,6 @@ export function loadMeta(w: World, ns: Netns, slot: number, dst: number, key: nu
     default:
       // nftrace, rtclassid, secmark, cpu, cgroup, ipsec: 0 on a host that uses none of them
       regs[dst] = 0
-      void ns
       return true
   }
 }
@@ -174,7 +173,7 @@ export function loadCt(w: World, ns: Netns, slot: number, dst: number, key: numb
       regs[dst] = ct.sport(id, dir)
       return true
     case 10:
-      regs[dst] = ct.proto(id) === IPPROTO_ICMP ? ct.dport(id, dir) : ct.dport(id, dir)
+      regs[dst] = ct.dport(id, dir)
       return true
     case 11:
     case 12:

@@ -111,7 +111,7 @@ export function nftDoChain(
         pc += 6
         continue
       case O.OP_META:
-        matched = loadMeta(w, ns, slot, code[pc + 1]!, code[pc + 2]!)
+        matched = loadMeta(w, slot, code[pc + 1]!, code[pc + 2]!)
         if (!matched) break
         pc += 3
         continue
@@ -270,7 +270,7 @@ export function nftDoChain(
         pc += 3
         continue
       case O.OP_PAYLOAD_SET:
-        matched = setPayload(w, slot, code, pc)
+        matched = setPayload(w, code, pc)
         if (!matched) break
         pc += 7
         continue

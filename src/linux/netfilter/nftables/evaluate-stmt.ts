@@ -216,7 +216,7 @@ function evalStmt(x: EvalContext, s: Stmt): void {
         return
       }
       if (name.k !== 'sym') throw new NftError(name.loc, 'syntax error, unexpected string')
-      if (!x.table.objects.has(`${s.type} ${name.text}`)) missing(x, name.loc)
+      if (!x.table.objects.has(`${s.type} ${name.text}`)) missing(name.loc)
       x.out.push(s)
       return
     }
@@ -270,12 +270,11 @@ function evalStmt(x: EvalContext, s: Stmt): void {
 /** The chain of a jump must exist in the table. */
 function needChain(x: EvalContext, name: string, loc: Loc): void {
   if (name === '' || x.table.chains.has(name)) return
-  missing(x, { ...loc, first: loc.last - name.length + 1 })
+  missing({ ...loc, first: loc.last - name.length + 1 })
 }
 
 /** What a rule names does not exist. */
-function missing(x: EvalContext, loc: Loc): never {
-  void x
+function missing(loc: Loc): never {
   throw new NftError(loc, 'No such file or directory', [], true)
 }
 

@@ -413,12 +413,7 @@ export function evalRight(x: EvalContext, l: Expr, r: Expr, s: MatchStmt): Expr 
         throw new NftError(l.loc, 'Use concatenations with sets and maps, not singleton values', [r.loc])
       }
       if (readsPacket(r)) {
-        throw new NftError(
-          r.loc,
-          'relational expression has non-constant right-hand side'.length > 0
-            ? 'Cannot be used with right hand side constant value'
-            : '',
-        )
+        throw new NftError(r.loc, 'Cannot be used with right hand side constant value')
       }
       return evalValue(x, r, key[0]!)
   }

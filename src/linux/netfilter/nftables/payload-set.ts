@@ -4,14 +4,12 @@
  * Linux: nft_payload_set_eval (net/netfilter/nft_payload.c): the IPv4 header's checksum follows, and the transport
  * checksum follows its own bytes and the addresses (NFT_PAYLOAD_L4CSUM_PSEUDOHDR); a UDP checksum of 0 stays.
  */
-import { M_MAC, META_SHIFT } from '../../../packet/layout.ts'
 import type { World } from '../../world.ts'
 import { evalState } from '../iptables/eval-state.ts'
 import { regs } from './registers.ts'
 
 /** Runs PAYLOAD_SET at `pc`; false breaks the rule. */
-export function setPayload(w: World, slot: number, code: Int32Array, pc: number): boolean {
-  void w.arena.meta[(slot << META_SHIFT) + M_MAC]!
+export function setPayload(w: World, code: Int32Array, pc: number): boolean {
   const s = evalState
   const view = w.arena.view
   const base = code[pc + 1]

@@ -36,6 +36,14 @@ function bytesOf(w: World, slot: number): Uint8Array {
   return w.arena.bytes.slice(nh, w.arena.meta[m + M_DATA]! + w.arena.meta[m + M_LEN]!)
 }
 
+/** An output function that keeps the pieces. */
+function keep(pieces: number[]): (w: unknown, piece: number) => number {
+  return (_w, piece) => {
+    pieces.push(piece)
+    return 0
+  }
+}
+
 describe('ip_decrease_ttl', () => {
   it('leaves the header with a right checksum, whatever it was', () => {
     const bytes = new Uint8Array(20)
@@ -63,7 +71,7 @@ describe('fragments', () => {
         const slot = datagram(w, length, 77, 0)
         const whole = bytesOf(w, slot)
         const pieces: number[] = []
-        expect(ipDoFragment(w, ns, slot, mtu, (_w, piece) => (pieces.push(piece), 0))).toBe(0)
+        expect(ipDoFragment(w, ns, slot, mtu, keep(pieces))).toBe(0)
         for (const p of pieces) {
           expect(bytesOf(w, p).length).toBeLessThanOrEqual(mtu)
           expect(internetChecksum(w.arena.view, w.arena.meta[(p << META_SHIFT) + M_NH]!, 20)).toBe(0)
@@ -88,7 +96,7 @@ describe('fragments', () => {
     const ns = w.addNetns('h')
     const cut = (slot: number, mtu: number): number[] => {
       const pieces: number[] = []
-      ipDoFragment(w, ns, slot, mtu, (_w, piece) => (pieces.push(piece), 0))
+      ipDoFragment(w, ns, slot, mtu, keep(pieces))
       return pieces
     }
     const lengths = (mtu: number): number[] => {
@@ -104,7 +112,7 @@ describe('fragments', () => {
     const w = new World()
     const ns = w.addNetns('h')
     const pieces: number[] = []
-    ipDoFragment(w, ns, datagram(w, 1000, 5, 0), 420, (_w, piece) => (pieces.push(piece), 0))
+    ipDoFragment(w, ns, datagram(w, 1000, 5, 0), 420, keep(pieces))
     expect(ipDefrag(w, ns, pieces[1]!, IP_DEFRAG_LOCAL_DELIVER)).toBe(-115)
     w.arena.free(pieces[0]!)
     w.arena.free(pieces[2]!)
