@@ -32,6 +32,7 @@ import {
 import { type SynOptions, synOptionBytes, writeSynOptions } from './tcp-options.ts'
 import {
   EVER_RETRANS,
+  SACKED_ACKED,
   SACKED_LOST,
   SACKED_RETRANS,
   SEG_BURST,
@@ -465,6 +466,8 @@ export function tcpRetransmit(sk: TcpSock, i: number, segs = 1): number {
   const mss = tcpCurrentMss(sk)
   const syn = (q.get(i, SEG_FLAGS) & TCPHDR_SYN) !== 0
   if (!syn && ((sk.wndEnd() - start) | 0) <= 0 && start !== sk.sndUna) return EAGAIN
+  const window = (sk.wndEnd() - start) | 0
+  if (!syn) retransTryCollapse(sk, i, window <= 0 ? mss : Math.min(window, mss))
   const total = rowBytes(sk, i)
   const gso = segs > 1 && total > mss
   const was = w.inSoftirq
@@ -499,6 +502,36 @@ function rowBytes(sk: TcpSock, i: number): number {
   const flags = sk.segs.get(i, SEG_FLAGS)
   const len = (sk.segs.get(i, SEG_END) - sk.segs.get(i, SEG_SEQ)) | 0
   return len - (flags & TCPHDR_FIN) - ((flags & TCPHDR_SYN) >> 1)
+}
+
+/** tcp_retrans_try_collapse: small segments behind the one that is sent again join it while they fit into `space`. */
+function retransTryCollapse(sk: TcpSock, i: number, space: number): void {
+  const q = sk.segs
+  let left = space - rowBytes(sk, i)
+  if (left <= 0 || !canCollapse(sk, i)) return
+  while (i + 1 < q.sent && canCollapse(sk, i + 1)) {
+    const next = i + 1
+    left -= rowBytes(sk, next)
+    const end = q.get(next, SEG_END)
+    if (left < 0 || ((sk.wndEnd() - end) | 0) < 0) return
+    const sacked = q.get(next, SEG_SACKED)
+    q.set(i, SEG_END, end)
+    q.set(i, SEG_FLAGS, q.get(i, SEG_FLAGS) | q.get(next, SEG_FLAGS))
+    q.set(i, SEG_SACKED, q.get(i, SEG_SACKED) | (sacked & EVER_RETRANS))
+    sk.packetsOut--
+    if ((sacked & SACKED_RETRANS) !== 0) sk.retransOut--
+    if ((sacked & SACKED_LOST) !== 0) sk.lostOut--
+    q.remove(next)
+  }
+}
+
+/** tcp_can_collapse: not acknowledged by SACK, and a packet of its own. */
+function canCollapse(sk: TcpSock, i: number): boolean {
+  const q = sk.segs
+  if ((q.get(i, SEG_SACKED) & SACKED_ACKED) !== 0) return false
+  const burst = q.get(i, SEG_BURST)
+  const shared = (k: number): boolean => k >= 0 && k < q.sent && burst !== 0 && q.get(k, SEG_BURST) === burst
+  return !shared(i - 1) && !shared(i + 1)
 }
 
 /** tcp_fragment of a segment that was sent: the first `len` bytes become a segment of their own. */

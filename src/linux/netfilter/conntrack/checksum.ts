@@ -7,7 +7,15 @@
  * end (RFC 1071, 2 (B)): half the work of asking for big-endian words.
  */
 import type { PacketArena } from '../../../packet/arena.ts'
-import { M_DATA, M_FLAGS, M_LEN, META_SHIFT, SKB_CSUM_OK, SKB_CSUM_VALID } from '../../../packet/layout.ts'
+import {
+  M_DATA,
+  M_FLAGS,
+  M_LEN,
+  META_SHIFT,
+  SKB_CSUM_OK,
+  SKB_CSUM_VALID,
+  SKB_FORWARDED,
+} from '../../../packet/layout.ts'
 import { foldChecksum, pseudoSumV4 } from '../../../wire/checksum.ts'
 import { IPPROTO_TCP, IPPROTO_UDP } from './layout.ts'
 
@@ -18,6 +26,8 @@ export function nfIpChecksumOk(arena: PacketArena, slot: number, l4: number, pro
   const nh = meta[m + M_DATA]!
   // with options (source routing) the pseudo header may not have the address that it was made with
   if ((meta[m + M_FLAGS]! & SKB_CSUM_OK) !== 0 && l4 - nh === 20) return true
+  // CHECKSUM_COMPLETE of an earlier look serves until ip_forward throws it away
+  if ((meta[m + M_FLAGS]! & (SKB_CSUM_VALID | SKB_FORWARDED)) === SKB_CSUM_VALID) return true
   const len = nh + meta[m + M_LEN]! - l4
   const view = arena.view
   const seed =

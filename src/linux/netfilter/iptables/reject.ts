@@ -44,7 +44,6 @@ import { evalState } from './eval-state.ts'
 import { REJECT_TCP_RESET } from './targets-other.ts'
 
 const NF_DROP = 0
-const NF_INET_LOCAL_IN = 1
 const ICMP_DEST_UNREACH = 3
 /** ICMP code by REJECT_* kind. */
 const CODES = new Int32Array([0, 1, 2, 3, -1, 9, 10, -1, 13])
@@ -94,9 +93,7 @@ function sendReset(w: World, ns: Netns, slot: number): void {
   const { nh, th } = s
   if (s.fragOff !== 0 || s.proto !== 6 || s.end - th < 20) return
   const flags = view.getUint8(th + 13)
-  // LOCAL_IN takes the sum that conntrack left (CHECKSUM_COMPLETE); ip_forward has thrown it away
-  const valid = s.hook === NF_INET_LOCAL_IN && (meta[(slot << META_SHIFT) + M_FLAGS]! & SKB_CSUM_VALID) !== 0
-  if ((flags & TCP_RST) !== 0 || (!valid && !nfIpChecksumOk(arena, slot, th, 6))) return
+  if ((flags & TCP_RST) !== 0 || !nfIpChecksumOk(arena, slot, th, 6)) return
   const rt = arena.dst[slot] as Rtable | null
   if (rt === null || (rt.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0) return
   const o = slot << META_SHIFT
