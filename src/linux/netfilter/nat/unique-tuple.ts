@@ -7,6 +7,7 @@
  * start) and tries 128, 64, 32, 16, 8 ports. A TCP mapping in TIME_WAIT may be taken over near the end of a round.
  * Not modelled: zones, GRE keys, offloaded entries.
  */
+import { jhashBytes } from '../../jhash.ts'
 import {
   C_BYSRC_NEXT,
   C_NET,
@@ -236,34 +237,11 @@ function swap32(x: number): number {
   return ((x & 0xff) << 24) | ((x & 0xff00) << 8) | ((x >>> 8) & 0xff00) | (x >>> 24)
 }
 
+/** union nf_inet_addr of an IPv4 address, padded to what jhash reads. */
+const inetAddr = new DataView(new ArrayBuffer(24))
+
 /** jhash2 over an IPv4 address in union nf_inet_addr: four words, the last three 0. */
 function jhashAddress(ip: number, initval: number): number {
-  let a = (0xdeadbeef + (4 << 2) + initval) | 0
-  let b = a
-  let c = a
-  a = (a + ip) | 0
-  a = (a - c) ^ rol(c, 4)
-  c = (c + b) | 0
-  b = (b - a) ^ rol(a, 6)
-  a = (a + c) | 0
-  c = (c - b) ^ rol(b, 8)
-  b = (b + a) | 0
-  a = (a - c) ^ rol(c, 16)
-  c = (c + b) | 0
-  b = (b - a) ^ rol(a, 19)
-  a = (a + c) | 0
-  c = (c - b) ^ rol(b, 4)
-  b = (b + a) | 0
-  c = ((c ^ b) - rol(b, 14)) | 0
-  a = ((a ^ c) - rol(c, 11)) | 0
-  b = ((b ^ a) - rol(a, 25)) | 0
-  c = ((c ^ b) - rol(b, 16)) | 0
-  a = ((a ^ c) - rol(c, 4)) | 0
-  b = ((b ^ a) - rol(a, 14)) | 0
-  c = ((c ^ b) - rol(b, 24)) | 0
-  return c >>> 0
-}
-
-function rol(x: number, n: number): number {
-  return (x << n) | (x >>> (32 - n))
+  inetAddr.setInt32(0, ip, true)
+  return jhashBytes(inetAddr, 16, initval) >>> 0
 }

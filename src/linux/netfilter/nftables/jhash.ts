@@ -5,21 +5,18 @@
  * __skb_get_hash_symmetric. symhash's secret is the kernel's own: here the addresses and ports, in one order for both
  * directions, are hashed with a fixed one.
  */
+
+import { jhashBytes } from '../../jhash.ts'
 import type { World } from '../../world.ts'
 import { evalState } from '../iptables/eval-state.ts'
 import { regs } from './registers.ts'
 
-const JHASH_INITVAL = 0xdeadbeef | 0
 const bytes = new Uint8Array(256)
 const view = new DataView(bytes.buffer)
 
 /** reciprocal_scale */
 export function reciprocalScale(v: number, range: number): number {
   return Math.floor(((v >>> 0) * range) / 4294967296)
-}
-
-function rol(x: number, n: number): number {
-  return (x << n) | (x >>> (32 - n))
 }
 
 /** jhash of a key in registers; fields are (bytes, host order) pairs at `at`. */
@@ -34,7 +31,7 @@ export function jhash(src: number, code: Int32Array, at: number, fields: number,
     // a key of several fields is padded to registers
     len += fields > 1 ? words * 4 : n
   }
-  return jhashBytes(len, seed)
+  return jhashBytes(view, len, seed)
 }
 
 /** The bytes of one field as the kernel's register has them. */
@@ -47,46 +44,6 @@ function putField(to: number, reg: number, n: number, words: number, hostOrder: 
     const b = (word >>> ((fromEnd & 3) * 8)) & 0xff
     bytes[to + (hostOrder ? fromEnd : i)] = b
   }
-}
-
-function jhashBytes(length: number, initval: number): number {
-  let a = (JHASH_INITVAL + length + initval) | 0
-  let b = a
-  let c = a
-  let k = 0
-  let left = length
-  while (left > 12) {
-    a = (a + view.getInt32(k, true)) | 0
-    b = (b + view.getInt32(k + 4, true)) | 0
-    c = (c + view.getInt32(k + 8, true)) | 0
-    a = (a - c) ^ rol(c, 4)
-    c = (c + b) | 0
-    b = (b - a) ^ rol(a, 6)
-    a = (a + c) | 0
-    c = (c - b) ^ rol(b, 8)
-    b = (b + a) | 0
-    a = (a - c) ^ rol(c, 16)
-    c = (c + b) | 0
-    b = (b - a) ^ rol(a, 19)
-    a = (a + c) | 0
-    c = (c - b) ^ rol(b, 4)
-    b = (b + a) | 0
-    left -= 12
-    k += 12
-  }
-  if (left === 0) return c
-  for (let i = left; i < 12; i++) bytes[k + i] = 0
-  a = (a + view.getInt32(k, true)) | 0
-  b = (b + view.getInt32(k + 4, true)) | 0
-  c = (c + view.getInt32(k + 8, true)) | 0
-  c = (c ^ b) - rol(b, 14)
-  a = (a ^ c) - rol(c, 11)
-  b = (b ^ a) - rol(a, 25)
-  c = (c ^ b) - rol(b, 16)
-  a = (a ^ c) - rol(c, 4)
-  b = (b ^ a) - rol(a, 14)
-  c = (c ^ b) - rol(b, 24)
-  return c | 0
 }
 
 /** A hash that is the same for both directions of a flow. */
@@ -110,5 +67,5 @@ export function symhash(w: World): number {
   view.setInt32(4, b)
   view.setInt32(8, ports)
   bytes[12] = s.proto
-  return jhashBytes(13, 0x5eed)
+  return jhashBytes(view, 13, 0x5eed)
 }
