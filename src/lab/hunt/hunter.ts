@@ -16,6 +16,7 @@ import { RecorderPool } from './pool.ts'
 import { kindOf, shrink } from './shrink.ts'
 
 const OTHER_SEED = 2
+const SHRINK_MS = 60_000
 
 /** What a hunt is asked to do. */
 export interface HuntOptions {
@@ -176,9 +177,11 @@ async function huntOne(pool: RecorderPool, o: HuntOptions, index: number, tally:
       return { ...lab, outcome: 'unstable', differences: moved, scenario }
     }
   }
-  const smallest = o.shrink
-    ? await shrink(scenario, kindOf(differences), async (s) => differencesOf(await bothSides(pool, s)))
-    : scenario
+  // a lab with retransmissions takes seconds for each try
+  const until = Date.now() + SHRINK_MS
+  const differ = async (s: LabScenario): Promise<readonly LabDifference[] | null> =>
+    Date.now() > until ? null : differencesOf(await bothSides(pool, s))
+  const smallest = o.shrink ? await shrink(scenario, kindOf(differences), differ) : scenario
   const last = await bothSides(pool, smallest)
   const found = differencesOf(last) ?? differences
   if (found.length === 0) return notRepeated(pool, scenario, lab, tally)
