@@ -38,6 +38,8 @@ export class Netns {
   readonly frags: FragQueues
   readonly icmpLimits: IcmpLimits
   readonly nf: NfState
+  /** Hooks of PF_INET6. */
+  readonly nf6: NfState
   /** Created when the first rule or table needs it (nf_ct_netns_get), null until then. */
   ct: Conntrack | null = null
   /** nftables; null until the first `nft`. */
@@ -65,6 +67,7 @@ export class Netns {
     this.frags = new FragQueues(this)
     this.icmpLimits = new IcmpLimits(this)
     this.nf = new NfState(this)
+    this.nf6 = new NfState(this)
     this.sockets = new SocketTable(this)
   }
 

@@ -13,6 +13,7 @@ import { freeSkb } from './core/skb.ts'
 import type { NetDevice } from './device/device.ts'
 import { ipipInitNet } from './device/ipip.ts'
 import { createLoopback } from './device/loopback.ts'
+import { In6Table } from './ipv6/in6.ts'
 import type { ConntrackHash } from './netfilter/conntrack/hash.ts'
 import { Netns } from './netns.ts'
 import { Random } from './random.ts'
@@ -42,6 +43,8 @@ export class World {
   /** `hashrnd` of the flow dissector. */
   readonly hashKey: number
   readonly timers = new TimerQueue()
+  /** Numbers of the IPv6 addresses seen. */
+  readonly in6 = new In6Table()
   readonly namespaces: Netns[] = []
   readonly netnsByName = new Map<string, Netns>()
   /** Devices of all namespaces by id; a deleted device leaves null. */

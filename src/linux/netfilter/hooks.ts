@@ -19,7 +19,7 @@ import { freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
 import { ipVsForwardIcmp, ipVsIn, ipVsOut } from '../ipvs/core.ts'
 import type { Netns } from '../netns.ts'
-import { R_NF_DROP, R_NONE } from '../reasons.ts'
+import { R_NF_DROP, R_NONE, R_UNMODELLED } from '../reasons.ts'
 import type { World } from '../world.ts'
 import { ipv4ConntrackDefrag, nfConntrackConfirm, nfConntrackIn } from './conntrack/core.ts'
 import { iptFilterHook, iptMangleHook, iptRawHook, iptSecurityHook } from './iptables/hook-functions.ts'
@@ -210,6 +210,23 @@ export function nfHook(
     freeSkb(w, slot, reason === R_NONE ? R_NF_DROP : reason)
   }
   return v
+}
+
+/**
+ * NF_HOOK with NFPROTO_IPV6: the hooks of ns.nf6, as nfHook runs those of IPv4.
+ * @returns NF_ACCEPT: the caller goes on with the packet. NF_DROP or NF_STOLEN: the packet is gone, do not touch it.
+ */
+export function nfHook6(
+  w: World,
+  ns: Netns,
+  hook: number,
+  slot: number,
+  _inDev: NetDevice | null,
+  _outDev: NetDevice | null,
+): number {
+  if (ns.nf6.kinds[hook] === 0) return NF_ACCEPT
+  freeSkb(w, slot, R_UNMODELLED, 0, 'netfilter hooks of IPv6')
+  return NF_DROP
 }
 
 /**

@@ -72,3 +72,9 @@ export function nfNatMasqInetEvent(ns: Netns, dev: NetDevice, ip: number): void 
     return ct.hash.rows[e + C_MASQ_INDEX] === dev.ifindex && ct.hash.rows[e + C_REPLY_DST] === ip
   })
 }
+
+/** masq_inet6_event(NETDEV_DOWN): the IPv6 address `addr` (an In6Table id) left the device. */
+export function nfNatMasqInet6Event(ns: Netns, _dev: NetDevice, _addr: number): void {
+  // no IPv6 connection is tracked yet: nothing to end
+  if (ns.ct === null) return
+}
