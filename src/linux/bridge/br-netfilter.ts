@@ -3,11 +3,13 @@
  *
  * Linux: net/bridge/br_netfilter_hooks.c. This is what makes a Service work between two pods on one bridge: a frame whose
  * destination DNAT changed is re-addressed to the new neighbour's MAC and bridged on with its source MAC kept. Not
- * modelled: VLAN and PPPoE encapsulated IP (the sysctls for them are off by default), call_arptables, IPv6.
+ * modelled: VLAN encapsulated IP with bridge-nf-filter-vlan-tagged=1 (UNMODELLED) and PPPoE, call_arptables, IPv6.
  */
 import {
   ETH_HLEN,
+  ETH_P_8021Q,
   ETH_P_IP,
+  ETH_P_IPV6,
   M_CT,
   M_CTINFO,
   M_DATA,
@@ -50,7 +52,7 @@ import {
   nfHook,
 } from '../netfilter/hooks.ts'
 import type { Netns } from '../netns.ts'
-import { R_CT_CLASH, R_IP_HDR, R_MTU } from '../reasons.ts'
+import { R_CT_CLASH, R_IP_HDR, R_MTU, R_UNMODELLED } from '../reasons.ts'
 import { fakeRtable, ipRouteInput, type Rtable } from '../route/route.ts'
 import { T_BR_NETFILTER } from '../trace.ts'
 import type { World } from '../world.ts'
@@ -63,6 +65,15 @@ const IP_DF = 0x4000
 /** Whether the IPv4 hooks see bridged frames: the namespace's sysctl or the bridge's own flag. */
 function callIptables(port: BridgePort): boolean {
   return port.bridge.nfCallIptables || port.dev.ns.sysctl.bridge_nf_call_iptables !== 0
+}
+
+/** IS_VLAN_IP and IS_VLAN_IPV6: IP right behind an 802.1Q tag. */
+function isVlanIp(w: World, slot: number): boolean {
+  const m = slot << META_SHIFT
+  const meta = w.arena.meta
+  if (meta[m + M_PROTO] !== ETH_P_8021Q || meta[m + M_LEN]! < 4) return false
+  const inner = w.arena.view.getUint16(meta[m + M_DATA]! + 2)
+  return inner === ETH_P_IP || inner === ETH_P_IPV6
 }
 
 function toHost(w: World, slot: number): void {
@@ -89,8 +100,13 @@ export function brNfPreRouting(w: World, slot: number, port: BridgePort): boolea
   const a = w.arena
   const meta = a.meta
   const m = slot << META_SHIFT
-  if (meta[m + M_PROTO] !== ETH_P_IP || !callIptables(port)) return false
   const ns = port.dev.ns
+  if (meta[m + M_PROTO] !== ETH_P_IP) {
+    if (ns.sysctl.bridge_nf_filter_vlan_tagged === 0 || !isVlanIp(w, slot)) return false
+    freeSkb(w, slot, R_UNMODELLED, 0, 'sysctl net.bridge.bridge-nf-filter-vlan-tagged=1')
+    return true
+  }
+  if (!callIptables(port)) return false
   const brDev = port.bridge.dev
   if (!brValidateIpv4(w, ns, slot)) {
     freeSkb(w, slot, R_IP_HDR)

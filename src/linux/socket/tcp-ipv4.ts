@@ -60,7 +60,7 @@ import {
   TCPHDR_SYN,
 } from './tcp-const.ts'
 import { RX_OK, RX_RESET, tcpRcvEstablished, tcpRcvStateProcess } from './tcp-input.ts'
-import { listenRcv, requestRcv } from './tcp-listen.ts'
+import { listenRcv, listenUnmodelled, requestRcv } from './tcp-listen.ts'
 import { TCP_TW_ACK, TCP_TW_RST, TCP_TW_SYN, type TimewaitSock, timewaitStateProcess } from './tcp-mini.ts'
 import { parseTcpOptions } from './tcp-options.ts'
 import { ipDontFragment, tcpCurrentMss, tcpFlow, tcpRoute, tcpSyncMss } from './tcp-output.ts'
@@ -165,7 +165,7 @@ export function tcpV4Rcv(w: World, ns: Netns, slot: number): void {
   rxContext.slot = outer
   depth--
   if (reason === RX_OK) consumeSkb(w, slot)
-  else freeSkb(w, slot, reason, dport, reason === R_UNMODELLED ? 'SYN cookies: the listen queue is full' : null)
+  else freeSkb(w, slot, reason, dport, reason === R_UNMODELLED ? listenUnmodelled.name : null)
 }
 
 function timewaitRcv(

@@ -59,6 +59,17 @@ export function listenRcv(
   return connRequest(w, ns, sk, s, saddr, daddr, sport, dport)
 }
 
+/** Name of what the last segment with R_UNMODELLED met. */
+export const listenUnmodelled = { name: '' }
+
+function unmodelled(name: string): number {
+  listenUnmodelled.name = name
+  return R_UNMODELLED
+}
+
+/** ECE and CWR of a SYN that asks for ECN. */
+const TCPHDR_ECN = 0xc0
+
 /** tcp_conn_request */
 function connRequest(
   w: World,
@@ -73,13 +84,15 @@ function connRequest(
   const in_ = w.arena.dst[s.slot] as Rtable | null
   if (in_ !== null && (in_.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0) return R_TCP_STATE
   // the connection would answer with the options turned round (tcp_v4_save_options)
-  if (w.arena.meta[(s.slot << META_SHIFT) + M_OPTLEN] !== 0) return R_UNMODELLED
+  if (w.arena.meta[(s.slot << META_SHIFT) + M_OPTLEN] !== 0) return unmodelled('IP options on a SYN')
+  // tcp_ecn_create_request: the answer would agree to ECN
+  if ((s.flags & TCPHDR_ECN) === TCPHDR_ECN && ns.sysctl.tcp_ecn !== 0) return unmodelled('TCP ECN')
   if (sk.acceptQueue.length > sk.maxAckBacklog) {
     ns.count('TcpExt.ListenOverflows')
     return R_TCP_STATE
   }
   // a full queue makes Linux send SYN cookies
-  if (sk.requests.size >= Math.max(sk.maxAckBacklog, 1)) return R_UNMODELLED
+  if (sk.requests.size >= Math.max(sk.maxAckBacklog, 1)) return unmodelled('SYN cookies: the listen queue is full')
   fl.reset()
   fl.daddr = saddr
   fl.saddr = daddr

@@ -7,8 +7,10 @@
  * Not modelled: pacing, TSO deferral, small queues, autocorking, MTU probing, ECN, urgent data, retransmit collapsing.
  */
 import { M_DATA, M_DEV, M_MARK, M_SK, M_TH, M_TRUESIZE, META_SHIFT } from '../../packet/layout.ts'
+import { freeSkb } from '../core/skb.ts'
 import { EAGAIN, EHOSTUNREACH, ENOBUFS } from '../errno.ts'
 import { ipQueueXmit } from '../ip/output.ts'
+import { R_UNMODELLED } from '../reasons.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { dstCheck, dstMtu, ipRouteOutput } from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'
@@ -230,6 +232,11 @@ export function tcpTransmit(sk: TcpSock, seq: number, len: number, flags: number
   a.dst[slot] = rt
   if ((flags & TCPHDR_ACK) !== 0) eventAckSent(sk)
   if (len > 0) eventDataSent(sk)
+  if (flags === TCPHDR_SYN && ns.sysctl.tcp_ecn !== 0 && ns.sysctl.tcp_ecn !== 2) {
+    // tcp_ecn_send_syn would set ECE and CWR
+    freeSkb(w, slot, R_UNMODELLED, 0, `sysctl net.ipv4.tcp_ecn=${ns.sysctl.tcp_ecn}`)
+    return 0
+  }
   return ipQueueXmit(
     w,
     ns,

@@ -6,7 +6,7 @@
  * net/ipv4/netfilter/nf_defrag_ipv4.c. An entry past its time is removed when a lookup meets it and is never shown, so
  * expiry is exact without a timer per entry.
  *
- * Not modelled: zones, expectations and helpers, accounting, events, labels, templates other than NOTRACK; the protocols
+ * Not modelled: zones, expectations and helpers, events, labels, templates other than NOTRACK; the protocols
  * in `unmodelledProto` give the verdict UNMODELLED.
  */
 import {
@@ -36,6 +36,8 @@ import { hashTuple } from './hash.ts'
 import { icmpPacket, icmpv4Error } from './icmp.ts'
 import { CTI_HEADER, CTI_ICMP_NO_INVERSE, CTI_SHORT, CTI_UNTRACKED, traceInvalid } from './invalid.ts'
 import {
+  ACCT_WORDS,
+  C_ACCT,
   C_DST,
   C_HASH,
   C_NET,
@@ -329,6 +331,7 @@ function initConntrack(ct: Conntrack, hash: number, src: number, dst: number, po
   rows[e + C_PROTO] = proto
   rows[e + C_NET] = ct.ns.id
   rows[e + C_HASH] = hash
+  if (ct.ns.sysctl.nf_conntrack_acct !== 0) ct.hash.countEntry(id)
   return id << 1
 }
 
@@ -348,9 +351,9 @@ function handlePacket(
     case IPPROTO_ICMP:
       return icmpPacket(w, ct, slot, id)
     case IPPROTO_GRE:
-      return grePacket(w, ct, id)
+      return grePacket(w, ct, slot, id)
     default:
-      return genericPacket(w, ct, id)
+      return genericPacket(w, ct, slot, id)
   }
 }
 
@@ -394,6 +397,13 @@ function mergeClash(w: World, ct: Conntrack, slot: number, loser: number, winner
     same = clashA.equals(tuple) && clashB.equals(repl)
   }
   if (!same) return false
+  const acct = ct.hash.acct
+  if (acct !== null && rows[winner * C_WORDS + C_ACCT] !== 0) {
+    // nf_ct_acct_merge
+    const to = winner * ACCT_WORDS + 2 * ctinfo2dir(w.arena.meta[(slot << META_SHIFT) + M_CTINFO]!)
+    acct[to]! += acct[loser * ACCT_WORDS]!
+    acct[to + 1]! += acct[loser * ACCT_WORDS + 1]!
+  }
   rows[winner * C_WORDS + C_USE] = rows[winner * C_WORDS + C_USE]! + 1
   w.arena.meta[(slot << META_SHIFT) + M_CT] = winner
   putConntrack(ct, loser)

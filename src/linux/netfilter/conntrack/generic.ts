@@ -13,18 +13,18 @@ const GRE_UNREPLIED_NS = 30e9
 const GRE_REPLIED_NS = 180e9
 
 /** generic_packet */
-export function genericPacket(_w: World, ct: Conntrack, id: number): number {
-  refreshConntrack(ct, id, ct.ns.sysctl.nf_conntrack_generic_timeout * 1e9)
+export function genericPacket(w: World, ct: Conntrack, slot: number, id: number): number {
+  refreshConntrack(w, ct, slot, id, ct.ns.sysctl.nf_conntrack_generic_timeout * 1e9)
   return NF_ACCEPT
 }
 
 /** nf_conntrack_gre_packet */
-export function grePacket(_w: World, ct: Conntrack, id: number): number {
+export function grePacket(w: World, ct: Conntrack, slot: number, id: number): number {
   const rows = ct.hash.rows
   const s = id * C_WORDS + C_STATUS
   if ((rows[s]! & IPS_SEEN_REPLY) !== 0) {
-    refreshConntrack(ct, id, GRE_REPLIED_NS)
+    refreshConntrack(w, ct, slot, id, GRE_REPLIED_NS)
     rows[s] = rows[s]! | IPS_ASSURED
-  } else refreshConntrack(ct, id, GRE_UNREPLIED_NS)
+  } else refreshConntrack(w, ct, slot, id, GRE_UNREPLIED_NS)
   return NF_ACCEPT
 }

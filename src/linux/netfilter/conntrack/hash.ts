@@ -6,6 +6,8 @@
  * NOT here: chains (open addressing), RCU, the random seed of the kernel's hash (the order of slots is not observable).
  */
 import {
+  ACCT_WORDS,
+  C_ACCT,
   C_BYSRC_NEXT,
   C_BYSRC_PREV,
   C_DST,
@@ -50,6 +52,8 @@ export class ConntrackHash {
   timeout = new Float64Array(FIRST_ROWS)
   /** `ct->proto.udp.stream_ts` (ns), or the GRE stream timeout. */
   streamTs = new Float64Array(FIRST_ROWS)
+  /** ACCT_WORDS per entry; null until a namespace counts (nf_conntrack_acct). */
+  acct: Float64Array | null = null
   /** One past the highest id ever used. */
   top = 1
   /** Tuples in the table. */
@@ -78,6 +82,13 @@ export class ConntrackHash {
     this.timeout[id] = 0
     this.streamTs[id] = 0
     return id
+  }
+
+  /** nf_ct_acct_ext_add: the entry counts from now on. */
+  countEntry(id: number): void {
+    this.acct ??= new Float64Array(this.timeout.length * ACCT_WORDS)
+    this.acct.fill(0, id * ACCT_WORDS, (id + 1) * ACCT_WORDS)
+    this.rows[id * C_WORDS + C_ACCT] = 1
   }
 
   /** Gives the row back; it must not be listed anywhere. */
@@ -249,6 +260,11 @@ export class ConntrackHash {
     const streamTs = new Float64Array(n)
     streamTs.set(this.streamTs)
     this.streamTs = streamTs
+    if (this.acct !== null) {
+      const acct = new Float64Array(n * ACCT_WORDS)
+      acct.set(this.acct)
+      this.acct = acct
+    }
     const freeIds = new Int32Array(n)
     freeIds.set(this.freeIds)
     this.freeIds = freeIds

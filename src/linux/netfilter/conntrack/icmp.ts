@@ -48,7 +48,7 @@ export function icmpPacket(w: World, ct: Conntrack, slot: number, id: number): n
     traceInvalid(w, ct.ns, slot, 0, CTI_ICMP_NEW)
     return -NF_ACCEPT
   }
-  refreshConntrack(ct, id, ct.ns.sysctl.nf_conntrack_icmp_timeout * 1e9)
+  refreshConntrack(w, ct, slot, id, ct.ns.sysctl.nf_conntrack_icmp_timeout * 1e9)
   return NF_ACCEPT
 }
 

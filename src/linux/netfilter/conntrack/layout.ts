@@ -4,7 +4,7 @@
  * Linux: include/net/netfilter/nf_conntrack.h (struct nf_conn), include/uapi/linux/netfilter/nf_conntrack_common.h (status
  * bits, ctinfo), include/linux/netfilter/nf_conntrack_tcp.h (struct ip_ct_tcp). Times stand beside the rows as float64
  * nanoseconds (table.ts). Ports of a tuple are one word: source << 16 | destination; ICMP keeps id << 16 | type << 8 | code.
- * Not here: zones other than 0, labels, secmark, accounting, timestamps, sequence adjustment, helpers, offload.
+ * Not here: zones other than 0, labels, secmark, timestamps, sequence adjustment, helpers, offload.
  */
 
 /** Verdicts as netfilter/hooks.ts has them; NF_REPEAT is known inside conntrack only. */
@@ -120,6 +120,11 @@ export const S_MAXWIN = 2
 export const S_MAXACK = 3
 export const S_SCALE = 4
 export const S_FLAGS = 5
+
+/** 1: the entry counts its packets (nf_conn_acct), in ConntrackHash.acct. */
+export const C_ACCT = 39
+/** Numbers per entry in ConntrackHash.acct: packets and bytes of the original, then of the reply direction. */
+export const ACCT_WORDS = 4
 
 /** C_LISTED bits. */
 export const LISTED_ORIGINAL = 1

@@ -5,8 +5,12 @@
  * nf_conntrack_tuple_taken, early_drop (net/netfilter/nf_conntrack_core.c).
  */
 
+import { M_CTINFO, M_LEN, META_SHIFT } from '../../../packet/layout.ts'
+import type { World } from '../../world.ts'
 import { hashTuple } from './hash.ts'
 import {
+  ACCT_WORDS,
+  C_ACCT,
   C_LISTED,
   C_NET,
   C_REPLY_DST,
@@ -15,6 +19,7 @@ import {
   C_STATUS,
   C_USE,
   C_WORDS,
+  ctinfo2dir,
   IPS_ASSURED,
   IPS_CONFIRMED,
   IPS_DYING,
@@ -87,9 +92,20 @@ function freeConntrack(ct: Conntrack, id: number, use: number): void {
   ct.count--
 }
 
-/** nf_ct_refresh_acct: `extraNs` from now (from confirmation, while the entry is not listed). */
-export function refreshConntrack(ct: Conntrack, id: number, extraNs: number): void {
+/** nf_ct_acct_update: counts the packet for its entry, when that counts. */
+export function acctPacket(w: World, ct: Conntrack, slot: number, id: number): void {
+  const acct = ct.hash.acct
+  if (acct === null || ct.hash.rows[id * C_WORDS + C_ACCT] === 0) return
+  const m = slot << META_SHIFT
+  const at = id * ACCT_WORDS + 2 * ctinfo2dir(w.arena.meta[m + M_CTINFO]!)
+  acct[at]! += 1
+  acct[at + 1]! += w.arena.meta[m + M_LEN]!
+}
+
+/** nf_ct_refresh_acct: `extraNs` from now (from confirmation, while the entry is not listed); the packet is counted. */
+export function refreshConntrack(w: World, ct: Conntrack, slot: number, id: number, extraNs: number): void {
   const h = ct.hash
+  if (h.acct !== null) acctPacket(w, ct, slot, id)
   const status = h.rows[id * C_WORDS + C_STATUS]!
   if ((status & IPS_FIXED_TIMEOUT) !== 0) return
   h.timeout[id] = (status & IPS_CONFIRMED) !== 0 ? extraNs + ct.ns.world.nowNs : extraNs

@@ -6,6 +6,8 @@
  */
 import { formatIpv4 } from '../../../addr/ipv4.ts'
 import {
+  ACCT_WORDS,
+  C_ACCT,
   C_USE,
   C_WORDS,
   IPPROTO_DCCP,
@@ -61,6 +63,13 @@ function tupleText(ct: Conntrack, id: number, dir: number): string {
   }
 }
 
+function countersText(ct: Conntrack, id: number, dir: number): string {
+  const acct = ct.hash.acct
+  if (acct === null || ct.hash.rows[id * C_WORDS + C_ACCT] === 0) return ''
+  const at = id * ACCT_WORDS + 2 * dir
+  return ` packets=${acct[at]!} bytes=${acct[at + 1]!}`
+}
+
 /** One line of `conntrack -L`, without a newline. */
 export function conntrackLine(ct: Conntrack, id: number, output: ConntrackOutput = {}): string {
   const proto = ct.proto(id)
@@ -70,9 +79,9 @@ export function conntrackLine(ct: Conntrack, id: number, output: ConntrackOutput
   words.push(`${(CONNTRACK_PROTO_NAMES.get(proto) ?? 'unknown').padEnd(8)} ${proto}`)
   words.push(String(Math.floor(ct.expiresNs(id) / 1e9)))
   if (proto === IPPROTO_TCP) words.push(TCP_CONNTRACK_NAMES[ct.tcpState(id)]!)
-  words.push(tupleText(ct, id, 0))
+  words.push(tupleText(ct, id, 0) + countersText(ct, id, 0))
   if ((status & IPS_SEEN_REPLY) === 0) words.push('[UNREPLIED]')
-  words.push(tupleText(ct, id, 1))
+  words.push(tupleText(ct, id, 1) + countersText(ct, id, 1))
   if ((status & IPS_ASSURED) !== 0) words.push('[ASSURED]')
   words.push(`mark=${ct.mark(id) >>> 0}`, `use=${ct.hash.rows[id * C_WORDS + C_USE]!}`)
   if (output.id === true) words.push(`id=${id}`)

@@ -22,6 +22,7 @@ import {
   traceInvalid,
 } from './invalid.ts'
 import {
+  C_ACCT,
   C_PROTO,
   C_STATUS,
   C_TCP_LAST_ACK,
@@ -56,7 +57,7 @@ import {
   S_SCALE,
   SEEN_WORDS,
 } from './layout.ts'
-import { killConntrack } from './lifetime.ts'
+import { acctPacket, killConntrack } from './lifetime.ts'
 import type { Conntrack } from './table.ts'
 import {
   isClosing,
@@ -283,6 +284,7 @@ export function tcpPacket(
   )
     rows[e + C_STATUS] = status | IPS_ASSURED
   // __nf_ct_refresh_acct
+  if (ct.hash.acct !== null) acctPacket(w, ct, slot, id)
   if ((status & IPS_FIXED_TIMEOUT) === 0)
     ct.hash.timeout[id] = (status & IPS_CONFIRMED) !== 0 ? timeout * 1e9 + w.nowNs : timeout * 1e9
   return NF_ACCEPT
@@ -419,7 +421,7 @@ function tcpNew(
   const state = nextTcpState(IP_CT_DIR_ORIGINAL, index, TCP_CONNTRACK_NONE)
   if (state >= TCP_CONNTRACK_MAX) return false
   if (state !== TCP_CONNTRACK_SYN_SENT && sysctl.nf_conntrack_tcp_loose === 0) return false
-  for (let i = e + C_TCP_STATE; i < e + C_WORDS; i++) rows[i] = 0
+  for (let i = e + C_TCP_STATE; i < e + C_ACCT; i++) rows[i] = 0
   const seen = e + C_TCP_SEEN
   const end = segmentEnd(view.getInt32(th + 4), pktEnd - th, doffBytes, flags)
   const win = view.getUint16(th + 14)

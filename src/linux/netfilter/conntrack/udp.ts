@@ -38,11 +38,17 @@ export function udpPacket(w: World, ct: Conntrack, hook: number, slot: number, i
   const sysctl = ct.ns.sysctl
   if ((status & IPS_CONFIRMED) === 0) h.streamTs[id] = w.nowNs + STREAM_AFTER_NS
   if ((status & IPS_SEEN_REPLY) === 0) {
-    refreshConntrack(ct, id, sysctl.nf_conntrack_udp_timeout * 1e9)
+    refreshConntrack(w, ct, slot, id, sysctl.nf_conntrack_udp_timeout * 1e9)
     return NF_ACCEPT
   }
   const isStream = w.nowNs > h.streamTs[id]!
-  refreshConntrack(ct, id, (isStream ? sysctl.nf_conntrack_udp_timeout_stream : sysctl.nf_conntrack_udp_timeout) * 1e9)
+  refreshConntrack(
+    w,
+    ct,
+    slot,
+    id,
+    (isStream ? sysctl.nf_conntrack_udp_timeout_stream : sysctl.nf_conntrack_udp_timeout) * 1e9,
+  )
   if (isStream && (status & IPS_NAT_CLASH) === 0) h.rows[s] = status | IPS_ASSURED
   return NF_ACCEPT
 }

@@ -56,6 +56,8 @@ export const MATCH_UNMODELLED = 22
 export const MATCH_TCPMSS = 24
 /** op bits, invert bits, ect */
 export const MATCH_ECN = 26
+/** flags (RPFILTER_*) */
+export const MATCH_RPFILTER = 27
 /** bits, invert, proto, vaddr, vmask, vport, vportctl, method */
 export const MATCH_IPVS = 40
 

@@ -1,8 +1,8 @@
 /**
  * Matches whose text is understood and printed but that packets cannot be asked yet: hashlimit, owner, u32, bpf, cgroup,
- * nfacct, rpfilter, ecn. A packet that meets one ends UNMODELLED with its name; only ecn is evaluated.
+ * nfacct, ecn. A packet that meets one ends UNMODELLED with its name; only ecn is evaluated.
  *
- * iptables: extensions/libxt_{hashlimit,owner,u32,bpf,cgroup,nfacct,rpfilter,ecn}.c.
+ * iptables: extensions/libxt_{hashlimit,owner,u32,bpf,cgroup,nfacct,ecn}.c.
  */
 import { MATCH_ECN } from './kinds.ts'
 import { formatRate, parseRate } from './match-kube.ts'
@@ -339,31 +339,6 @@ export const nfacctMatch: XtMatch<{ name: string }> = {
   save: (d) => ` --nfacct-name ${d.name}`,
   list: (d) => ` nfacct-name  ${d.name}`,
   unmodelled: () => 'match nfacct',
-}
-
-/** Flags of rpfilter. */
-export const RPFILTER_LOOSE = 1
-export const RPFILTER_VALIDMARK = 2
-export const RPFILTER_ACCEPT_LOCAL = 4
-export const RPFILTER_INVERT = 8
-
-const RPFILTER_NAMES = [
-  ['loose', RPFILTER_LOOSE],
-  ['validmark', RPFILTER_VALIDMARK],
-  ['accept-local', RPFILTER_ACCEPT_LOCAL],
-  ['invert', RPFILTER_INVERT],
-] as const
-
-/** `-m rpfilter` */
-export const rpfilterMatch: XtMatch<{ flags: number }> = {
-  name: 'rpfilter',
-  tables: ['raw', 'mangle'],
-  hooks: 1 << 0,
-  options: RPFILTER_NAMES.map(([name, bit]) => ({ name, set: (d: { flags: number }) => void (d.flags |= bit) })),
-  init: () => ({ flags: 0 }),
-  save: (d) => RPFILTER_NAMES.map(([name, bit]) => ((d.flags & bit) !== 0 ? ` --${name}` : '')).join(''),
-  list: (d) => ` rpfilter${RPFILTER_NAMES.map(([name, bit]) => ((d.flags & bit) !== 0 ? ` ${name}` : '')).join('')}`,
-  unmodelled: () => 'match rpfilter',
 }
 
 interface EcnData {

@@ -45,6 +45,7 @@ import {
 import { matchIpvs } from './match-ipvs.ts'
 import { RECENT_CHECK, RECENT_REAP, RECENT_REMOVE, RECENT_SET, RECENT_TTL, RECENT_UPDATE } from './match-kube.ts'
 import { PHYSDEV_BRIDGED, PHYSDEV_IN, PHYSDEV_ISIN, PHYSDEV_ISOUT, PHYSDEV_OUT } from './match-packet.ts'
+import { matchRpfilter } from './match-rpfilter.ts'
 import type { IptProgram } from './program.ts'
 import { ctStateBit } from './quick-rule.ts'
 
@@ -175,6 +176,8 @@ export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot
     }
     case K.MATCH_IPVS:
       return matchIpvs(w, ns, slot, words, a)
+    case K.MATCH_RPFILTER:
+      return matchRpfilter(w, ns, slot, words[a]!)
     case K.MATCH_TCPMSS:
       return matchTcpmss(w, words, a)
     case K.MATCH_ECN:

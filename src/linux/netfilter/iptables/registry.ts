@@ -9,6 +9,7 @@ import { ipvsMatch } from './match-ipvs.ts'
 import * as kube from './match-kube.ts'
 import * as packet from './match-packet.ts'
 import * as ports from './match-ports.ts'
+import { rpfilterMatch } from './match-rpfilter.ts'
 import * as rest from './match-unmodelled.ts'
 import * as mark from './targets-mark.ts'
 import * as nat from './targets-nat.ts'
@@ -57,7 +58,7 @@ const matches: XtMatch[] = [
   rest.bpfMatch,
   rest.cgroupMatch,
   rest.nfacctMatch,
-  rest.rpfilterMatch,
+  rpfilterMatch,
   rest.ecnMatch,
 ]
 
