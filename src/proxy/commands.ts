@@ -30,6 +30,8 @@ export function commandLine(verb: ProxyVerb): CommandLine {
     }
     case 'iptables-restore':
       return { argv: [`${tool(verb)}-restore`, ...verb.args], stdin: verb.text }
+    case 'nft':
+      return { argv: ['nft', '-f', '-'], stdin: verb.text }
   }
 }
 

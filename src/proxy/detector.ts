@@ -4,42 +4,59 @@
  * `--detect-local-mode` chooses; a mode whose data is missing falls back to none, and then nothing is treated as pod
  * traffic: no masquerade of off-cluster clients, no short-circuit for pods.
  *
- * Source: pkg/proxy/util/iptables/traffic.go, cmd/kube-proxy/app/server_linux.go (getLocalDetector).
+ * Source: pkg/proxy/util/localdetector.go, cmd/kube-proxy/app/server_linux.go (getLocalDetector).
  */
 import { familyOf, formatPrefix, parsePrefix } from './addresses.ts'
 import type { IpFamily, ProxyConfig, ProxyNode } from './types.ts'
 
-/** iptables arguments that match local traffic, and those that match everything else. */
+/** iptables arguments and nftables expressions that match local traffic, and those that match everything else. */
 export interface LocalDetector {
   readonly ifLocal: string
   readonly ifNotLocal: string
+  readonly ifLocalNft: string
+  readonly ifNotLocalNft: string
 }
 
 /** The detector of one family, or null when local traffic cannot be told. */
 export function localDetector(config: ProxyConfig, node: ProxyNode, family: IpFamily): LocalDetector | null {
-  const match = matchOf(config, node, family)
-  return match === null ? null : { ifLocal: match, ifNotLocal: `! ${match}` }
-}
-
-function matchOf(config: ProxyConfig, node: ProxyNode, family: IpFamily): string | null {
   switch (config.localDetector ?? 'ClusterCIDR') {
     case 'ClusterCIDR':
-      return sourceMatch((config.clusterCidr ?? '').split(','), family)
+      return bySource((config.clusterCidr ?? '').split(','), family)
     case 'NodeCIDR':
-      return sourceMatch(node.podCidrs ?? [], family)
+      return bySource(node.podCidrs ?? [], family)
     case 'BridgeInterface':
-      return config.bridgeInterface ? `-i ${config.bridgeInterface}` : null
+      return config.bridgeInterface ? byInterface(config.bridgeInterface, config.bridgeInterface) : null
     case 'InterfaceNamePrefix':
-      return config.interfaceNamePrefix ? `-i ${config.interfaceNamePrefix}+` : null
+      return config.interfaceNamePrefix
+        ? byInterface(`${config.interfaceNamePrefix}+`, `${config.interfaceNamePrefix}*`)
+        : null
     case 'None':
       return null
   }
 }
 
-function sourceMatch(cidrs: readonly string[], family: IpFamily): string | null {
+function bySource(cidrs: readonly string[], family: IpFamily): LocalDetector | null {
+  const field = family === 'IPv4' ? 'ip saddr' : 'ip6 saddr'
   for (const cidr of cidrs) {
     const prefix = parsePrefix(cidr)
-    if (prefix !== null && familyOf(prefix) === family) return `-s ${formatPrefix(prefix)}`
+    if (prefix === null || familyOf(prefix) !== family) continue
+    const text = formatPrefix(prefix)
+    return {
+      ifLocal: `-s ${text}`,
+      ifNotLocal: `! -s ${text}`,
+      ifLocalNft: `${field} ${text}`,
+      ifNotLocalNft: `${field} != ${text}`,
+    }
   }
   return null
+}
+
+/** `iifname` since kube-proxy 1.31; before, `iif`, which needs the interface to be there. */
+function byInterface(iptables: string, nft: string): LocalDetector {
+  return {
+    ifLocal: `-i ${iptables}`,
+    ifNotLocal: `! -i ${iptables}`,
+    ifLocalNft: `iifname ${nft}`,
+    ifNotLocalNft: `iifname != ${nft}`,
+  }
 }

@@ -19,6 +19,13 @@ export interface SyncOptions {
   readonly full?: boolean
   /** In large cluster mode: the last stale-chain clean-up is less than a syncPeriod ago, so this one is left out. */
   readonly skipCleanup?: boolean
+  /**
+   * kube-proxy has just started on a node that `previous` programmed: a full sync which keeps what is there as far as
+   * kube-proxy does.
+   */
+  readonly restart?: boolean
+  /** When the sync runs, in seconds of any clock. Default: long enough after the sync before. */
+  readonly atSeconds?: number
 }
 
 /** One mode of kube-proxy (`--proxy-mode`). */
@@ -30,4 +37,19 @@ export interface ProxyMode<State = unknown> {
    * the sync before, only what changed is written, as kube-proxy's partial sync does.
    */
   program(input: ProxyInput, previous?: NodeProgram<State>, options?: SyncOptions): NodeProgram<State>
+}
+
+/** A feature that is modelled. */
+export function supported(name: string, sentence: string): ProxyFeature {
+  return { name, support: 'supported', sentence }
+}
+
+/** A feature that is modelled in part. */
+export function partial(name: string, sentence: string): ProxyFeature {
+  return { name, support: 'partial', sentence }
+}
+
+/** A feature that is not modelled. */
+export function unsupported(name: string, sentence: string): ProxyFeature {
+  return { name, support: 'not', sentence }
 }

@@ -3,11 +3,10 @@
  */
 import { iptablesMode } from './iptables/mode.ts'
 import type { ProxyMode } from './mode.ts'
+import { nftablesMode } from './nftables/mode.ts'
 
 /** Every proxy mode. */
-export const PROXY_MODES: readonly ProxyMode[] = [
-  iptablesMode as ProxyMode, //
-]
+export const PROXY_MODES: readonly ProxyMode[] = [iptablesMode as ProxyMode, nftablesMode as ProxyMode]
 
 /** The mode of that name, or undefined. */
 export function findProxyMode(name: string): ProxyMode | undefined {

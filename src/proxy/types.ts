@@ -119,7 +119,7 @@ export interface ProxyConfig {
   readonly masqueradeAll?: boolean | undefined
   /** `--iptables-masquerade-bit`. Default: 14. */
   readonly masqueradeBit?: number | undefined
-  /** `--nodeport-addresses`. Default: empty, which in iptables mode is every local address. */
+  /** `--nodeport-addresses`. Default: empty: every local address, in nftables mode `primary`. */
   readonly nodePortAddresses?: readonly string[] | undefined
   /** `--iptables-localhost-nodeports`. Default: true. */
   readonly localhostNodePorts?: boolean | undefined
@@ -133,6 +133,8 @@ export interface ProxyConfig {
   readonly loadBalancerIpMode?: boolean | undefined
   /** Feature gate PreferSameTrafficDistribution (node hints; on since 1.34). Default: true. */
   readonly preferSameTrafficDistribution?: boolean | undefined
+  /** The cluster's Service CIDRs (ServiceCIDR objects), comma separated. Read by nftables mode. Default: not known. */
+  readonly serviceCidr?: string | undefined
   /** Families to program. Default: those the node has an address of. */
   readonly ipFamilies?: readonly IpFamily[] | undefined
   /** CPU count, for `nf_conntrack_max`. Default: 4. */
@@ -181,6 +183,12 @@ export type ProxyVerb =
       readonly args: readonly string[]
       readonly text: string
     }
+  | {
+      /** One transaction of `nft -f -`. */
+      readonly verb: 'nft'
+      readonly family: IpFamily
+      readonly text: string
+    }
 
 /** Out-of-band origins: by `family table chain`, one entry per rule of the chain in order, null for fixed rules. */
 export type RuleOrigins = ReadonlyMap<string, readonly (RuleOrigin | null)[]>
@@ -190,5 +198,7 @@ export interface NodeProgram<State = unknown> {
   readonly verbs: readonly ProxyVerb[]
   /** Origins of every rule on the node after this program ran, the untouched chains' included. */
   readonly origins: RuleOrigins
+  /** Origins of what is no rule: elements of verdict maps and virtual servers, by `family container key`. */
+  readonly lookups: ReadonlyMap<string, RuleOrigin>
   readonly state: State
 }

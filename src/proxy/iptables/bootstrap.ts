@@ -11,6 +11,9 @@
  * Sources: pkg/proxy/iptables/proxier.go (iptablesJumpChains, iptablesKubeletJumpChains, NewProxier),
  * pkg/util/iptables (EnsureChain, EnsureRule, Monitor), cmd/kube-proxy/app/conntrack.go.
  */
+
+import { nodePortAddresses } from '../node-port-addresses.ts'
+import { conntrackSysctls } from '../start.ts'
 import type { IpFamily, IptablesTable, ProxyInput, ProxyVerb } from '../types.ts'
 import {
   KUBE_EXTERNAL_SERVICES,
@@ -22,7 +25,6 @@ import {
   KUBE_PROXY_FIREWALL,
   KUBE_SERVICES,
 } from './names.ts'
-import { nodePortAddresses } from './node-port-addresses.ts'
 
 interface JumpChain {
   readonly table: IptablesTable
@@ -55,9 +57,6 @@ const JUMP_CHAINS: readonly JumpChain[] = [
 ]
 
 const CANARY_TABLES: readonly IptablesTable[] = ['mangle', 'nat', 'filter']
-const CONNTRACK_MAX_PER_CORE = 32768
-const CONNTRACK_MAX_FLOOR = 131072
-const DEFAULT_CPU_CORES = 4
 
 /** The jumps and chains of one family, as every full sync ensures them. */
 export function ensureJumps(family: IpFamily): ProxyVerb[] {
@@ -88,21 +87,6 @@ export function startCommands(input: ProxyInput, families: readonly IpFamily[]):
     for (const table of CANARY_TABLES) verbs.push({ verb: 'ensure-chain', family, table, chain: KUBE_PROXY_CANARY })
   }
   return verbs
-}
-
-function conntrackSysctls({ config }: ProxyInput): ProxyVerb[] {
-  const max = Math.max(CONNTRACK_MAX_PER_CORE * (config.cpuCores ?? DEFAULT_CPU_CORES), CONNTRACK_MAX_FLOOR)
-  const sysctl = (key: string, value: number): ProxyVerb => ({
-    verb: 'sysctl',
-    key: `net.netfilter.${key}`,
-    value: String(value),
-  })
-  return [
-    sysctl('nf_conntrack_max', max),
-    sysctl('nf_conntrack_tcp_timeout_established', 86400),
-    sysctl('nf_conntrack_tcp_timeout_close_wait', 3600),
-    ...((config.tcpBeLiberal ?? false) ? [sysctl('nf_conntrack_tcp_be_liberal', 1)] : []),
-  ]
 }
 
 function jump(table: IptablesTable, from: string, to: string, comment: string, isForNew: boolean): JumpChain {

@@ -6,11 +6,11 @@
 import { familyOf, type Prefix, parseIp } from '../addresses.ts'
 import { type LocalDetector, localDetector } from '../detector.ts'
 import { type EndpointMap, endpointKey, type ServiceEndpoint } from '../endpoint.ts'
-import { isExternallyAccessible, type ServicePort, usesClusterEndpoints, usesLocalEndpoints } from '../service-port.ts'
-import { type CategorizedEndpoints, categorizeEndpoints } from '../topology.ts'
+import { type NodePortAddresses, nodePortAddresses } from '../node-port-addresses.ts'
+import type { ServicePort } from '../service-port.ts'
+import { masqueradeMark, trafficPlan } from '../traffic.ts'
 import type { IpFamily, ProxyInput } from '../types.ts'
 import { endpointChain, type ServiceChains, serviceChains } from './names.ts'
-import { type NodePortAddresses, nodePortAddresses } from './node-port-addresses.ts'
 import { type TableBuffer, tableBuffer } from './restore-buffer.ts'
 
 /** nfacct counter of packets dropped as INVALID. */
@@ -18,7 +18,6 @@ export const NFACCT_INVALID_DROPPED = 'ct_state_invalid_dropped_pkts'
 /** nfacct counter of packets to NodePorts on 127.0.0.0/8. */
 export const NFACCT_LOCALHOST_NODE_PORTS = 'localhost_nps_accepted_pkts'
 
-const DEFAULT_MASQUERADE_BIT = 14
 /** Above this many endpoints kube-proxy drops comments: "large cluster mode". */
 const LARGE_CLUSTER_ENDPOINTS = 1000
 
@@ -78,7 +77,7 @@ export function syncContext(
   return {
     family,
     input,
-    mark: `0x${(2 ** (config.masqueradeBit ?? DEFAULT_MASQUERADE_BIT)).toString(16).padStart(8, '0')}`,
+    mark: masqueradeMark(config),
     detector: localDetector(config, node, family),
     nodePorts: nodePortAddresses(config, node, family),
     nodeIp: ips.find((ip) => familyOf(ip) === family) ?? null,
@@ -91,31 +90,29 @@ export function syncContext(
 
 /** The plan of one service port. */
 export function planService(context: SyncContext, port: ServicePort, all: readonly ServiceEndpoint[]): ServicePlan {
-  const { node, config } = context.input
-  const categorized: CategorizedEndpoints = categorizeEndpoints(all, port, node, config)
-  const { hasAny } = categorized
+  const traffic = trafficPlan(context.input, port, all)
+  const { hasAny } = traffic
   const chains = serviceChains(port.name, port.protocol)
   const plannedByTarget = new Map<string, PlannedEndpoint>()
-  for (const endpoint of categorized.reachable) {
+  for (const endpoint of traffic.reachable) {
     plannedByTarget.set(endpoint.target, { endpoint, chain: endpointChain(port.name, port.protocol, endpoint.target) })
   }
   const planned = (endpoints: readonly ServiceEndpoint[]): PlannedEndpoint[] =>
     endpoints.map((endpoint) => plannedByTarget.get(endpoint.target)).filter((entry) => entry !== undefined)
-  const hasLocal = categorized.local.length > 0
   return {
     port,
     chains,
-    cluster: planned(categorized.cluster),
-    local: planned(categorized.local),
-    reachable: planned(categorized.reachable),
+    cluster: planned(traffic.cluster),
+    local: planned(traffic.local),
+    reachable: planned(traffic.reachable),
     hasAny,
-    hasInternal: hasAny && (!port.internalPolicyLocal || hasLocal),
-    hasExternal: hasAny && (!port.externalPolicyLocal || hasLocal),
+    hasInternal: traffic.hasInternal,
+    hasExternal: traffic.hasExternal,
     internalChain: port.internalPolicyLocal ? chains.svl : chains.svc,
     externalPolicyChain: port.externalPolicyLocal ? chains.svl : chains.svc,
-    usesSvc: usesClusterEndpoints(port) && categorized.cluster.length > 0,
-    usesSvl: usesLocalEndpoints(port) && hasLocal,
-    usesExt: hasAny && isExternallyAccessible(port),
+    usesSvc: traffic.usesCluster,
+    usesSvl: traffic.usesLocal,
+    usesExt: traffic.usesExternal,
     usesFw: hasAny && port.loadBalancerVips.length > 0 && port.sourceRanges.length > 0,
   }
 }

@@ -1,7 +1,7 @@
 /**
  * What of kube-proxy's iptables mode is modelled, one sentence each; docs tables and UNMODELLED verdicts come from here.
  */
-import type { ProxyFeature } from '../mode.ts'
+import { type ProxyFeature, partial, supported, unsupported } from '../mode.ts'
 
 /** The features of the iptables mode. */
 export const IPTABLES_FEATURES: readonly ProxyFeature[] = [
@@ -28,18 +28,6 @@ export const IPTABLES_FEATURES: readonly ProxyFeature[] = [
   partial('nfacct counters', 'Rules name the counters they are told of; whether the node can make them is not probed.'),
   partial('kubelet chains', 'KUBE-FIREWALL is made; KUBE-KUBELET-CANARY and KUBE-MARK-DROP are not.'),
   partial('conntrack sysctls', 'nf_conntrack_max, the TCP timeouts and be_liberal; the hash table size is not.'),
-  not('UDP conntrack cleanup', 'Entries of endpoints that are gone are not deleted after a sync.'),
-  not('topology-mode annotation', 'kube-proxy before 1.31 asks for it; here hints count without it.'),
+  unsupported('UDP conntrack cleanup', 'Entries of endpoints that are gone are not deleted after a sync.'),
+  unsupported('topology-mode annotation', 'kube-proxy before 1.31 asks for it; here hints count without it.'),
 ]
-
-function supported(name: string, sentence: string): ProxyFeature {
-  return { name, support: 'supported', sentence }
-}
-
-function partial(name: string, sentence: string): ProxyFeature {
-  return { name, support: 'partial', sentence }
-}
-
-function not(name: string, sentence: string): ProxyFeature {
-  return { name, support: 'not', sentence }
-}

@@ -9,7 +9,7 @@
  *
  * Source: pkg/proxy/iptables/proxier.go.
  */
-import { familyOf, parseIp } from '../addresses.ts'
+import { ipFamilies } from '../families.ts'
 import type { ProxyMode, SyncOptions } from '../mode.ts'
 import type { IpFamily, NodeProgram, ProxyInput, ProxyVerb, RuleOrigin } from '../types.ts'
 import { ensureJumps, startCommands } from './bootstrap.ts'
@@ -40,18 +40,6 @@ export function restoreText(input: ProxyInput, family: IpFamily = 'IPv4'): strin
   return syncFamily(input, family, undefined, {}, new Map()).text
 }
 
-/** The families kube-proxy programs on this node. */
-export function ipFamilies({ config, node }: ProxyInput): IpFamily[] {
-  if (config.ipFamilies !== undefined) return [...config.ipFamilies]
-  const present = new Set(
-    node.ips
-      .map(parseIp)
-      .filter((ip) => ip !== null)
-      .map(familyOf),
-  )
-  return (['IPv4', 'IPv6'] as const).filter((family) => present.has(family))
-}
-
 function program(
   input: ProxyInput,
   previous?: NodeProgram<IptablesState>,
@@ -67,5 +55,5 @@ function program(
     verbs.push({ verb: 'iptables-restore', family, args: RESTORE_ARGS, text: sync.text })
     state.set(family, sync.state)
   }
-  return { verbs, origins, state }
+  return { verbs, origins, lookups: new Map(), state }
 }
