@@ -14,12 +14,8 @@ export async function readCluster(flags: InputFlags): Promise<ClusterModel> {
   if (flags.filename === undefined) {
     throw usageError('no manifests were given', 'name a file, a directory, a glob or - (stdin) with -f')
   }
-  for (const [name, value] of [
-    ['--cni', flags.cni],
-    ['--proxy-mode', flags.proxyMode],
-  ] as const) {
-    if (value?.includes(',')) throw usageError(`${name} ${value}: this command takes one name`)
-  }
+  await checkWord('--cni', flags.cni)
+  await checkWord('--proxy-mode', flags.proxyMode)
   const { buildClusterModel, loadInputs } = await import('../kubernetes/index.ts')
   const { cni, proxyMode, nodes, seed, set } = flags
   const built = buildClusterModel(loadInputs(flags.filename), {
@@ -32,6 +28,25 @@ export async function readCluster(flags: InputFlags): Promise<ClusterModel> {
   for (const fact of built.inferred) note(`podwalk: ${fact.text}`)
   reportDiagnostics(built.diagnostics, flags)
   return built.model
+}
+
+/** A typing mistake is a wrong use of the command line; what exists and has no driver is UNMODELLED later on. */
+async function checkWord(flag: '--cni' | '--proxy-mode', value: string | undefined): Promise<void> {
+  if (value === undefined) return
+  if (value.includes(',')) throw usageError(`${flag} ${value}: this command takes one name`)
+  const [{ CNI_DRIVERS, OTHER_CNIS }, { OTHER_PROXY_MODES, PROXY_MODES }, { didYouMean }] = await Promise.all([
+    import('../cni/registry.ts'),
+    import('../proxy/registry.ts'),
+    import('../kubernetes/names.ts'),
+  ])
+  const modelled = (flag === '--cni' ? CNI_DRIVERS : PROXY_MODES).map((entry) => entry.name)
+  const others = flag === '--cni' ? OTHER_CNIS : OTHER_PROXY_MODES
+  if (modelled.includes(value) || others.includes(value)) return
+  const meant = didYouMean(value, [...modelled, ...others])
+  throw usageError(
+    `${flag} ${value}: ${meant === undefined ? 'no such name' : `did you mean ${meant}?`}`,
+    `modelled: ${modelled.join(', ')}${flag === '--proxy-mode' ? ', none' : ''}`,
+  )
 }
 
 /** Shows findings on stderr; ends the command when one of them is an error. */

@@ -5,11 +5,22 @@
  * rules; nothing else writes there.
  */
 import type { Netns } from '../linux/netns.ts'
+import { TABLE as NFT_TABLE } from '../proxy/nftables/names.ts'
 import { originKey } from '../proxy/origin-key.ts'
 import type { RuleOrigins } from '../proxy/types.ts'
 
-/** Sets IptRule.origin for every rule that the program knows. */
+/** Sets the origin of every iptables and nftables rule that the program knows. */
 export function attachOrigins(ns: Netns, origins: RuleOrigins): void {
+  for (const table of ns.nft?.tables ?? []) {
+    if (table.name !== NFT_TABLE) continue
+    for (const chain of table.chains.values()) {
+      const known = origins.get(originKey(table.family === 'ip6' ? 'IPv6' : 'IPv4', NFT_TABLE, chain.name))
+      if (known === undefined) continue
+      chain.rules.forEach((rule, i) => {
+        if (known[i] != null) rule.origin = known[i]
+      })
+    }
+  }
   for (const table of ns.nf.tables.list) {
     for (const chain of table.chains.values()) {
       const known = origins.get(originKey('IPv4', table.name as 'nat', chain.name))

@@ -19,7 +19,10 @@ function sub(options: Options, key: string): Options {
 /** KubeProxyConfiguration to the settings that a proxy mode takes. */
 export function proxyConfig(model: ClusterModel): ProxyConfig {
   const o = model.config.proxy.options
+  const { mode } = model.config.proxy
   const iptables = sub(o, 'iptables')
+  // iptables.masqueradeAll and masqueradeBit count in IPVS mode too
+  const marking = mode === 'nftables' ? sub(o, 'nftables') : iptables
   const detect = sub(o, 'detectLocal')
   const conntrack = sub(o, 'conntrack')
   return {
@@ -30,11 +33,12 @@ export function proxyConfig(model: ClusterModel): ProxyConfig {
         : undefined,
     bridgeInterface: typeof detect.bridgeInterface === 'string' ? detect.bridgeInterface : undefined,
     interfaceNamePrefix: typeof detect.interfaceNamePrefix === 'string' ? detect.interfaceNamePrefix : undefined,
-    masqueradeAll: typeof iptables.masqueradeAll === 'boolean' ? iptables.masqueradeAll : undefined,
-    masqueradeBit: typeof iptables.masqueradeBit === 'number' ? iptables.masqueradeBit : undefined,
+    masqueradeAll: typeof marking.masqueradeAll === 'boolean' ? marking.masqueradeAll : undefined,
+    masqueradeBit: typeof marking.masqueradeBit === 'number' ? marking.masqueradeBit : undefined,
     localhostNodePorts: typeof iptables.localhostNodePorts === 'boolean' ? iptables.localhostNodePorts : undefined,
     nodePortAddresses: Array.isArray(o.nodePortAddresses) ? o.nodePortAddresses.map(String) : undefined,
     tcpBeLiberal: typeof conntrack.tcpBeLiberal === 'boolean' ? conntrack.tcpBeLiberal : undefined,
+    serviceCidr: model.config.serviceCidr,
     ipFamilies: ['IPv4'],
   }
 }

@@ -14,6 +14,7 @@ import { parseIpv4Cidr } from '../addr/cidr.ts'
 import type { Diagnostics, SourcePosition } from '../diagnostics/diagnostic.ts'
 import { formatPosition } from '../diagnostics/diagnostic.ts'
 import { groupOf } from './kinds.ts'
+import { didYouMean } from './names.ts'
 import type { Container, FieldPath, InferredFact, KubernetesObject, LoadedObject, PodSpec } from './types.ts'
 import type { ValidObjects } from './validate.ts'
 
@@ -58,6 +59,11 @@ class Reader {
 
   constructor(diagnostics: Diagnostics) {
     this.diagnostics = diagnostics
+  }
+
+  /** A setting with which the component would not start. */
+  error(code: string, at: SourcePosition, message: string, hint: string): void {
+    this.diagnostics.error(code, at, message, { hint })
   }
 
   /** Takes a CNI; false when another one was found before, whose settings then count. */
@@ -211,8 +217,17 @@ function readKubeadm(conf: Json, loaded: LoadedObject, path: FieldPath, reader: 
   )
 }
 
+/** validateProxyMode of pkg/proxy/apis/config/validation; kernelspace is Windows'. */
+const KUBE_PROXY_MODES: readonly string[] = ['', 'iptables', 'ipvs', 'nftables', 'kernelspace']
+
 function readKubeProxy(conf: Json, loaded: LoadedObject, path: FieldPath, reader: Reader): void {
   const at = (field: string) => (): SourcePosition => loaded.positionOf([...path, field])
+  if (typeof conf.mode === 'string' && !KUBE_PROXY_MODES.includes(conf.mode)) {
+    const meant = didYouMean(conf.mode, KUBE_PROXY_MODES)
+    const hint = meant === undefined ? 'iptables, ipvs or nftables' : `did you mean ${meant}?`
+    reader.error('kube-proxy-mode', at('mode')(), `unknown kube-proxy mode "${conf.mode}"`, hint)
+    return
+  }
   // An empty mode is the platform's default: iptables on Linux.
   reader.set(
     'proxyMode',

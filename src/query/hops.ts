@@ -100,10 +100,20 @@ function routeHop(step: TraceStep, cluster: Cluster, how: string): HopText {
   }
 }
 
+const NFT_STATEMENT =
+  /(?:^| )((?:goto|jump) \S+|(?:snat|dnat|redirect|masquerade|reject|drop|accept|return|queue|update|add|delete)\b.*|\S*map @\S+|meta mark set .*|numgen .*)$/
+
+/** What the rule does, without its matches and comment. */
+function nftTarget(text: string): string {
+  const plain = text.replace(/ comment "[^"]*"$/, '')
+  return NFT_STATEMENT.exec(plain)?.[1] ?? '(no target)'
+}
+
 function ruleHop(step: TraceStep, cluster: Cluster, matched: boolean): HopText {
   const rule = step.ref
   if (rule instanceof NftRule) {
     const where = `nft ${rule.table} ${rule.chain} handle ${rule.handle}`
+    const origin = describeOrigin(rule.origin, cluster)
     return {
       point: 'rule',
       action: matched ? `${where}: ${rule.text}` : `${where} does not match`,
@@ -111,9 +121,12 @@ function ruleHop(step: TraceStep, cluster: Cluster, matched: boolean): HopText {
         hook: HOOKS[step.a] ?? step.a,
         table: rule.table,
         chain: rule.chain,
+        rule: step.b,
         handle: rule.handle,
         text: rule.text,
+        target: nftTarget(rule.text),
         matched,
+        ...(origin === null ? {} : { origin }),
       },
     }
   }

@@ -10,10 +10,12 @@ import { type Diagnostic, Diagnostics, NO_POSITION } from '../diagnostics/diagno
 import { type CapturedFrame, TraceLog } from '../engine/trace-log.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
 import { T_CHILD, T_RX, T_TX } from '../linux/trace.ts'
+import { REJECT_CHAIN as NFT_REJECT_CHAIN } from '../proxy/nftables/names.ts'
 import { describeFrame } from '../wire/describe.ts'
 import { type FiveTuple, parseFiveTuple } from './five-tuple.ts'
 import { nearestMiss } from './nearest-miss.ts'
 import { type Fate, fateOf, type LoggedPacket, PacketIndex } from './packets.ts'
+import { withLookupOrigins } from './proxy-lookups.ts'
 import { type ResolvedEnds, resolveEnds } from './resolve.ts'
 import {
   API_VERSION,
@@ -101,7 +103,9 @@ function report(
   const replyRoot = story === null ? undefined : findReply(index, roots, forward!, story)
   const replyStory = replyRoot === undefined ? null : index.storyteller(replyRoot)
   const replyFate = replyStory === null ? null : fateOf(replyStory)
-  const walk = walkOf(steps, cluster, log, question.verbose, story === null ? null : routeStepsBefore(log, story))
+  const asked = { ip: formatIpv4(ends.dstIp), protocol: question.protocol, port: ends.dport }
+  const before = story === null ? null : routeStepsBefore(log, story)
+  const walk = withLookupOrigins(walkOf(steps, cluster, log, question.verbose, before), cluster, asked)
   const reply = replyStory === null ? [] : walkOf(index.story(replyStory), cluster, log, question.verbose, null)
   const interfaces = interfacesOf(cluster, log)
   const delivered =
@@ -233,7 +237,10 @@ function decidedBy(walk: readonly TraceHop[], fate: Fate): DecidedBy | null {
     const service = rules.find((h) => origin(h)?.kind === 'Service')
     return origin(service ?? rules.find((h) => String(h.detail.target).startsWith('DNAT')))
   }
-  return FILTERED.has(fate.code) ? origin(rules.at(-1)) : null
+  if (!FILTERED.has(fate.code)) return null
+  // nftables: the map's element sent the packet to the common chain that refuses
+  const last = rules.at(-1)
+  return origin(last?.detail.chain === NFT_REJECT_CHAIN ? rules.at(-2) : last)
 }
 
 function deliveredOf(

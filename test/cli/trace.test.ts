@@ -141,7 +141,7 @@ describe('exit codes', () => {
 
   it.each([
     ['a CNI', ['--cni', 'calico'], /calico/],
-    ['a kube-proxy mode', ['--proxy-mode', 'nftables'], /nftables/],
+    ['a kube-proxy mode', ['--proxy-mode', 'userspace'], /userspace/],
     ['a transport', ['--proto', 'sctp'], /SCTP socket/],
   ])('are 4 under --strict for %s that is not modelled; without, the verdict says its name', (_what, more, name) => {
     const loose = podwalk([...ASK, ...more])

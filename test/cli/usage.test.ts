@@ -65,6 +65,13 @@ describe('wrong use ends with 2 and a hint', () => {
     ['a port out of range', ['trace', 'a', 'b', '-f', SHOP, '--sport', '70000'], /1-65535/],
     ['a node count that is no number', ['trace', 'a', 'b', '-f', SHOP, '--nodes', 'two'], /1-100000/],
     ['a setting without a value', ['trace', 'a', 'b', '-f', SHOP, '--set', 'mtu'], /path=value/],
+    ['a CNI that is mistyped', ['get', 'pods', '-f', SHOP, '--cni', 'flanel'], /did you mean flannel\?/],
+    [
+      'a proxy mode that is mistyped',
+      ['get', 'pods', '-f', SHOP, '--proxy-mode', 'nftable'],
+      /did you mean nftables\?/,
+    ],
+    ['a proxy mode of no meaning', ['get', 'pods', '-f', SHOP, '--proxy-mode', 'qqqq'], /no such name/],
     ['two CNIs', ['trace', 'a', 'b', '-f', SHOP, '--cni', 'kubenet,flannel'], /takes one name/],
     ['an unknown table', ['get', 'nodez', '-f', SHOP], /Did you mean nodes/],
     ['an unknown reason', ['explain', 'NETFILTER_REJET'], /did you mean NETFILTER_REJECT/],

@@ -1,6 +1,6 @@
 /**
- * The kube-proxy fixtures: one YAML file per situation (node, configuration, objects, flows) and beside it the rules
- * the iptables mode writes for it. `PODWALK_UPDATE_GOLDEN=1` rewrites the rules, for review.
+ * The kube-proxy fixtures: one YAML file per situation (node, configuration, objects, flows) and beside it what
+ * each mode writes for it (.rules: iptables, .nft: nftables, .ipvs: IPVS). `PODWALK_UPDATE_GOLDEN=1` rewrites the rules, for review.
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -52,9 +52,9 @@ export function proxyFixture(name: string): ProxyFixture {
   return { name, input, flows: file.flows }
 }
 
-/** The golden rules of a fixture; with PODWALK_UPDATE_GOLDEN=1 they become `actual` first. */
-export function goldenRules(name: string, actual: string): string {
-  const file = `${FOLDER}${name}.rules`
+/** The golden text of a fixture and mode; with PODWALK_UPDATE_GOLDEN=1 it becomes `actual` first. */
+export function goldenRules(name: string, actual: string, extension: 'rules' | 'nft' | 'ipvs' = 'rules'): string {
+  const file = `${FOLDER}${name}.${extension}`
   if (process.env.PODWALK_UPDATE_GOLDEN === '1') writeFileSync(file, actual)
   if (!existsSync(file)) throw new Error(`no golden file ${file}: run with PODWALK_UPDATE_GOLDEN=1 and review it`)
   return readFileSync(file, 'utf8')

@@ -93,8 +93,8 @@ export class NftRule {
   readonly comment: string | null
   /** Anonymous sets, freed with the rule. */
   readonly sets: readonly NftSet[]
-  /** Where the rule came from, for traces; empty when nobody said. */
-  origin = ''
+  /** What caused the rule, for traces: an opaque value of whoever wrote it; empty or null when nobody said. */
+  origin: unknown = ''
   /** State of counters, limits, quotas, numgen by statement, made by the compiler. */
   states: unknown[] = []
   private textCache: string | null = null
