@@ -5,16 +5,14 @@
  * rules; nothing else writes there.
  */
 import type { Netns } from '../linux/netns.ts'
-import { TABLE as NFT_TABLE } from '../proxy/nftables/names.ts'
 import { originKey } from '../proxy/origin-key.ts'
 import type { RuleOrigins } from '../proxy/types.ts'
 
 /** Sets the origin of every iptables and nftables rule that the program knows. */
 export function attachOrigins(ns: Netns, origins: RuleOrigins): void {
   for (const table of ns.nft?.tables ?? []) {
-    if (table.name !== NFT_TABLE) continue
     for (const chain of table.chains.values()) {
-      const known = origins.get(originKey(table.family === 'ip6' ? 'IPv6' : 'IPv4', NFT_TABLE, chain.name))
+      const known = origins.get(originKey(table.family === 'ip6' ? 'IPv6' : 'IPv4', table.name, chain.name))
       if (known === undefined) continue
       chain.rules.forEach((rule, i) => {
         if (known[i] != null) rule.origin = known[i]

@@ -6,7 +6,10 @@ import type { ProxyMode } from './mode.ts'
 import { nftablesMode } from './nftables/mode.ts'
 
 /** Every proxy mode. */
-export const PROXY_MODES: readonly ProxyMode[] = [iptablesMode as ProxyMode, nftablesMode as ProxyMode]
+export const PROXY_MODES: readonly ProxyMode[] = [
+  iptablesMode as ProxyMode, //
+  nftablesMode as ProxyMode,
+]
 
 /** No kube-proxy at all, and modes that podwalk does not model. */
 export const OTHER_PROXY_MODES: readonly string[] = ['none', 'ipvs', 'kernelspace', 'userspace']

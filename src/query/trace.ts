@@ -10,7 +10,6 @@ import { type Diagnostic, Diagnostics, NO_POSITION } from '../diagnostics/diagno
 import { type CapturedFrame, TraceLog } from '../engine/trace-log.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
 import { T_CHILD, T_RX, T_TX } from '../linux/trace.ts'
-import { REJECT_CHAIN as NFT_REJECT_CHAIN } from '../proxy/nftables/names.ts'
 import { describeFrame } from '../wire/describe.ts'
 import { type FiveTuple, parseFiveTuple } from './five-tuple.ts'
 import { nearestMiss } from './nearest-miss.ts'
@@ -238,9 +237,9 @@ function decidedBy(walk: readonly TraceHop[], fate: Fate): DecidedBy | null {
     return origin(service ?? rules.find((h) => String(h.detail.target).startsWith('DNAT')))
   }
   if (!FILTERED.has(fate.code)) return null
-  // nftables: the map's element sent the packet to the common chain that refuses
-  const last = rules.at(-1)
-  return origin(last?.detail.chain === NFT_REJECT_CHAIN ? rules.at(-2) : last)
+  // an element of a verdict map may send the packet to a common chain that refuses
+  const before = rules.at(-2)
+  return origin(rules.at(-1)) ?? (String(before?.detail.target).startsWith('vmap ') ? origin(before) : null)
 }
 
 function deliveredOf(
