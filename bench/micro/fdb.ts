@@ -14,7 +14,7 @@ export const fdbSuite: Suite = async () => {
   const lo = new Int32Array(MACS)
   for (let i = 0; i < MACS; i++) {
     lo[i] = random.u32() | 0
-    const at = { updatedNs: 0, usedNs: 0, createdNs: 0 }
+    const at = { vid: 0, updatedNs: 0, usedNs: 0, createdNs: 0 }
     fdb.insert({ macHi: 0x0200, macLo: lo[i]!, port: null, isLocal: false, isStatic: false, addedByUser: false, ...at })
   }
   let found = 0

@@ -13,9 +13,6 @@ import { World } from '../linux/world.ts'
 import { BASE_NEIGH, BASE_SYSCTL } from './base.ts'
 import { type LabDevice, LabError, type LabRoute, type LabScenario, UnmodelledError } from './scenario.ts'
 
-/** Device types of the format that the simulator has; the others are named when asked for. */
-const MODELLED_TYPES = ['bridge', 'dummy', 'ipip', 'vxlan']
-
 /** Runs a tool in a namespace; a failure ends the lab with the command and its message. */
 export function labTool(ns: Netns, argv: readonly string[], stdin?: string): string {
   const r = execTool(ns, argv, stdin)
@@ -71,9 +68,6 @@ function setSysctl(ns: Netns, key: string, value: string | number): void {
 }
 
 function refuseUnmodelled(scenario: LabScenario): void {
-  for (const d of scenario.devices ?? []) {
-    if (!MODELLED_TYPES.includes(d.type)) throw new UnmodelledError(d.type, `device ${d.ns}/${d.name}`)
-  }
   if (scenario.backend === 'nft') throw new UnmodelledError('nft', 'iptables over nf_tables')
 }
 
@@ -89,7 +83,8 @@ function addDevices(w: World, scenario: LabScenario): void {
 }
 
 function deviceCommand(d: LabDevice): string[] {
-  const c = ['ip', 'link', 'add', d.name]
+  const c = ['ip', 'link', 'add', ...(d.link === undefined ? [] : ['link', d.link]), 'name', d.name]
+  if (d.netns !== undefined) c.push('netns', d.netns)
   if (d.mac !== undefined) c.push('address', d.mac)
   if (d.mtu !== undefined && d.mtu !== 0) c.push('mtu', String(d.mtu))
   c.push('type', d.type)

@@ -95,8 +95,9 @@ export class Norm {
     this.touched = []
     const b = raw.slice()
     if (link === 'ether') {
-      if (b.length >= 34 && get16(b, 12) === 0x0800) this.ip(b, 14, b.length)
-      else if (b.length >= 38 && get16(b, 12) === 0x8100 && get16(b, 16) === 0x0800) this.ip(b, 18, b.length)
+      let o = 12
+      while (o + 24 <= b.length && (get16(b, o) === 0x8100 || get16(b, o) === 0x88a8)) o += 4
+      if (o + 22 <= b.length && get16(b, o) === 0x0800) this.ip(b, o + 2, b.length)
     } else if (b.length >= 20) this.ip(b, 0, b.length)
     return { bytes: b, touched: this.touched }
   }

@@ -24,6 +24,10 @@ export interface LabDevice {
   readonly ns: string
   readonly name: string
   readonly type: string
+  /** The device below (vlan, macvlan, ipvlan): `ip link add link LINK`. */
+  readonly link?: string
+  /** The namespace that the device is put into when it is made. */
+  readonly netns?: string
   readonly mac?: string
   readonly mtu?: number
   readonly ageing_cs?: number

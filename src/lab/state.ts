@@ -45,7 +45,7 @@ function answer(ns: Netns, q: LabStateQuery, backend: string): readonly string[]
         .sort(byCodePoint)
     case 'fdb':
       return lines(labTool(ns, ['bridge', 'fdb']))
-        .filter((l) => !l.startsWith('33:33') && !l.startsWith('01:00:5e'))
+        .filter((l) => !/^(33:33|01:00:5e|01:80:c2)/.test(l))
         .map((l) => l.trim())
         .sort(byCodePoint)
     case 'routes':

@@ -238,6 +238,8 @@ const SCENARIO = object({
       object({
         ns: need(netns),
         name: need(device),
+        link: may(device),
+        netns: may(netns),
         type: need(word),
         mac: may(mac),
         mtu: may(mtu),

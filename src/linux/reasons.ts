@@ -486,6 +486,13 @@ export const R_IPVS_NO_CONN = reason(
   'A real server answers for a connection that IPVS does not know.',
   'net.ipv4.vs.nat_icmp_send',
 )
+export const R_BRIDGE_VLAN = reason(
+  80,
+  'BRIDGE_VLAN',
+  'DROPPED',
+  'The bridge filters VLANs and the port does not carry this one.',
+  'bridge vlan show',
+)
 
 /** All reasons, by code. */
 export const REASONS: readonly Reason[] = table

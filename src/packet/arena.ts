@@ -10,6 +10,8 @@
  */
 import {
   ETH_HLEN,
+  ETH_P_8021AD,
+  ETH_P_8021Q,
   M_BASE,
   M_CAP,
   M_CT,
@@ -44,6 +46,9 @@ import {
   M_TSTAMP_US,
   META_SHIFT,
   META_WORDS,
+  VLAN_HLEN,
+  VLAN_TAG_8021AD,
+  VLAN_TAG_PRESENT,
 } from './layout.ts'
 
 /** Bytes of a small slot's memory. */
@@ -66,6 +71,8 @@ export class PacketArena {
   readonly meta: Int32Array
   /** `skb->_skb_refdst` per slot. */
   readonly dst: DstRef[]
+  /** `skb->vlan_tci`, `vlan_proto` per slot: VLAN_TAG_PRESENT and its neighbours in layout.ts, 0 without a tag. */
+  readonly vlan: Int32Array
   /** Slots in use. */
   inUse = 0
   private readonly slots: number
@@ -89,6 +96,7 @@ export class PacketArena {
     this.view = new DataView(buffer)
     this.meta = new Int32Array(this.slots * META_WORDS)
     this.dst = new Array<DstRef>(this.slots).fill(null)
+    this.vlan = new Int32Array(this.slots)
     this.freeSlots = new Int32Array(this.slots)
     for (let i = 0; i < this.slots; i++) this.freeSlots[i] = this.slots - 1 - i
     this.freeTop = this.slots
@@ -154,6 +162,7 @@ export class PacketArena {
     meta[m + M_PRIORITY] = 0
     meta[m + M_TSTAMP_US] = 0
     meta[m + M_TRUESIZE] = 0
+    this.vlan[slot] = 0
     return slot
   }
 
@@ -201,6 +210,7 @@ export class PacketArena {
     const end = meta[m + M_DATA]! + meta[m + M_LEN]!
     this.bytes.copyWithin(from + shift, from, end)
     this.dst[n] = this.dst[slot]!
+    this.vlan[n] = this.vlan[slot]!
     return n
   }
 
@@ -276,12 +286,26 @@ export class PacketArena {
     return slot
   }
 
-  /** A copy of the bytes from the MAC header (or M_DATA when there is none in front) to the end. */
+  /**
+   * A copy of the bytes from the MAC header (or M_DATA when there is none in front) to the end; a VLAN tag that stands
+   * beside the frame is put back where it was on the wire, as packet sockets' readers do.
+   */
   frameBytes(slot: number): Uint8Array {
     const m = slot << META_SHIFT
     const data = this.meta[m + M_DATA]!
     const mac = this.meta[m + M_MAC]!
     const start = mac >= 0 && mac < data ? mac : data
-    return this.bytes.slice(start, data + this.meta[m + M_LEN]!)
+    const end = data + this.meta[m + M_LEN]!
+    const tag = this.vlan[slot]!
+    if ((tag & VLAN_TAG_PRESENT) === 0) return this.bytes.slice(start, end)
+    const out = new Uint8Array(end - start + VLAN_HLEN)
+    out.set(this.bytes.subarray(start, start + 12))
+    const proto = (tag & VLAN_TAG_8021AD) !== 0 ? ETH_P_8021AD : ETH_P_8021Q
+    out[12] = proto >> 8
+    out[13] = proto & 255
+    out[14] = (tag >> 8) & 255
+    out[15] = tag & 255
+    out.set(this.bytes.subarray(start + 12, end), 16)
+    return out
   }
 }

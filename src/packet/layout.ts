@@ -134,3 +134,14 @@ export const ETH_P_8021AD = 0x88a8
 export const ETH_P_IPV6 = 0x86dd
 /** Bytes of an Ethernet header. */
 export const ETH_HLEN = 14
+
+/** `PacketArena.vlan`: a VLAN tag stands beside the frame (skb_vlan_tag_present); bits 0-15 are its TCI. */
+export const VLAN_TAG_PRESENT = 1 << 16
+/** `PacketArena.vlan`: the tag is a service tag (802.1ad), without this bit a customer tag (802.1Q). */
+export const VLAN_TAG_8021AD = 1 << 17
+/** `PacketArena.vlan`: `BR_INPUT_SKB_CB(skb)->vlan_filtered`: a bridge that filters VLANs let the frame in. */
+export const VLAN_FILTERED = 1 << 18
+/** VLAN_VID_MASK of a TCI. */
+export const VLAN_VID_MASK = 0xfff
+/** Bytes of a VLAN tag. */
+export const VLAN_HLEN = 4

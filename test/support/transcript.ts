@@ -40,7 +40,7 @@ export function loadTranscript(name: string): TranscriptEntry[] {
 }
 
 /** Multicast MACs that every Linux device listens to. */
-const GROUP = /^(33:33|01:00:5e)/
+const GROUP = /^(33:33|01:00:5e|01:80:c2)/
 
 function evened(cmd: string, text: string): string {
   let lines = text.replace(/(_timer|gc_timer) +\d+\.\d\d/g, '$1 0').split('\n')

@@ -53,8 +53,9 @@ class Norm:
         s.touched = []
         b = bytearray(raw)
         if link == "ether":
-            if len(b) >= 34 and b[12:14] == b"\x08\x00": s.ip(b, 14, len(b))
-            elif len(b) >= 38 and b[12:14] == b"\x81\x00" and b[16:18] == b"\x08\x00": s.ip(b, 18, len(b))
+            o = 12
+            while o + 24 <= len(b) and b[o:o + 2] in (b"\x81\x00", b"\x88\xa8"): o += 4
+            if o + 22 <= len(b) and b[o:o + 2] == b"\x08\x00": s.ip(b, o + 2, len(b))
         elif len(b) >= 20: s.ip(b, 0, len(b))
         return bytes(b), s.touched
     def ip(s, b, o, end):
@@ -401,7 +402,7 @@ class Lab:
                 v = sorted("%s dev %s %s %s" % (x["dst"], x.get("dev"), x.get("lladdr", "-"), ",".join(x["state"])) for x in j)
             elif kind == "fdb":
                 t = s.ns_exec(ns, ["bridge", "fdb"]).stdout
-                v = sorted(l.strip() for l in t.splitlines() if not l.startswith(("33:33", "01:00:5e")))
+                v = sorted(l.strip() for l in t.splitlines() if not l.startswith(("33:33", "01:00:5e", "01:80:c2")))
             elif kind == "routes":
                 v = s.ns_exec(ns, ["ip", "route", "show", "table", q.get("table", "main")]).stdout.strip().splitlines()
             elif kind == "cmd":
@@ -427,7 +428,10 @@ class Lab:
             d.clear()
         for ns in s.sc["netns"]: sh(["ip", "netns", "del", PFX + ns], check=False)
 def device_cmd(d):
-    c = "link add %s " % d["name"]
+    c = "link add "
+    if d.get("link"): c += "link %s " % d["link"]
+    c += "name %s " % d["name"]
+    if d.get("netns"): c += "netns %s " % (PFX + d["netns"])
     if d.get("mac"): c += "address %s " % d["mac"]
     if d.get("mtu"): c += "mtu %d " % d["mtu"]
     c += "type %s " % d["type"]

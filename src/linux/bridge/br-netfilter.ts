@@ -36,6 +36,7 @@ import {
   PACKET_HOST,
   PACKET_OTHERHOST,
   SKB_IGNORE_DF,
+  VLAN_TAG_PRESENT,
 } from '../../packet/layout.ts'
 import { freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
@@ -67,15 +68,6 @@ function callIptables(port: BridgePort): boolean {
   return port.bridge.nfCallIptables || port.dev.ns.sysctl.bridge_nf_call_iptables !== 0
 }
 
-/** IS_VLAN_IP and IS_VLAN_IPV6: IP right behind an 802.1Q tag. */
-function isVlanIp(w: World, slot: number): boolean {
-  const m = slot << META_SHIFT
-  const meta = w.arena.meta
-  if (meta[m + M_PROTO] !== ETH_P_8021Q || meta[m + M_LEN]! < 4) return false
-  const inner = w.arena.view.getUint16(meta[m + M_DATA]! + 2)
-  return inner === ETH_P_IP || inner === ETH_P_IPV6
-}
-
 function toHost(w: World, slot: number): void {
   const meta = w.arena.meta
   const m = slot << META_SHIFT
@@ -101,12 +93,14 @@ export function brNfPreRouting(w: World, slot: number, port: BridgePort): boolea
   const meta = a.meta
   const m = slot << META_SHIFT
   const ns = port.dev.ns
-  if (meta[m + M_PROTO] !== ETH_P_IP) {
-    if (ns.sysctl.bridge_nf_filter_vlan_tagged === 0 || !isVlanIp(w, slot)) return false
+  const proto = meta[m + M_PROTO]!
+  if ((a.vlan[slot]! & VLAN_TAG_PRESENT) !== 0) {
+    // IS_IP is false, is_vlan_ip is true when the sysctl is on
+    if (ns.sysctl.bridge_nf_filter_vlan_tagged === 0 || (proto !== ETH_P_IP && proto !== ETH_P_IPV6)) return false
     freeSkb(w, slot, R_UNMODELLED, 0, 'sysctl net.bridge.bridge-nf-filter-vlan-tagged=1')
     return true
   }
-  if (!callIptables(port)) return false
+  if (proto !== ETH_P_IP || !callIptables(port)) return false
   const brDev = port.bridge.dev
   if (!brValidateIpv4(w, ns, slot)) {
     freeSkb(w, slot, R_IP_HDR)

@@ -3,13 +3,16 @@
  *
  * Linux: net/bridge/br_if.c (br_add_if, br_del_if), br_fdb.c (br_fdb_change_mac_address, br_fdb_cleanup), br_stp_if.c
  * (br_stp_recalculate_bridge_id), br_netlink.c. The newest port stands first: that is the order in which Linux floods.
- * Not modelled: STP (state is set when a port comes up), VLAN filtering, multicast snooping.
+ * VLANs of ports are kept from the first time on that VLAN filtering is touched (`vlanAware`): until then the bridge is one
+ * of a kernel without CONFIG_BRIDGE_VLAN_FILTERING. Not modelled: STP (state is set when a port comes up), multicast snooping.
  */
+import { ETH_P_8021Q } from '../../packet/layout.ts'
 import { DEV_NIC, DEV_VETH, type NetDevice } from '../device/device.ts'
-import { carrierChanged } from '../device/ops.ts'
+import { carrierChanged, macChanged } from '../device/ops.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { Timer } from '../timers.ts'
 import { Fdb, type FdbEntry } from './fdb.ts'
+import { VlanGroup } from './vlan.ts'
 
 /** Port states, include/uapi/linux/if_bridge.h. */
 export const BR_STATE_DISABLED = 0
@@ -56,6 +59,8 @@ export class BridgePort {
   priority = 32
   cost = 2
   groupFwdMask = 0
+  /** null until the bridge is VLAN aware. */
+  vlanGroup: VlanGroup | null = null
 
   constructor(dev: NetDevice, bridge: Bridge, number: number) {
     this.dev = dev
@@ -79,7 +84,12 @@ export class Bridge {
   stp = false
   groupFwdMask = 0
   mcastSnooping = true
+  /** BROPT_VLAN_ENABLED: set through setVlanFiltering. */
   vlanFiltering = false
+  vlanProto = ETH_P_8021Q
+  vlanDefaultPvid = 1
+  /** VLANs of the bridge device itself; null until the bridge is VLAN aware. */
+  vlanGroup: VlanGroup | null = null
   /** `fake_rtable`, made when br_netfilter first needs it. */
   fakeRtable: Rtable | null = null
   /** BROPT_NF_CALL_IPTABLES */
@@ -102,13 +112,13 @@ export class Bridge {
   }
 
   /** br_fdb_update: learns or moves a source MAC. @returns the entry and 1 new, 2 moved, 0 nothing changed */
-  fdbUpdate(port: BridgePort, hi: number, lo: number): FdbEntry | null {
+  fdbUpdate(port: BridgePort, hi: number, lo: number, vid = 0): FdbEntry | null {
     this.learned = 0
     if (this.ageingNs === 0) return null
     const now = this.nowNs
-    const e = this.fdb.find(hi, lo)
+    const e = this.fdb.find(hi, lo, vid)
     if (e === undefined) {
-      const made = entry(hi, lo, port, now)
+      const made = entry(hi, lo, vid, port, now)
       this.fdb.insert(made)
       this.learned = 1
       return made
@@ -127,12 +137,18 @@ export class Bridge {
 
   /** fdb_add_local: the MAC of a port or (port null) of the bridge. */
   addLocal(hi: number, lo: number, port: BridgePort | null): void {
-    const old = this.fdb.find(hi, lo)
+    this.addLocalIn(hi, lo, port, 0)
+    const vg = port === null ? this.vlanGroup : port.vlanGroup
+    if (vg !== null) for (const vid of vg.vlans.keys()) this.addLocalIn(hi, lo, port, vid)
+  }
+
+  private addLocalIn(hi: number, lo: number, port: BridgePort | null, vid: number): void {
+    const old = this.fdb.find(hi, lo, vid)
     if (old !== undefined) {
       if (old.isLocal) return
       this.fdb.remove(old)
     }
-    const e = entry(hi, lo, port, this.nowNs)
+    const e = entry(hi, lo, vid, port, this.nowNs)
     e.isLocal = true
     e.isStatic = true
     this.fdb.insert(e)
@@ -146,6 +162,8 @@ export class Bridge {
     const p = new BridgePort(dev, this, number)
     dev.port = p
     this.ports.unshift(p)
+    // nbp_vlan_init
+    if (this.vlanGroup !== null) p.vlanGroup = this.defaultVlans()
     this.addLocal(dev.macHi, dev.macLo, p)
     this.recalculate()
     this.portChanged(p)
@@ -176,8 +194,12 @@ export class Bridge {
   /** fdb_delete_local: the entry stays when another port or the bridge itself has that MAC too. */
   private deleteOf(e: FdbEntry, p: BridgePort | null): void {
     if (e.isLocal) {
-      const other = this.ports.find((q) => q !== p && q.dev.macHi === e.macHi && q.dev.macLo === e.macLo)
-      if (other !== undefined || (p !== null && this.dev.macHi === e.macHi && this.dev.macLo === e.macLo)) {
+      const carries = (vg: VlanGroup | null): boolean => e.vid === 0 || vg?.vlans.has(e.vid) === true
+      const other = this.ports.find(
+        (q) => q !== p && q.dev.macHi === e.macHi && q.dev.macLo === e.macLo && carries(q.vlanGroup),
+      )
+      const own = carries(this.vlanGroup)
+      if (other !== undefined || (p !== null && own && this.dev.macHi === e.macHi && this.dev.macLo === e.macLo)) {
         e.port = other ?? null
         e.addedByUser = false
         return
@@ -240,11 +262,14 @@ export class Bridge {
 
   /** br_fdb_change_mac_address, then NETDEV_CHANGEADDR: the host forgets its neighbours behind the bridge. */
   changeMac(hi: number, lo: number): void {
-    const old = this.fdb.find(this.dev.macHi, this.dev.macLo)
-    if (old?.isLocal && old.port === null && !old.addedByUser) this.deleteOf(old, null)
+    for (const vid of [0, ...(this.vlanGroup?.vlans.keys() ?? [])]) {
+      const old = this.fdb.find(this.dev.macHi, this.dev.macLo, vid)
+      if (old?.isLocal && old.port === null && !old.addedByUser) this.deleteOf(old, null)
+    }
     this.dev.macHi = hi
     this.dev.macLo = lo
     if (hi !== 0 || lo !== 0) this.addLocal(hi, lo, null)
+    macChanged(this.dev)
     this.dev.ns.neigh.flushDev(this.dev)
     this.dev.ns.fib.flushCache()
     // br_stp_change_bridge_id ends in br_port_state_selection
@@ -260,6 +285,64 @@ export class Bridge {
   set ageingNs(ns: number) {
     this.ageing = ns
     if (this.dev.up) this.dev.ns.world.timers.arm(this.gc, this.nowNs)
+  }
+
+  /** The VLANs that a port starts with: the default PVID, untagged. */
+  defaultVlans(): VlanGroup {
+    const vg = new VlanGroup()
+    if (this.vlanDefaultPvid !== 0) vg.add(this.vlanDefaultPvid, true, true)
+    return vg
+  }
+
+  /** From now on the bridge and its ports have VLANs, the default one first (br_vlan_init, nbp_vlan_init). */
+  vlanAware(): VlanGroup {
+    if (this.vlanGroup !== null) return this.vlanGroup
+    this.vlanGroup = this.defaultVlans()
+    for (const p of [...this.ports].reverse()) {
+      p.vlanGroup = this.defaultVlans()
+      this.addLocal(p.dev.macHi, p.dev.macLo, p)
+    }
+    if (this.dev.macHi !== 0 || this.dev.macLo !== 0) this.addLocal(this.dev.macHi, this.dev.macLo, null)
+    return this.vlanGroup
+  }
+
+  /** br_vlan_filter_toggle */
+  setVlanFiltering(on: boolean): void {
+    if (on) this.vlanAware()
+    this.vlanFiltering = on
+  }
+
+  /** __br_vlan_set_default_pvid: ports whose PVID is still the old default follow. */
+  setDefaultPvid(pvid: number): void {
+    const old = this.vlanDefaultPvid
+    const groups: (readonly [VlanGroup, BridgePort | null])[] = [[this.vlanAware(), null]]
+    for (const p of this.ports) if (p.vlanGroup !== null) groups.push([p.vlanGroup, p])
+    this.vlanDefaultPvid = pvid
+    for (const [vg, p] of groups) {
+      if (vg.pvid !== old && !(old === 0 && vg.pvid === 0)) continue
+      if (pvid !== 0) this.vlanAdd(p, pvid, true, true)
+      if (old !== 0 && vg.vlans.has(old)) this.vlanDelete(p, old)
+    }
+  }
+
+  /** br_vlan_add, nbp_vlan_add: of the bridge itself when `p` is null. */
+  vlanAdd(p: BridgePort | null, vid: number, pvid: boolean, untagged: boolean): void {
+    const own = this.vlanAware()
+    const vg = p === null ? own : p.vlanGroup
+    const dev = p === null ? this.dev : p.dev
+    if (vg?.add(vid, pvid, untagged) === true && (dev.macHi !== 0 || dev.macLo !== 0)) {
+      this.addLocalIn(dev.macHi, dev.macLo, p, vid)
+    }
+  }
+
+  /** br_vlan_delete, nbp_vlan_delete: entries of that VLAN behind the port go. @returns whether it was there */
+  vlanDelete(p: BridgePort | null, vid: number): boolean {
+    const own = this.vlanAware()
+    const vg = p === null ? own : p.vlanGroup
+    if (vg?.delete(vid) !== true) return false
+    const gone = this.fdb.entries().filter((e) => e.vid === vid && e.port === p && (e.isLocal || p !== null))
+    for (const e of gone) this.deleteOf(e, p)
+    return true
   }
 
   /** br_fdb_flush: forgets learned entries. */
@@ -281,10 +364,11 @@ export class Bridge {
   }
 }
 
-function entry(macHi: number, macLo: number, port: BridgePort | null, now: number): FdbEntry {
+function entry(macHi: number, macLo: number, vid: number, port: BridgePort | null, now: number): FdbEntry {
   return {
     macHi,
     macLo,
+    vid,
     port,
     isLocal: false,
     isStatic: false,

@@ -2,8 +2,8 @@
  * The forwarding database of a bridge.
  *
  * Linux: net/bridge/br_fdb.c (br_fdb_update, br_fdb_find_rcu, br_fdb_cleanup). An open-addressing table on the MAC's two
- * words. Expired entries go when the garbage collector runs, as in Linux, not when they are looked up. Not modelled: VLAN
- * ids, sticky and offloaded entries.
+ * words and the VLAN id. Expired entries go when the garbage collector runs, as in Linux, not when they are looked up. Not
+ * modelled: sticky and offloaded entries.
  */
 import type { BridgePort } from './bridge.ts'
 
@@ -11,6 +11,8 @@ import type { BridgePort } from './bridge.ts'
 export interface FdbEntry {
   readonly macHi: number
   readonly macLo: number
+  /** VLAN id, 0 where the bridge does not filter VLANs. */
+  readonly vid: number
   /** Port behind which the MAC is; null for the bridge device itself. */
   port: BridgePort | null
   /** BR_FDB_LOCAL: the MAC of the bridge or of a port. */
@@ -26,8 +28,8 @@ export interface FdbEntry {
   createdNs: number
 }
 
-function hash(hi: number, lo: number): number {
-  let h = Math.imul(hi, 0x9e3779b1) ^ lo
+function hash(hi: number, lo: number, vid: number): number {
+  let h = Math.imul(hi + (vid << 16), 0x9e3779b1) ^ lo
   h = Math.imul(h ^ (h >>> 15), 0x85ebca6b)
   return h ^ (h >>> 13)
 }
@@ -40,12 +42,12 @@ export class Fdb {
   private list: FdbEntry[] = []
 
   /** br_fdb_find_rcu */
-  find(hi: number, lo: number): FdbEntry | undefined {
-    let i = hash(hi, lo) & this.mask
+  find(hi: number, lo: number, vid = 0): FdbEntry | undefined {
+    let i = hash(hi, lo, vid) & this.mask
     for (;;) {
       const e = this.slots[i]
       if (e === undefined) return undefined
-      if (e.macLo === lo && e.macHi === hi) return e
+      if (e.macLo === lo && e.macHi === hi && e.vid === vid) return e
       i = (i + 1) & this.mask
     }
   }
@@ -79,7 +81,7 @@ export class Fdb {
   }
 
   private place(e: FdbEntry): void {
-    let i = hash(e.macHi, e.macLo) & this.mask
+    let i = hash(e.macHi, e.macLo, e.vid) & this.mask
     while (this.slots[i] !== undefined) i = (i + 1) & this.mask
     this.slots[i] = e
   }

@@ -8,12 +8,13 @@ import { ETH_HLEN, M_DEV, META_SHIFT } from '../../packet/layout.ts'
 import { devQueueXmit } from '../core/dev.ts'
 import { cloneSkb, freeSkb } from '../core/skb.ts'
 import { isSkbForwardable } from '../device/veth.ts'
-import { R_BRIDGE_NO_PORT, R_MTU } from '../reasons.ts'
+import { R_BRIDGE_NO_PORT, R_BRIDGE_VLAN, R_MTU } from '../reasons.ts'
 import { T_BR_FLOOD, T_BR_FORWARD } from '../trace.ts'
 import type { World } from '../world.ts'
 import { brNfForward, brNfPostRouting } from './br-netfilter.ts'
 import { BR_STATE_FORWARDING, type Bridge, type BridgePort } from './bridge.ts'
 import type { FdbEntry } from './fdb.ts'
+import { brAllowedEgress, brHandleVlan } from './vlan.ts'
 
 /** enum br_pkt_type */
 export const PKT_UNICAST = 0
@@ -24,6 +25,7 @@ function shouldDeliver(w: World, slot: number, p: BridgePort): boolean {
   const from = w.arena.meta[(slot << META_SHIFT) + M_DEV]!
   if (p.state !== BR_STATE_FORWARDING) return false
   if (from === p.dev.id && !p.hairpin) return false
+  if (w.arena.vlan[slot] !== 0 && !brAllowedEgress(w, slot, p.vlanGroup)) return false
   if (p.isolated && w.devices[from]?.port?.isolated === true) return false
   return true
 }
@@ -85,6 +87,10 @@ function deliverClone(w: World, slot: number, to: BridgePort, localOrig: boolean
 function deliver(w: World, slot: number, to: BridgePort, localOrig: boolean): void {
   const m = slot << META_SHIFT
   const from = w.devices[w.arena.meta[m + M_DEV]!]!
+  if (w.arena.vlan[slot] !== 0 && !brHandleVlan(w, slot, to.vlanGroup)) {
+    freeSkb(w, slot, R_BRIDGE_VLAN, 0, to.dev)
+    return
+  }
   w.arena.meta[m + M_DEV] = to.dev.id
   if (!localOrig && brNfForward(w, slot, from, to)) return
   if (brNfPostRouting(w, slot, to)) return

@@ -2,10 +2,12 @@
  * Frames that enter a bridge: from a port (br_handle_frame) or from the host (br_dev_xmit).
  *
  * Linux: net/bridge/br_input.c, br_device.c. Not modelled: multicast snooping (multicast is flooded), ARP suppression,
- * VLAN filtering, ebtables (its hook points come with it).
+ * ebtables (its hook points come with it).
  */
 import {
   ETH_HLEN,
+  ETH_P_8021AD,
+  ETH_P_8021Q,
   M_DATA,
   M_DEV,
   M_LEN,
@@ -13,17 +15,23 @@ import {
   M_NFB_STATE,
   M_NH,
   M_PKTTYPE,
+  M_PROTO,
   META_SHIFT,
   NFB_BRIDGED_DNAT,
   PACKET_HOST,
   PACKET_LOOPBACK,
+  VLAN_FILTERED,
+  VLAN_TAG_PRESENT,
+  VLAN_VID_MASK,
 } from '../../packet/layout.ts'
 import { netifReceiveSkb } from '../core/dev.ts'
 import { freeSkb } from '../core/skb.ts'
 import { IFF_PROMISC, type NetDevice } from '../device/device.ts'
+import { skbVlanUntag } from '../device/vlan.ts'
 import {
   R_BRIDGE_LINK_LOCAL,
   R_BRIDGE_PORT_DISABLED,
+  R_BRIDGE_VLAN,
   R_INVALID_TX,
   R_MARTIAN_SOURCE,
   R_UNMODELLED,
@@ -34,6 +42,7 @@ import type { World } from '../world.ts'
 import { brNfLocalIn, brNfPreRouting, brNfPreRoutingFinishBridgeSlow } from './br-netfilter.ts'
 import { BR_STATE_DISABLED, BR_STATE_FORWARDING, BR_STATE_LEARNING, type Bridge, type BridgePort } from './bridge.ts'
 import { brFlood, brForward, PKT_BROADCAST, PKT_MULTICAST, PKT_UNICAST } from './forward.ts'
+import { brAllowedEgress, brAllowedIngress, brHandleVlan } from './vlan.ts'
 
 /**
  * br_handle_frame: the rx_handler of a bridge port. M_DATA stands behind the Ethernet header.
@@ -66,7 +75,10 @@ export function brHandleFrame(w: World, slot: number, port: BridgePort): boolean
     if (!forwards) {
       // __br_handle_local_finish: learn, then the port device's own stack gets it
       const learns = port.state === BR_STATE_LEARNING || port.state === BR_STATE_FORWARDING
-      if (port.learning && learns) learn(w, slot, port, srcHi, srcLo)
+      // the frame's own tag, or 0 (__br_handle_local_finish, br_vlan_get_tag)
+      const tag = w.arena.vlan[slot]!
+      const vid = port.bridge.vlanFiltering && (tag & VLAN_TAG_PRESENT) !== 0 ? tag & VLAN_VID_MASK : 0
+      if (port.learning && learns) learn(w, slot, port, srcHi, srcLo, vid)
       return false
     }
   }
@@ -87,8 +99,8 @@ export function brHandleFrame(w: World, slot: number, port: BridgePort): boolean
   return true
 }
 
-function learn(w: World, slot: number, port: BridgePort, hi: number, lo: number): void {
-  const e = port.bridge.fdbUpdate(port, hi, lo)
+function learn(w: World, slot: number, port: BridgePort, hi: number, lo: number, vid: number): void {
+  const e = port.bridge.fdbUpdate(port, hi, lo, vid)
   const what = port.bridge.learned
   if (what !== 0 && w.tracer !== null) w.tracer.step(T_BR_LEARN, slot, port.dev.ns, port.dev, what, 0, 0, e)
 }
@@ -105,9 +117,15 @@ export function brHandleFrameFinish(w: World, slot: number): void {
     return
   }
   const br = port.bridge
-  const mac = a.meta[m + M_MAC]!
+  let mac = a.meta[m + M_MAC]!
   const v = a.view
-  if (port.learning) learn(w, slot, port, v.getUint16(mac + 6), v.getInt32(mac + 8))
+  let vid = 0
+  if (br.vlanFiltering) {
+    vid = brAllowedIngress(w, slot, port.vlanGroup!, br.vlanProto)
+    if (vid < 0) return
+    mac = a.meta[m + M_MAC]!
+  }
+  if (port.learning) learn(w, slot, port, v.getUint16(mac + 6), v.getInt32(mac + 8), vid)
   if (port.state === BR_STATE_LEARNING) {
     freeSkb(w, slot, R_BRIDGE_PORT_DISABLED, port.state)
     return
@@ -122,7 +140,7 @@ export function brHandleFrameFinish(w: World, slot: number): void {
     brPassFrameUp(w, slot, br, promisc)
     return
   }
-  const dst = br.fdb.find(hi, lo)
+  const dst = br.fdb.find(hi, lo, vid)
   if (dst?.isLocal === true) {
     brPassFrameUp(w, slot, br, false)
     return
@@ -139,6 +157,15 @@ export function brHandleFrameFinish(w: World, slot: number): void {
 function brPassFrameUp(w: World, slot: number, br: Bridge, promisc: boolean): void {
   const meta = w.arena.meta
   const m = slot << META_SHIFT
+  if (w.arena.vlan[slot] !== 0) {
+    // a promiscuous bridge device sees every VLAN
+    const all = (br.dev.flags & IFF_PROMISC) !== 0
+    if ((!all && !brAllowedEgress(w, slot, br.vlanGroup)) || (!brHandleVlan(w, slot, br.vlanGroup) && !all)) {
+      freeSkb(w, slot, R_BRIDGE_VLAN)
+      return
+    }
+    w.arena.vlan[slot] = w.arena.vlan[slot]! & ~VLAN_FILTERED
+  }
   meta[m + M_DEV] = br.dev.id
   if (brNfLocalIn(w, br.dev.ns, slot, promisc)) return
   // br_drop_fake_rtable: a decision that DNAT on the bridge made stays
@@ -168,11 +195,21 @@ export function brDevXmit(w: World, slot: number, dev: NetDevice): void {
   meta[m + M_NH] = mac + ETH_HLEN
   const hi = a.view.getUint16(mac)
   const lo = a.view.getInt32(mac + 2)
+  let vid = 0
+  if (br.vlanFiltering) {
+    const proto = meta[m + M_PROTO]!
+    if ((proto === ETH_P_8021Q || proto === ETH_P_8021AD) && !skbVlanUntag(w, slot)) {
+      freeSkb(w, slot, R_INVALID_TX)
+      return
+    }
+    vid = brAllowedIngress(w, slot, br.vlanGroup!, br.vlanProto)
+    if (vid < 0) return
+  }
   if ((hi & 0x0100) !== 0) {
     brFlood(w, slot, br, hi === 0xffff && lo === -1 ? PKT_BROADCAST : PKT_MULTICAST, false, true)
     return
   }
-  const dst = br.fdb.find(hi, lo)
+  const dst = br.fdb.find(hi, lo, vid)
   if (dst !== undefined && dst.port !== null) {
     dst.usedNs = w.nowNs
     brForward(w, slot, dst.port, dst, true)

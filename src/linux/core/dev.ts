@@ -2,11 +2,13 @@
  * Frames between devices and protocols: receive, transmit, taps.
  *
  * Linux: net/core/dev.c (netif_rx, __netif_receive_skb_core, dev_queue_xmit), net/ethernet/eth.c (eth_type_trans),
- * net/packet/af_packet.c (packet_snd for injected frames). Not modelled: queueing disciplines and their timing, GRO, RPS,
- * VLAN devices (a tagged frame is bridged; a host drops it, a priority tag of VLAN 0 is taken off as skb_vlan_untag does).
+ * net/packet/af_packet.c (packet_snd for injected frames), net/8021q/vlan_core.c (vlan tags). A VLAN tag stands beside the
+ * frame (PacketArena.vlan) as in an skb; a device without tag offload gets it pushed into the frame (validate_xmit_vlan).
+ * Not modelled: queueing disciplines and their timing, GRO, RPS.
  */
 import {
   ETH_HLEN,
+  ETH_P_8021AD,
   ETH_P_8021Q,
   ETH_P_ARP,
   ETH_P_IP,
@@ -27,33 +29,56 @@ import {
   PACKET_MULTICAST,
   PACKET_OTHERHOST,
   PACKET_OUTGOING,
+  VLAN_HLEN,
+  VLAN_TAG_PRESENT,
+  VLAN_VID_MASK,
 } from '../../packet/layout.ts'
 import { brDevXmit, brHandleFrame } from '../bridge/input.ts'
 import {
   DEV_BRIDGE,
   DEV_DUMMY,
+  DEV_GENEVE,
+  DEV_GRE,
+  DEV_GRETAP,
   DEV_IPIP,
+  DEV_IPVLAN,
   DEV_LOOPBACK,
+  DEV_MACVLAN,
   DEV_NIC,
   DEV_VETH,
+  DEV_VLAN,
   DEV_VXLAN,
+  DEV_WIREGUARD,
   IFF_UP,
   type NetDevice,
+  RX_VLAN,
 } from '../device/device.ts'
 import { ipipXmit } from '../device/ipip.ts'
 import { loopbackXmit } from '../device/loopback.ts'
 import { vethXmit } from '../device/veth.ts'
+import { skbVlanUntag, vlanDoReceive, vlanHardHeader, vlanPushInside, vlanXmit } from '../device/vlan.ts'
 import { vxlanXmit } from '../device/vxlan-xmit.ts'
 import { EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS, netXmitErrno } from '../errno.ts'
 import { ipRcv } from '../ip/input.ts'
 import { arpRcv } from '../neighbour/arp.ts'
-import { R_DEV_DOWN, R_LOOP, R_NO_CARRIER, R_OTHERHOST, R_UNHANDLED_PROTO, R_UNMODELLED } from '../reasons.ts'
+import { R_DEV_DOWN, R_LOOP, R_NO_CARRIER, R_UNHANDLED_PROTO, R_UNMODELLED } from '../reasons.ts'
 import { T_RX, T_TX } from '../trace.ts'
 import type { World } from '../world.ts'
 import { consumeSkb, freeSkb } from './skb.ts'
 
-/** Bytes of an 802.1Q tag. */
-const VLAN_HLEN = 4
+/** Kinds whose receive counter counts the inner packet only. */
+const TUNNEL_COUNTS = new Uint8Array(16)
+for (const kind of [DEV_VXLAN, DEV_IPIP, DEV_GRE, DEV_GRETAP, DEV_GENEVE, DEV_WIREGUARD]) TUNNEL_COUNTS[kind] = 1
+/** Kinds that take a VLAN tag beside the frame (NETIF_F_HW_VLAN_CTAG_TX, _STAG_TX). */
+const VLAN_OFFLOAD = new Uint8Array(16)
+for (const kind of [DEV_VETH, DEV_NIC, DEV_BRIDGE]) VLAN_OFFLOAD[kind] = 1
+/** Kinds that transmit through others. */
+const STACKED = new Uint8Array(16)
+for (const kind of [DEV_BRIDGE, DEV_VXLAN, DEV_IPIP, DEV_VLAN, DEV_MACVLAN, DEV_IPVLAN, DEV_GRE, DEV_GRETAP]) {
+  STACKED[kind] = 1
+}
+STACKED[DEV_GENEVE] = 1
+STACKED[DEV_WIREGUARD] = 1
 /** Stacked devices that may transmit inside each other before it is called a dead loop. */
 const XMIT_RECURSION_LIMIT = 8
 
@@ -101,58 +126,79 @@ export function netifReceiveSkb(w: World, slot: number): void {
     freeSkb(w, slot, R_DEV_DOWN)
     return
   }
-  if (meta[m + M_PROTO] === ETH_P_8021Q && meta[m + M_LEN]! < VLAN_HLEN + 2) {
+  const proto = meta[m + M_PROTO]!
+  const tagged = proto === ETH_P_8021Q || proto === ETH_P_8021AD
+  if (tagged && meta[m + M_LEN]! < VLAN_HLEN + 2) {
     // skb_vlan_untag comes before the taps: a tag must have a type behind it
-    freeSkb(w, slot, R_UNHANDLED_PROTO, ETH_P_8021Q)
+    freeSkb(w, slot, R_UNHANDLED_PROTO, proto)
+    return
+  }
+  dev.rxPackets++
+  // tunnels count the inner packet
+  dev.rxBytes += meta[m + M_LEN]! + (TUNNEL_COUNTS[dev.kind] === 1 ? 0 : ETH_HLEN)
+  receiveCore(w, slot, dev)
+}
+
+/** __netif_receive_skb_core from `another_round` on: the packet has been counted by `dev`, which has it now. */
+export function receiveCore(w: World, slot: number, dev: NetDevice): void {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  const proto = meta[m + M_PROTO]!
+  if ((proto === ETH_P_8021Q || proto === ETH_P_8021AD) && !skbVlanUntag(w, slot)) {
+    freeSkb(w, slot, R_UNHANDLED_PROTO, proto)
     return
   }
   meta[m + M_NH] = meta[m + M_DATA]!
   meta[m + M_TH] = meta[m + M_DATA]!
   meta[m + M_IIF] = dev.id
-  dev.rxPackets++
-  // tunnels count the inner packet
-  dev.rxBytes += meta[m + M_LEN]! + (dev.kind === DEV_VXLAN || dev.kind === DEV_IPIP ? 0 : ETH_HLEN)
   // packet sockets do not see looped back copies (tpacket_rcv: PACKET_LOOPBACK), bridges pass them
   const looped = meta[m + M_PKTTYPE] === PACKET_LOOPBACK
   if (dev.kind !== DEV_LOOPBACK && !looped) w.frameCount++
   if (w.tap !== null && !looped) w.tap.frame(0, slot, dev)
   if (w.tracer !== null)
     w.tracer.step(T_RX, slot, dev.ns, dev, meta[m + M_DATA]! + meta[m + M_LEN]! - meta[m + M_MAC]!, 0, 0, null)
+  if (dev.hooks !== 0 && receiveHooks(w, slot, dev)) return
   if (dev.port !== null && !looped && brHandleFrame(w, slot, dev.port)) return
+  if (w.arena.vlan[slot] !== 0 && vlanLeftOver(w, slot, dev)) return
   deliverSkb(w, slot, dev)
+}
+
+/** What stands between the taps and the protocols on few devices. @returns true when the packet was taken */
+function receiveHooks(w: World, slot: number, dev: NetDevice): boolean {
+  const hooks = dev.hooks
+  if ((hooks & RX_VLAN) !== 0 && (w.arena.vlan[slot]! & VLAN_TAG_PRESENT) !== 0 && vlanDoReceive(w, slot, dev))
+    return true
+  return false
+}
+
+/** A tag for which there is no VLAN device: with an id the frame is another host's, VLAN 0 is plain. */
+function vlanLeftOver(w: World, slot: number, dev: NetDevice): boolean {
+  const a = w.arena
+  const m = slot << META_SHIFT
+  while ((a.vlan[slot]! & VLAN_TAG_PRESENT) !== 0) {
+    const vid = a.vlan[slot]! & VLAN_VID_MASK
+    const proto = a.meta[m + M_PROTO]!
+    a.vlan[slot] = 0
+    if (vid !== 0) a.meta[m + M_PKTTYPE] = PACKET_OTHERHOST
+    else if (proto === ETH_P_8021Q || proto === ETH_P_8021AD) {
+      if (!skbVlanUntag(w, slot)) {
+        freeSkb(w, slot, R_UNHANDLED_PROTO, proto)
+        return true
+      }
+      if ((dev.hooks & RX_VLAN) !== 0 && vlanDoReceive(w, slot, dev)) return true
+    }
+  }
+  a.vlan[slot] = 0
+  return false
 }
 
 /** deliver_skb to the protocol of M_PROTO. */
 function deliverSkb(w: World, slot: number, dev: NetDevice): void {
-  const meta = w.arena.meta
-  const m = slot << META_SHIFT
-  const proto = meta[m + M_PROTO]!
+  const proto = w.arena.meta[(slot << META_SHIFT) + M_PROTO]!
   if (proto === ETH_P_IP) ipRcv(w, slot)
   else if (proto === ETH_P_ARP) arpRcv(w, slot)
-  else if (proto === ETH_P_8021Q) vlanUntag(w, slot, dev)
   else if (proto === ETH_P_IPV6 && dev.ns.sysctl.ipv6_disable === 0) freeSkb(w, slot, R_UNMODELLED, 0, 'IPv6 input')
   else freeSkb(w, slot, R_UNHANDLED_PROTO, proto)
-}
-
-/** skb_vlan_untag without a VLAN device: a tag with an id makes the frame another host's, VLAN 0 is plain. */
-function vlanUntag(w: World, slot: number, dev: NetDevice): void {
-  const a = w.arena
-  const meta = a.meta
-  const m = slot << META_SHIFT
-  const data = meta[m + M_DATA]!
-  if (meta[m + M_LEN]! < VLAN_HLEN || (a.view.getUint16(data) & 0xfff) !== 0) {
-    freeSkb(w, slot, R_OTHERHOST)
-    return
-  }
-  const mac = meta[m + M_MAC]!
-  const proto = a.view.getUint16(data + 2)
-  a.bytes.copyWithin(mac + VLAN_HLEN, mac, mac + 12)
-  meta[m + M_MAC] = mac + VLAN_HLEN
-  a.pull(slot, VLAN_HLEN)
-  meta[m + M_NH] = meta[m + M_DATA]!
-  meta[m + M_TH] = meta[m + M_DATA]!
-  meta[m + M_PROTO] = proto >= 0x600 ? proto : 0x0004
-  deliverSkb(w, slot, dev)
 }
 
 /**
@@ -177,6 +223,8 @@ export function devQueueXmit(w: World, slot: number): number {
     return 0
   }
   if (kind !== DEV_LOOPBACK) w.frameCount++
+  if (w.arena.vlan[slot] !== 0 && VLAN_OFFLOAD[kind] === 0) vlanPushInside(w, slot)
+  if (kind === DEV_VLAN) vlanHardHeader(w, slot, dev)
   meta[m + M_MAC] = meta[m + M_DATA]!
   if (w.tap !== null) w.tap.frame(1, slot, dev)
   if (w.tracer !== null) w.tracer.step(T_TX, slot, dev.ns, dev, meta[m + M_LEN]!, 0, 0, null)
@@ -185,9 +233,8 @@ export function devQueueXmit(w: World, slot: number): number {
     w.softirq()
     return rc
   }
-  if (kind === DEV_BRIDGE || kind === DEV_VXLAN || kind === DEV_IPIP) {
-    stackedXmit(w, slot, dev, kind)
-    return 0
+  if (STACKED[kind] === 1) {
+    return stackedXmit(w, slot, dev, kind)
   }
   dev.txPackets++
   dev.txBytes += meta[m + M_LEN]!
@@ -198,12 +245,13 @@ export function devQueueXmit(w: World, slot: number): number {
   return 0
 }
 
-/** dev_hard_start_xmit of a device that transmits through others: bridges and tunnels. */
-function stackedXmit(w: World, slot: number, dev: NetDevice, kind: number): void {
+/** dev_hard_start_xmit of a device that transmits through others. @returns what its ndo_start_xmit does */
+function stackedXmit(w: World, slot: number, dev: NetDevice, kind: number): number {
   if (w.xmitRecursion > XMIT_RECURSION_LIMIT) {
     freeSkb(w, slot, R_LOOP, 0, dev)
-    return
+    return ENETDOWN
   }
+  let rc = 0
   // rcu_read_lock_bh of __dev_queue_xmit: what the lower devices' transmits set off waits for the outermost one
   const wasSoftirq = w.inSoftirq
   w.inSoftirq = true
@@ -213,10 +261,13 @@ function stackedXmit(w: World, slot: number, dev: NetDevice, kind: number): void
     dev.txBytes += w.arena.meta[(slot << META_SHIFT) + M_LEN]!
     brDevXmit(w, slot, dev)
   } else if (kind === DEV_VXLAN) vxlanXmit(w, slot, dev)
-  else ipipXmit(w, slot, dev)
+  else if (kind === DEV_IPIP) ipipXmit(w, slot, dev)
+  else if (kind === DEV_VLAN) rc = vlanXmit(w, slot, dev)
+  else freeSkb(w, slot, R_UNMODELLED, kind, 'device kind')
   w.xmitRecursion--
   w.inSoftirq = wasSoftirq
   w.softirq()
+  return rc
 }
 
 /**

@@ -17,6 +17,24 @@ export const DEV_NIC = 4
 export const DEV_DUMMY = 5
 export const DEV_VXLAN = 6
 export const DEV_IPIP = 7
+export const DEV_VLAN = 8
+export const DEV_MACVLAN = 9
+export const DEV_IPVLAN = 10
+export const DEV_GRE = 11
+export const DEV_GRETAP = 12
+export const DEV_GENEVE = 13
+export const DEV_WIREGUARD = 14
+
+/** `NetDevice.hooks`: a filter stands at the device's ingress (tcx_ingress, sch_handle_ingress). */
+export const RX_TC = 1
+/** `NetDevice.hooks`: VLAN devices stand on the device (vlan_info). */
+export const RX_VLAN = 2
+/** `NetDevice.hooks`: macvlan devices stand on the device (rx_handler macvlan_handle_frame). */
+export const RX_MACVLAN = 4
+/** `NetDevice.hooks`: ipvlan devices stand on the device (rx_handler ipvlan_handle_frame). */
+export const RX_IPVLAN = 8
+/** `NetDevice.hooks`: a filter stands at the device's egress (sch_handle_egress). */
+export const TX_TC = 16
 
 /** net_device flags, include/uapi/linux/if.h. */
 export const IFF_UP = 1
@@ -76,6 +94,18 @@ export class NetDevice {
   bridge: Bridge | null = null
   /** Set when the device is a port of a bridge. */
   port: BridgePort | null = null
+  /** RX_* and TX_TC bits: what looks at frames besides bridge and protocols; 0 for most devices. */
+  hooks = 0
+  /** VLAN devices on this one by VLAN_TAG_8021AD and id (vlan_group), null without. */
+  vlanGroup: Map<number, NetDevice> | null = null
+  /** The device under this one (vlan, macvlan, ipvlan): IFLA_LINK. */
+  lower: NetDevice | null = null
+  /** Devices that stand on this one, in order of creation (netdev_adjacent upper list of vlan, macvlan, ipvlan). */
+  uppers: NetDevice[] = []
+  /** The address came with creation or `ip link set address` (NET_ADDR_SET), not from the device below. */
+  macSet = false
+  /** IFF_PROMISC by count: `dev->promiscuity`. */
+  promiscuity = 0
   /** State of a kind that lives in its own file. */
   priv: unknown = null
   /** IPv4 addresses in order of listing: primaries first. */
@@ -114,8 +144,10 @@ export class NetDevice {
     this.macHi = mac.hi
     this.macLo = mac.lo
     this.mtu = mtu
-    this.ether = kind !== DEV_IPIP
-    this.flags = kind === DEV_LOOPBACK ? IFF_LOOPBACK : kind === DEV_IPIP ? IFF_NOARP : IFF_BROADCAST | IFF_MULTICAST
+    this.ether = kind !== DEV_IPIP && kind !== DEV_GRE && kind !== DEV_WIREGUARD
+    this.flags = kind === DEV_LOOPBACK ? IFF_LOOPBACK : this.ether ? IFF_BROADCAST | IFF_MULTICAST : IFF_NOARP
+    // wg_setup
+    if (kind === DEV_WIREGUARD) this.flags = IFF_POINTOPOINT | IFF_NOARP
     // dummy_setup
     if (kind === DEV_DUMMY) this.flags = IFF_BROADCAST | IFF_NOARP
     this.conf = Object.assign(new Ipv4Conf(), ns.sysctl.dflt)

@@ -5,7 +5,7 @@
  * dev_close). Callers (text front ends, drivers) check names first; a broken rule here is our bug and throws.
  */
 import { Bridge } from '../bridge/bridge.ts'
-import { EINVAL, ELOOP, EOPNOTSUPP } from '../errno.ts'
+import { EINVAL, ELOOP, ENETDOWN, EOPNOTSUPP, ERANGE } from '../errno.ts'
 import { arpGratuitous } from '../neighbour/arp.ts'
 import { nfNatMasqDeviceEvent } from '../netfilter/nat/masquerade.ts'
 import type { Netns } from '../netns.ts'
@@ -17,7 +17,9 @@ import {
   DEV_LOOPBACK,
   DEV_NIC,
   DEV_VETH,
+  DEV_VLAN,
   DEV_VXLAN,
+  IFF_PROMISC,
   IFF_UP,
   type NetDevice,
   RT_SCOPE_HOST,
@@ -25,6 +27,8 @@ import {
 import { inetAddrAdd, inetAddrDel } from './inet.ts'
 import { ipipChangeMtu, ipipUninit, ipTunnelPriv } from './ipip.ts'
 import { changeNetNamespace, randomMac, registerNetdevice, unregisterNetdevice } from './register.ts'
+import { uppersFollowMac, uppersFollowMtu, uppersFollowState } from './uppers.ts'
+import { vlanPriv, vlanUninit } from './vlan.ts'
 import { vxlanChangeMtu, vxlanOpen, vxlanStop, vxlansOver } from './vxlan.ts'
 
 /** Limits of what carries Ethernet frames; lo and dummy have none of their own. */
@@ -91,6 +95,7 @@ export function carrierChanged(dev: NetDevice, carrier: boolean): void {
   if (dev.carrier === carrier) return
   dev.carrier = carrier
   if (dev.port !== null) dev.port.bridge.portChanged(dev.port)
+  for (let i = 0; i < dev.uppers.length; i++) carrierChanged(dev.uppers[i]!, carrier)
   if (!dev.up) return
   if (carrier) dev.ns.fib.devUp(dev)
   else {
@@ -104,17 +109,36 @@ function arpNotify(dev: NetDevice): void {
   if (dev.conf.arp_notify !== 0 || dev.ns.sysctl.all.arp_notify !== 0) arpGratuitous(dev.ns.world, dev)
 }
 
+/** `ndo_open` of the kinds that can refuse. */
+function ndoOpen(dev: NetDevice): number {
+  if (dev.kind === DEV_VLAN) {
+    const lower = dev.lower!
+    if (!lower.up && !vlanPriv(dev).looseBinding) return ENETDOWN
+    dev.carrier = lower.carrier
+    // vlan_dev_inherit_address
+    if (!dev.macSet && (dev.macHi !== lower.macHi || dev.macLo !== lower.macLo)) {
+      dev.macHi = lower.macHi
+      dev.macLo = lower.macLo
+    }
+    return 0
+  }
+  if (dev.kind === DEV_VXLAN) {
+    dev.flags |= IFF_UP
+    const err = vxlanOpen(dev)
+    dev.flags &= ~IFF_UP
+    return err
+  }
+  return 0
+}
+
+const upperVerbs = { setUp, setDown, setMac, setMtu, carrierChanged }
+
 /** dev_open: `ip link set DEV up`. @returns 0, or the errno of the driver's ndo_open */
 export function setUp(dev: NetDevice): number {
   if (dev.up) return 0
+  const err = ndoOpen(dev)
+  if (err !== 0) return err
   dev.flags |= IFF_UP
-  if (dev.kind === DEV_VXLAN) {
-    const err = vxlanOpen(dev)
-    if (err !== 0) {
-      dev.flags &= ~IFF_UP
-      return err
-    }
-  }
   const peer = dev.peer
   if (peer?.up) {
     dev.carrier = true
@@ -126,6 +150,7 @@ export function setUp(dev: NetDevice): number {
   if (dev.port !== null) dev.port.bridge.portChanged(dev.port)
   dev.ns.fib.devUp(dev)
   arpNotify(dev)
+  if (dev.uppers.length > 0) uppersFollowState(dev, upperVerbs)
   return 0
 }
 
@@ -143,6 +168,7 @@ export function setDown(dev: NetDevice): void {
   dev.ns.fib.devDown(dev, false)
   dev.ns.neigh.flushDev(dev)
   nfNatMasqDeviceEvent(dev.ns, dev)
+  if (dev.uppers.length > 0) uppersFollowState(dev, upperVerbs)
 }
 
 /** ip link set DEV master BRIDGE | nomaster. @returns 0 or a negative errno */
@@ -170,10 +196,17 @@ export function setMac(dev: NetDevice, mac: Mac): void {
   } else {
     dev.macHi = mac.hi
     dev.macLo = mac.lo
+    dev.macSet = true
     dev.port?.bridge.portMacChanged(dev.port)
     addressChanged(dev)
   }
+  if (dev.bridge === null) macChanged(dev)
   arpNotify(dev)
+}
+
+/** NETDEV_CHANGEADDR for the devices on this one; a bridge's address may change with its ports. */
+export function macChanged(dev: NetDevice): void {
+  if (dev.uppers.length > 0) uppersFollowMac(dev, upperVerbs)
 }
 
 /** NETDEV_CHANGEADDR: neigh_changeaddr and rt_cache_flush. */
@@ -182,15 +215,24 @@ function addressChanged(dev: NetDevice): void {
   dev.ns.fib.flushCache()
 }
 
+/** ip link set DEV promisc on|off: one more user of promiscuity, held in the flags that are shown. */
+export function setPromisc(dev: NetDevice, on: boolean): void {
+  if (((dev.flags & IFF_PROMISC) !== 0) === on) return
+  dev.flags ^= IFF_PROMISC
+  dev.promiscuity += on ? 1 : -1
+}
+
 /** ip link set DEV mtu N. @returns 0 or -EINVAL */
 export function setMtu(dev: NetDevice, mtu: number): number {
   if (dev.kind === DEV_IPIP && ipipChangeMtu(mtu) !== 0) return EINVAL
   const most = dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY ? 0x7fffffff : ETH_MAX_MTU
-  const least = dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY ? 0 : ETH_MIN_MTU
+  const least = dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY || dev.kind === DEV_VLAN ? 0 : ETH_MIN_MTU
   if (!Number.isInteger(mtu) || mtu < least || mtu > most) return EINVAL
   if (dev.kind === DEV_VXLAN && vxlanChangeMtu(dev, mtu) !== 0) return EINVAL
+  if (dev.kind === DEV_VLAN && mtu > dev.lower!.mtu) return ERANGE
   dev.mtu = mtu
   if (dev.bridge !== null) dev.bridge.mtuSet = true
+  if (dev.uppers.length > 0) uppersFollowMtu(dev, upperVerbs)
   dev.port?.bridge.mtuAutoAdjust()
   dev.ns.fib.flushCache()
   return 0
@@ -248,7 +290,7 @@ export function deleteDevice(dev: NetDevice): number {
   // ip_tunnel_dellink leaves tunl0 alone, and says nothing
   if (dev.kind === DEV_IPIP && ipTunnelPriv(dev).fallback) return 0
   const pair = dev.peer === null ? [dev] : [dev, dev.peer]
-  for (const d of pair) for (const upper of vxlansOver(d)) deleteDevice(upper)
+  for (const d of pair) for (const upper of [...d.uppers, ...vxlansOver(d)]) deleteDevice(upper)
   for (const d of pair) {
     setDown(d)
     d.port?.bridge.delPort(d)
@@ -260,6 +302,8 @@ export function deleteDevice(dev: NetDevice): number {
   for (const d of pair) {
     d.peer = null
     if (d.kind === DEV_IPIP) ipipUninit(d)
+    if (d.kind === DEV_VLAN) vlanUninit(d)
+    if (d.lower !== null) d.lower.uppers = d.lower.uppers.filter((u) => u !== d)
     unregisterNetdevice(d)
   }
   return 0

@@ -1,8 +1,8 @@
 /**
- * bridge(8) of iproute2 6.1: fdb and link.
+ * bridge(8) of iproute2 6.1: fdb, link and vlan.
  *
  * Modelled: `fdb` with `master` entries and those of vxlan devices (add, append, replace, del, show, flush), `link` show and set. Not modelled, and
- * said so: `self` entries of devices other than vxlan, vlan, mdb, monitor. The multicast addresses that Linux lists for every
+ * said so: `self` entries of devices other than vxlan, mdb, monitor. The multicast addresses that Linux lists for every
  * device (33:33..., 01:00:5e...) are not shown.
  *
  * Source: iproute2 bridge/fdb.c, bridge/link.c; net/bridge/br_fdb.c (br_fdb_add, fdb_to_nud).
@@ -22,6 +22,7 @@ import {
   vxlanRows,
   vxlanRowText,
 } from './bridge-fdb-vxlan.ts'
+import { bridgeVlan } from './bridge-vlan.ts'
 import {
   Args,
   batchCommands,
@@ -87,7 +88,8 @@ function dispatch(ns: Netns, args: Args, o: IpOptions): string {
   const object = args.take()
   if (matches(object, 'link')) return bridgeLink(ns, args, o)
   if (matches(object, 'fdb')) return bridgeFdb(ns, args, o)
-  if (['mdb', 'vlan', 'vni', 'monitor'].some((name) => matches(object, name))) unmodelled(`bridge ${object}`)
+  if (matches(object, 'vlan')) return bridgeVlan(ns, args, o)
+  if (['mdb', 'vni', 'monitor'].some((name) => matches(object, name))) unmodelled(`bridge ${object}`)
   throw new ToolExit(FAILED, `Object "${object}" is unknown, try "bridge help".`)
 }
 
@@ -115,6 +117,7 @@ function fdbModify(ns: Netns, args: Args, verb: 'add' | 'append' | 'replace' | '
   let master = false
   let self = false
   let kind: 'local' | 'static' | 'dynamic' = 'local'
+  let vid = 0
   const target: FdbTarget = { dst: null, port: null, vni: null, via: null, externLearn: false }
   while (!args.done) {
     const word = args.take()
@@ -123,13 +126,14 @@ function fdbModify(ns: Netns, args: Args, verb: 'add' | 'append' | 'replace' | '
     else if (word === 'port') target.port = takeNumber(args.take(), 0xffff, 'invalid port')
     else if (word === 'vni') target.vni = takeNumber(args.take(), 0xffffff, 'invalid VNI')
     else if (word === 'via') target.via = takeDevice(ns, args.take(), FAILED)
+    else if (word === 'vlan') vid = takeNumber(args.take(), 4094, 'invalid VLAN ID')
     else if (word === 'extern_learn') target.externLearn = true
     else if (word === 'master') master = true
     else if (word === 'self') self = true
     else if (matches(word, 'local') || matches(word, 'permanent')) kind = 'local'
     else if (matches(word, 'temp') || matches(word, 'static')) kind = 'static'
     else if (matches(word, 'dynamic')) kind = 'dynamic'
-    else if (['src_vni', 'nhid', 'router', 'use', 'sticky', 'vlan'].includes(word)) unmodelled(`bridge fdb ... ${word}`)
+    else if (['src_vni', 'nhid', 'router', 'use', 'sticky'].includes(word)) unmodelled(`bridge fdb ... ${word}`)
     else macText = word === 'to' ? args.take() : word
   }
   if (devName === null || macText === null) throw new ToolExit(FAILED, 'Device and address are required arguments.')
@@ -149,7 +153,7 @@ function fdbModify(ns: Netns, args: Args, verb: 'add' | 'append' | 'replace' | '
     return ''
   }
   const port = dev.bridge === null ? dev.port : null
-  const old = br.fdb.find(mac.hi, mac.lo)
+  const old = br.fdb.find(mac.hi, mac.lo, vid)
   if (verb === 'del') {
     if (old === undefined || old.port !== port) rtnetlink(ENOENT, FAILED)
     else br.fdb.remove(old)
@@ -169,6 +173,7 @@ function fdbModify(ns: Netns, args: Args, verb: 'add' | 'append' | 'replace' | '
   br.fdb.insert({
     macHi: mac.hi,
     macLo: mac.lo,
+    vid,
     port,
     isLocal: kind === 'local',
     isStatic: kind !== 'dynamic',
@@ -266,7 +271,7 @@ function used(br: Bridge, e: FdbEntry): readonly [number, number] {
 function fdbText(dev: NetDevice, br: Bridge, e: FdbEntry, f: FdbFilter, o: IpOptions): string {
   const mac = formatMac({ hi: e.macHi, lo: e.macLo })
   const stats = o.stats > 0 ? `used ${used(br, e).join('/')} ` : ''
-  return `${mac} ${f.dev === null ? `dev ${dev.name} ` : ''}${stats}master ${br.dev.name} ${entryState(br, e)}\n`
+  return `${mac} ${f.dev === null ? `dev ${dev.name} ` : ''}${e.vid === 0 ? '' : `vlan ${e.vid} `}${stats}master ${br.dev.name} ${entryState(br, e)}\n`
 }
 
 function fdbJson(dev: NetDevice, br: Bridge, e: FdbEntry, f: FdbFilter, o: IpOptions): JsonValue {
@@ -274,6 +279,7 @@ function fdbJson(dev: NetDevice, br: Bridge, e: FdbEntry, f: FdbFilter, o: IpOpt
   return {
     mac: formatMac({ hi: e.macHi, lo: e.macLo }),
     ...(f.dev === null ? { ifname: dev.name } : {}),
+    ...(e.vid === 0 ? {} : { vlan: e.vid }),
     ...(o.stats > 0 ? { used: u, updated: m } : {}),
     flags: [],
     master: br.dev.name,

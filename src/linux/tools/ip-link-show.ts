@@ -7,6 +7,7 @@
  */
 import { formatIpv4 } from '../../addr/ipv4.ts'
 import { formatMac } from '../../addr/mac.ts'
+import { ETH_P_8021AD } from '../../packet/layout.ts'
 import type { Bridge, BridgePort } from '../bridge/bridge.ts'
 import {
   DEV_BRIDGE,
@@ -15,6 +16,7 @@ import {
   DEV_LOOPBACK,
   DEV_NIC,
   DEV_VETH,
+  DEV_VLAN,
   DEV_VXLAN,
   IFF_BROADCAST,
   IFF_LOOPBACK,
@@ -30,6 +32,7 @@ import type { Netns } from '../netns.ts'
 import type { IpOptions } from './ip-args.ts'
 import type { JsonValue } from './ip-json.ts'
 import { ipipDetails } from './ip-link-ipip.ts'
+import { vlanDetails } from './ip-link-vlan.ts'
 import { vxlanDetails } from './ip-link-vxlan.ts'
 
 const FLAG_NAMES: readonly (readonly [number, string])[] = [
@@ -48,6 +51,7 @@ export const KIND_NAMES: { readonly [kind: number]: string } = {
   [DEV_DUMMY]: 'dummy',
   [DEV_VXLAN]: 'vxlan',
   [DEV_IPIP]: 'ipip',
+  [DEV_VLAN]: 'vlan',
 }
 
 const STATE_NAMES = ['disabled', 'listening', 'learning', 'forwarding', 'blocking']
@@ -81,8 +85,9 @@ function netnsId(ns: Netns, other: Netns): number {
   return id
 }
 
-/** The device that IFLA_LINK names: the other end of a veth pair. */
+/** The device that IFLA_LINK names: the other end of a veth pair, the device below. */
 function linkOf(dev: NetDevice): NetDevice | null {
+  if (dev.lower !== null) return dev.lower
   return dev.kind === DEV_VETH ? dev.peer : dev.kind === DEV_IPIP ? ipTunnelPriv(dev).cfg.link : null
 }
 
@@ -221,12 +226,13 @@ function details(dev: NetDevice): string {
   const port = dev.port
   const unlimited = dev.kind === DEV_LOOPBACK || dev.kind === DEV_IPIP
   const max = unlimited ? 0 : 65535
-  const min = unlimited ? 0 : 68
-  let out = ` promiscuity ${port === null ? 0 : 1}  allmulti ${port === null ? 0 : 1} minmtu ${min} maxmtu ${max} `
+  const min = unlimited || dev.kind === DEV_VLAN ? 0 : 68
+  let out = ` promiscuity ${dev.promiscuity + (port === null ? 0 : 1)}  allmulti ${port === null ? 0 : 1} minmtu ${min} maxmtu ${max} `
   const kind = KIND_NAMES[dev.kind]
   if (kind !== undefined) out += `\n    ${kind} `
   if (dev.bridge !== null) out += bridgeDetails(dev.bridge)
   if (dev.kind === DEV_VXLAN) out += vxlanDetails(dev)
+  if (dev.kind === DEV_VLAN) out += vlanDetails(dev)
   if (dev.kind === DEV_IPIP) out += ipipDetails(dev)
   if (port !== null) out += `\n    bridge_slave ${slaveDetails(port)}`
   const queues = dev.kind === DEV_VETH ? 2 : 1
@@ -259,10 +265,11 @@ function bridgeDetails(b: Bridge): string {
   const id = bridgeId(b.dev)
   return (
     `forward_delay ${cs(b.forwardDelayNs)} hello_time ${cs(b.helloTimeNs)} max_age ${cs(b.maxAgeNs)} ` +
-    `ageing_time ${cs(b.ageingNs)} stp_state ${b.stp ? 1 : 0} priority 32768 vlan_filtering ${b.vlanFiltering ? 1 : 0} ` +
+    `ageing_time ${cs(b.ageingNs)} stp_state ${b.stp ? 1 : 0} priority 32768 vlan_filtering ${b.vlanFiltering ? 1 : 0} ${vlanProtocol(b)}` +
     `bridge_id ${id} designated_root ${id} root_port 0 root_path_cost 0 topology_change 0 topology_change_detected 0 ` +
     'hello_timer    0.00 tcn_timer    0.00 topology_change_timer    0.00 gc_timer    0.00 ' +
-    `group_fwd_mask ${hexOr0(b.groupFwdMask)} group_address 01:80:c2:00:00:00 mcast_snooping ${b.mcastSnooping ? 1 : 0} ` +
+    (b.vlanGroup === null ? '' : `vlan_default_pvid ${b.vlanDefaultPvid} vlan_stats_enabled 0 vlan_stats_per_port 0 `) +
+    `group_fwd_mask ${hexOr0(b.groupFwdMask)} group_address 01:80:c2:00:00:0${b.vlanProto === ETH_P_8021AD ? 8 : 0} mcast_snooping ${b.mcastSnooping ? 1 : 0} ` +
     'no_linklocal_learn 0 mcast_vlan_snooping 0 mcast_router 1 mcast_query_use_ifaddr 0 mcast_querier 0 ' +
     'mcast_hash_elasticity 16 mcast_hash_max 4096 mcast_last_member_count 2 mcast_startup_query_count 2 ' +
     'mcast_last_member_interval 100 mcast_membership_interval 26000 mcast_querier_interval 25500 ' +
@@ -270,6 +277,12 @@ function bridgeDetails(b: Bridge): string {
     'mcast_stats_enabled 0 mcast_igmp_version 2 mcast_mld_version 1 ' +
     `nf_call_iptables ${b.nfCallIptables ? 1 : 0} nf_call_ip6tables 0 nf_call_arptables 0 `
   )
+}
+
+/** Shown by a kernel that can filter VLANs: here, once the bridge was asked to. */
+function vlanProtocol(b: Bridge): string {
+  if (b.vlanGroup === null) return ''
+  return `vlan_protocol ${b.vlanProto === ETH_P_8021AD ? '802.1ad' : '802.1Q'} `
 }
 
 function hexOr0(n: number): string {

@@ -1,13 +1,14 @@
 /**
  * `ip link`: add, delete, set and show.
  *
- * Modelled types: veth, bridge, dummy, vxlan, ipip. Others exist in Linux and are refused by name (vlan, gre ...): UNMODELLED.
+ * Modelled types: KIND_NAMES of ip-link-show.ts. Others exist in Linux and are refused by name (bond, sit ...): UNMODELLED.
  *
  * Source: iproute2 ip/iplink.c, iplink_bridge.c, iplink_bridge_slave.c; net/core/rtnetlink.c for the errors.
  */
 import type { Mac } from '../../addr/mac.ts'
 import { formatMac } from '../../addr/mac.ts'
-import { DEV_IPIP, DEV_LOOPBACK, DEV_VXLAN, type NetDevice } from '../device/device.ts'
+import { ETH_P_8021AD, ETH_P_8021Q } from '../../packet/layout.ts'
+import { DEV_IPIP, DEV_LOOPBACK, DEV_VLAN, DEV_VXLAN, type NetDevice } from '../device/device.ts'
 import {
   createBridge,
   createDummy,
@@ -19,6 +20,7 @@ import {
   setMac,
   setMaster,
   setMtu,
+  setPromisc,
   setUp,
 } from '../device/ops.ts'
 import { EEXIST, EINVAL, EOPNOTSUPP } from '../errno.ts'
@@ -27,6 +29,7 @@ import { type Args, type IpOptions, invarg, matches, takeDevice, takeMac, takeNu
 import { formatJson } from './ip-json.ts'
 import { addIpip } from './ip-link-ipip.ts'
 import { KIND_NAMES, linkJson, linkText, noteUp } from './ip-link-show.ts'
+import { addVlan, setVlan } from './ip-link-vlan.ts'
 import { addVxlan, setVxlan } from './ip-link-vxlan.ts'
 import { rtnetlink, ToolExit, unmodelled } from './result.ts'
 
@@ -35,7 +38,6 @@ const MTU_MAX = 65535
 const USER_HZ_NS = 10_000_000
 /** Types that Linux has and podwalk does not: refused by name rather than called unknown. */
 const OTHER_TYPES = [
-  'vlan',
   'bond',
   'macvlan',
   'ipvlan',
@@ -82,6 +84,7 @@ interface LinkSpec {
   mtu: number | null
   txqueuelen: number | null
   netns: string | null
+  link: string | null
 }
 
 function takeName(word: string): string {
@@ -99,10 +102,10 @@ function takeLinkWords(args: Args, spec: LinkSpec, words: 'add' | 'peer'): strin
     else if (matches(word, 'txqueuelen') || word === 'qlen')
       spec.txqueuelen = takeNumber(args.take(), 0xffffffff, 'Invalid "txqueuelen" value')
     else if (word === 'netns') spec.netns = args.take()
+    else if (word === 'link' && words === 'add') spec.link = args.take()
     else if (matches(word, 'type') && words === 'add') return args.take()
     else if (word === 'dev' || spec.name === null) spec.name = takeName(word === 'dev' ? args.take() : word)
-    else if (matches(word, 'group') || matches(word, 'link') || word === 'numtxqueues' || word === 'index')
-      unmodelled(`ip link add ... ${word}`)
+    else if (matches(word, 'group') || word === 'numtxqueues' || word === 'index') unmodelled(`ip link add ... ${word}`)
     else throw new ToolExit(255, `Error: either "dev" is duplicate, or "${word}" is a garbage.`)
   }
   return null
@@ -123,13 +126,17 @@ function checkMtu(mtu: number | null): number {
 }
 
 function add(ns: Netns, args: Args): string {
-  const spec: LinkSpec = { name: null, mac: null, mtu: null, txqueuelen: null, netns: null }
+  const spec: LinkSpec = { name: null, mac: null, mtu: null, txqueuelen: null, netns: null, link: null }
   const type = takeLinkWords(args, spec, 'add')
   if (type === null) throw new ToolExit(255, 'Not enough information: "type" argument is required')
   if (OTHER_TYPES.includes(type)) unmodelled(`device type ${type}`)
   const home = targetNetns(ns, spec.netns)
   const name = spec.name ?? freeName(home, type)
-  const mtu = type === 'ipip' ? 0 : checkMtu(spec.mtu)
+  // what the type's own function checks
+  const ownMtu = type === 'ipip' || type === 'vlan'
+  const mtu = ownMtu ? 0 : checkMtu(spec.mtu)
+  const lower = spec.link === null ? null : takeDevice(ns, spec.link)
+  if (lower !== null && !['vlan', 'macvlan', 'ipvlan'].includes(type)) unmodelled(`ip link add link ... type ${type}`)
   if (type === 'veth') addVeth(ns, home, name, spec, mtu, args)
   else if (type === 'bridge') {
     if (home.devices.has(name)) rtnetlink(EEXIST)
@@ -141,6 +148,9 @@ function add(ns: Netns, args: Args): string {
   } else if (type === 'vxlan') {
     if (home.devices.has(name)) rtnetlink(EEXIST)
     addVxlan(home, name, spec.mac, spec.mtu, args)
+  } else if (type === 'vlan') {
+    if (home.devices.has(name)) rtnetlink(EEXIST)
+    addVlan(home, name, lower, spec.mac, spec.mtu, args)
   } else if (type === 'ipip') {
     if (home.devices.has(name)) rtnetlink(EEXIST)
     addIpip(home, name, spec.mtu, args)
@@ -149,7 +159,7 @@ function add(ns: Netns, args: Args): string {
 }
 
 function addVeth(ns: Netns, home: Netns, name: string, spec: LinkSpec, mtu: number, args: Args): void {
-  const peer: LinkSpec = { name: null, mac: null, mtu: null, txqueuelen: null, netns: null }
+  const peer: LinkSpec = { name: null, mac: null, mtu: null, txqueuelen: null, netns: null, link: null }
   if (!args.done) {
     const word = args.take()
     if (word !== 'peer') throw new ToolExit(255, `veth: unknown option "${word}"?`)
@@ -194,10 +204,20 @@ interface Change {
   master: NetDevice | null | undefined
   netns: string | null
   txqueuelen: number | null
+  promisc: boolean | null
 }
 
 function set(ns: Netns, args: Args): string {
-  const c: Change = { up: null, mac: null, mtu: null, name: null, master: undefined, netns: null, txqueuelen: null }
+  const c: Change = {
+    up: null,
+    mac: null,
+    mtu: null,
+    name: null,
+    master: undefined,
+    netns: null,
+    txqueuelen: null,
+    promisc: null,
+  }
   let dev: NetDevice | null = null
   while (!args.done) {
     const word = args.take()
@@ -215,6 +235,7 @@ function set(ns: Netns, args: Args): string {
       c.master = master
     } else if (word === 'nomaster') c.master = null
     else if (word === 'netns') c.netns = args.take()
+    else if (word === 'promisc') c.promisc = takeOnOff(word, args.take())
     else if (word === 'type') {
       if (dev === null) throw new ToolExit(255, 'Not enough information: "dev" argument is required.')
       return setType(dev, args.take(), args)
@@ -222,18 +243,9 @@ function set(ns: Netns, args: Args): string {
       const name = word === 'dev' ? args.take() : word
       dev = takeDevice(ns, name)
     } else if (
-      [
-        'promisc',
-        'allmulticast',
-        'multicast',
-        'arp',
-        'alias',
-        'group',
-        'vf',
-        'addrgenmode',
-        'link-netnsid',
-        'carrier',
-      ].includes(word)
+      ['allmulticast', 'multicast', 'arp', 'alias', 'group', 'vf', 'addrgenmode', 'link-netnsid', 'carrier'].includes(
+        word,
+      )
     ) {
       unmodelled(`ip link set ... ${word}`)
     } else throw new ToolExit(255, `Error: either "dev" is duplicate, or "${word}" is a garbage.`)
@@ -256,12 +268,13 @@ function apply(ns: Netns, dev: NetDevice, c: Change): void {
       throw new ToolExit(2, 'RTNETLINK answers: Cannot assign requested address')
     setMac(dev, c.mac)
   }
-  if (c.mtu !== null && dev.kind !== DEV_LOOPBACK && dev.kind !== DEV_IPIP) checkMtu(c.mtu)
+  if (c.mtu !== null && ![DEV_LOOPBACK, DEV_IPIP, DEV_VLAN].includes(dev.kind)) checkMtu(c.mtu)
   if (c.mtu !== null) rtnetlink(setMtu(dev, c.mtu))
   if (c.name !== null) {
     if (c.name !== dev.name && dev.ns.devices.has(c.name)) rtnetlink(EEXIST)
     renameDevice(dev, c.name)
   }
+  if (c.promisc !== null) setPromisc(dev, c.promisc)
   if (c.txqueuelen !== null) dev.txqueuelen = c.txqueuelen
   if (c.master !== undefined) {
     if (c.master !== null && c.master.bridge === null) rtnetlink(EOPNOTSUPP)
@@ -278,6 +291,7 @@ function setType(dev: NetDevice, type: string, args: Args): string {
     if (dev.bridge === null) rtnetlink(EOPNOTSUPP)
     setBridge(dev, args)
   } else if (type === 'bridge_slave') setSlave(dev, args)
+  else if (type === 'vlan' && dev.kind === DEV_VLAN) setVlan(dev, args)
   else if (type === 'vxlan' && dev.kind === DEV_VXLAN) setVxlan(dev, args)
   else unmodelled(`ip link set ... type ${type}`)
   return ''
@@ -298,7 +312,17 @@ function setBridge(dev: NetDevice, args: Args): void {
       if (number(2) !== 0) unmodelled('spanning tree')
     } else if (matches(word, 'priority')) number(0xffff)
     else if (matches(word, 'vlan_filtering')) {
-      if (number(1) !== 0) unmodelled('bridge vlan_filtering')
+      b.setVlanFiltering(number(1) !== 0)
+    } else if (matches(word, 'vlan_protocol')) {
+      const proto = args.take().toLowerCase()
+      if (proto !== '802.1q' && proto !== '802.1ad') invarg('invalid vlan_protocol', proto)
+      b.vlanAware()
+      b.vlanProto = proto === '802.1ad' ? ETH_P_8021AD : ETH_P_8021Q
+    } else if (matches(word, 'vlan_default_pvid')) {
+      const pvid = number(0xffff)
+      if (pvid >= 4095) rtnetlink(EINVAL)
+      // br_vlan_set_default_pvid: only while the bridge does not filter, or to switch it off
+      b.setDefaultPvid(pvid)
     } else if (matches(word, 'group_fwd_mask')) {
       const mask = number(0xffff)
       if ((mask & 0x7) !== 0) rtnetlink(EINVAL)

@@ -5,7 +5,7 @@ import { Fdb, type FdbEntry } from '../../../src/linux/bridge/fdb.ts'
 
 function entry(hi: number, lo: number): FdbEntry {
   const flags = { isLocal: false, isStatic: false, addedByUser: false }
-  return { macHi: hi, macLo: lo, port: null, ...flags, updatedNs: 0, usedNs: 0, createdNs: 0 }
+  return { macHi: hi, macLo: lo, vid: 0, port: null, ...flags, updatedNs: 0, usedNs: 0, createdNs: 0 }
 }
 
 describe('Fdb', () => {

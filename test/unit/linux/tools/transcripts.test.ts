@@ -12,6 +12,7 @@ describe.each([
   ['node', 45],
   ['vxlan', 60],
   ['ipip', 30],
+  ['vlan', 40],
 ])('%s session', (name, least) => {
   it('gives every answer of the real tools', () => {
     const entries = loadTranscript(name)
