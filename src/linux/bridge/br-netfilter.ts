@@ -7,7 +7,6 @@
  */
 import {
   ETH_HLEN,
-  ETH_P_8021Q,
   ETH_P_IP,
   ETH_P_IPV6,
   M_CT,
