@@ -66,8 +66,8 @@ export class Netns {
     this.fib = new Fib(this)
     this.frags = new FragQueues(this)
     this.icmpLimits = new IcmpLimits(this)
-    this.nf = new NfState(this)
-    this.nf6 = new NfState(this)
+    this.nf = new NfState(this, 4)
+    this.nf6 = new NfState(this, 6)
     this.sockets = new SocketTable(this)
   }
 

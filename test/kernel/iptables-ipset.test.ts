@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals'
 import { ipset, ipsetRestore, ipsetSave } from '../../src/linux/tools/ipset.ts'
 import { describeKernel, inNetns, netnsAdd, netnsDel } from '../support/kernel.ts'
-import { SET_COMMANDS, SET_TEXT } from '../unit/linux/ipset/support.ts'
+import { SET_COMMANDS, SET_COMMANDS6, SET_TEXT, SET_TEXT6 } from '../unit/linux/ipset/support.ts'
 import { newNs } from '../unit/linux/iptables/support.ts'
 
 const NS = 'podwalk-ipset'
@@ -31,6 +31,20 @@ describeKernel('ipset text equals the real tool', ['ipset'], () => {
     inNetns(NS, ['sh', '-c', 'ipset flush; ipset destroy'])
     expect(inNetns(NS, ['ipset', 'restore'], ipsetSave(ns)).stderr).toBe('')
     expect(levelled(inNetns(NS, ['ipset', 'save']).stdout)).toEqual(levelled(ipsetSave(ns)))
+  })
+
+  it('restores and saves the same sets of family inet6, and follows the same commands', () => {
+    inNetns(NS, ['sh', '-c', 'ipset flush; ipset destroy'])
+    expect(inNetns(NS, ['ipset', 'restore'], SET_TEXT6).stderr).toBe('')
+    const ns = newNs()
+    expect(ipsetRestore(ns, SET_TEXT6).errors).toEqual([])
+    expect(levelled(ipsetSave(ns))).toEqual(levelled(inNetns(NS, ['ipset', 'save']).stdout))
+    inNetns(NS, ['sh', '-c', 'ipset flush; ipset destroy'])
+    expect(inNetns(NS, ['ipset', 'restore'], ipsetSave(ns)).stderr).toBe('')
+    expect(levelled(inNetns(NS, ['ipset', 'save']).stdout)).toEqual(levelled(ipsetSave(ns)))
+    const real = SET_COMMANDS6.map((line) => ({ line, ...inNetns(NS, ['ipset', ...line.split(' ')]) }))
+    expect(SET_COMMANDS6.map((line) => ({ line, ...ipset(ns, line.split(' ')) }))).toEqual(real)
+    expect(levelled(ipsetSave(ns))).toEqual(levelled(inNetns(NS, ['ipset', 'save']).stdout))
   })
 
   it('follows the same sequence of commands with the same answers', () => {

@@ -101,8 +101,8 @@ export class NfState {
   /** Legacy iptables tables. */
   readonly tables: IptTables
 
-  constructor(ns: Netns) {
-    this.tables = new IptTables(ns)
+  constructor(ns: Netns, family: 4 | 6) {
+    this.tables = new IptTables(ns, family)
   }
 
   /** nf_register_net_hook: registering a kind twice at a hook point has no effect. */

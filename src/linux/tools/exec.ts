@@ -10,7 +10,14 @@ import { bridge } from './bridge.ts'
 import { conntrack } from './conntrack.ts'
 import { ip } from './ip.ts'
 import { ipset } from './ipset.ts'
-import { iptablesCommand, iptablesRestoreCommand, iptablesSaveCommand } from './iptables-commands.ts'
+import {
+  ip6tablesCommand,
+  ip6tablesRestoreCommand,
+  ip6tablesSaveCommand,
+  iptablesCommand,
+  iptablesRestoreCommand,
+  iptablesSaveCommand,
+} from './iptables-commands.ts'
 import { ipvsadm } from './ipvsadm.ts'
 import { nft } from './nft.ts'
 import { ping } from './ping.ts'
@@ -30,6 +37,12 @@ const TOOLS: { readonly [name: string]: Tool } = {
   'iptables-legacy-save': iptablesSaveCommand,
   'iptables-restore': iptablesRestoreCommand,
   'iptables-legacy-restore': iptablesRestoreCommand,
+  ip6tables: ip6tablesCommand,
+  'ip6tables-legacy': ip6tablesCommand,
+  'ip6tables-save': ip6tablesSaveCommand,
+  'ip6tables-legacy-save': ip6tablesSaveCommand,
+  'ip6tables-restore': ip6tablesRestoreCommand,
+  'ip6tables-legacy-restore': ip6tablesRestoreCommand,
   ipset,
   conntrack,
   ipvsadm,
@@ -39,12 +52,6 @@ const TOOLS: { readonly [name: string]: Tool } = {
 
 /** Exists in Linux, not here: named as UNMODELLED rather than as not found. */
 const UNMODELLED_TOOLS = [
-  'ip6tables',
-  'ip6tables-save',
-  'ip6tables-restore',
-  'ip6tables-legacy',
-  'ip6tables-legacy-save',
-  'ip6tables-legacy-restore',
   'iptables-nft',
   'iptables-nft-save',
   'iptables-nft-restore',

@@ -145,7 +145,8 @@ function command(ns: Netns, words: readonly string[], exist: boolean): Output {
       const a = setOf(ns, args[0]!)
       const b = sets(ns).get(args[1]!)
       if (b === undefined) throw new IpSetError('Sets cannot be swapped: the second set does not exist')
-      if (a.type !== b.type) throw new IpSetError('The sets cannot be swapped: their type does not match')
+      if (a.type !== b.type || (a.in6 === null) !== (b.in6 === null))
+        throw new IpSetError('The sets cannot be swapped: their type does not match')
       ns.nf.tables.ipsets.swap(a, b)
       return quiet
     }
@@ -205,20 +206,21 @@ function createSet(ns: Netns, name: string, typeName: string, args: readonly str
     const why = SET_TYPES_ELSEWHERE.has(typeName) ? 'is not modelled' : 'is unknown'
     throw new IpSetError(`Syntax error: typename '${typeName}' ${why}`)
   }
-  const options = parseOptions(name, type, args)
+  const { options, inet6 } = parseOptions(name, type, args)
   const old = sets(ns).get(name)
   if (old !== undefined) {
     if (exist && old.type === type) return
     throw new IpSetError('Set cannot be created: set with the same name already exists')
   }
-  sets(ns).set(name, new IpSet(name, type, options))
+  sets(ns).set(name, new IpSet(name, type, options, inet6 ? ns.world.in6 : null))
 }
 
-function parseOptions(name: string, type: SetType, args: readonly string[]): SetOptions {
+function parseOptions(name: string, type: SetType, args: readonly string[]): { options: SetOptions; inet6: boolean } {
+  const addressed = type.kind === 'hash' && type.parts[0] !== 'mac'
   const o: SetOptions = {
     hashsize: 1024,
     maxelem: 65536,
-    netmask: 32,
+    netmask: 0,
     markmask: -1,
     timeout: -1,
     counters: false,
@@ -231,11 +233,15 @@ function parseOptions(name: string, type: SetType, args: readonly string[]): Set
     size: 8,
   }
   let range = false
+  let inet6 = false
   for (let i = 0; i < args.length; i++) {
     const value = args[i + 1]
     switch (args[i]) {
       case 'family':
-        if (value !== 'inet') throw new IpSetError(`Syntax error: family ${value ?? ''} is not modelled`)
+        if (!addressed) throw new UsageError("Unknown argument: `family'")
+        if (value !== 'inet' && value !== 'ipv4' && value !== 'inet6' && value !== 'ipv6')
+          throw new IpSetError(`Syntax error: unknown inet family ${value ?? ''}`)
+        inet6 = value.endsWith('6')
         i++
         break
       case 'hashsize':
@@ -247,7 +253,7 @@ function parseOptions(name: string, type: SetType, args: readonly string[]): Set
         i++
         break
       case 'netmask':
-        o.netmask = number(value, 1, 32)
+        o.netmask = number(value, 1, inet6 || args.includes('inet6') ? 128 : 32)
         i++
         break
       case 'markmask':
@@ -290,6 +296,7 @@ function parseOptions(name: string, type: SetType, args: readonly string[]): Set
         throw new UsageError(`Unknown argument: \`${args[i]}'`)
     }
   }
+  if (o.netmask === 0) o.netmask = inet6 ? 128 : 32
   if (type.kind === 'bitmap') {
     if (!range) throw new UsageError("Mandatory option `range' is missing")
     o.maxelem = Number.POSITIVE_INFINITY
@@ -298,7 +305,7 @@ function parseOptions(name: string, type: SetType, args: readonly string[]): Set
       o.rangeTo = (o.rangeTo | ~cidrMask(o.netmask)) >>> 0
     }
   }
-  return o
+  return { options: o, inet6 }
 }
 
 function parseRange(type: SetType, text: string, o: SetOptions): void {
@@ -425,7 +432,7 @@ function testElement(ns: Netns, set: IpSet, text: string): Output {
     const keys = parseElement(set, text, false)
     found = keys.every((k) => testKey(ns, set, k))
     // netmask sets show the address as given
-    if (keys.length === 1 && set.options.netmask === 32)
+    if (keys.length === 1 && set.options.netmask === set.bits)
       text = formatKey(set, keys[0]![0], keys[0]![1], keys[0]![2], keys[0]![3])
   }
   if (!found) throw new NotInSet(`${text} is NOT in set ${set.name}.`)
@@ -438,14 +445,14 @@ function testKey(ns: Netns, set: IpSet, k: readonly number[]): boolean {
   const parts = set.type.parts
   const first = parts[0] === 'net'
   const second = parts[parts.length - 1] === 'net2'
-  const host = (!first || (d & 0xff) === 32) && (!second || d >>> 8 === 32)
+  const host = (!first || (d & 0xff) === set.bits) && (!second || d >>> 8 === set.bits)
   if (!host || (!first && !second)) {
     const row = set.find(a, b, c, d, ns.world.nowNs)
     return row >= 0 && (set.flags[row]! & ELEM_NOMATCH) === 0
   }
   for (const lengths of set.lengths) {
-    const net = first ? a & cidrMask(lengths & 0xff) : a
-    const net2 = second ? c & cidrMask(lengths >>> 8) : c
+    const net = first ? set.findNetwork(a, lengths & 0xff) : a
+    const net2 = second ? set.findNetwork(c, lengths >>> 8) : c
     const row = set.find(net, b, net2, lengths, ns.world.nowNs)
     if (row >= 0) return (set.flags[row]! & ELEM_NOMATCH) === 0
   }
@@ -456,14 +463,14 @@ function header(set: IpSet): string {
   const o = set.options
   const words: string[] = []
   if (set.type.kind === 'hash') {
-    if (set.type.name !== 'hash:mac') words.push('family inet')
+    if (set.type.name !== 'hash:mac') words.push(`family ${set.in6 === null ? 'inet' : 'inet6'}`)
     words.push(`hashsize ${o.hashsize}`, `maxelem ${o.maxelem}`)
   } else if (set.type.kind === 'bitmap') {
     const port = set.type.name === 'bitmap:port'
     const text = (v: number): string => (port ? String(v) : formatIpv4(v))
     words.push(`range ${text(o.rangeFrom)}-${text(o.rangeTo)}`)
   } else words.push(`size ${o.size}`)
-  if (o.netmask < 32) words.push(`netmask ${o.netmask}`)
+  if (o.netmask < set.bits) words.push(`netmask ${o.netmask}`)
   if (set.type.name === 'hash:ip,mark') words.push(`markmask 0x${(o.markmask >>> 0).toString(16).padStart(8, '0')}`)
   if (o.timeout >= 0) words.push(`timeout ${o.timeout}`)
   if (o.counters) words.push('counters')
@@ -488,8 +495,8 @@ function elements(ns: Netns, set: IpSet): string[] {
   }
   return set.rows(now).map((row) => {
     let out = formatElement(set, row)
-    if ((set.flags[row]! & ELEM_NOMATCH) !== 0) out += ' nomatch'
     out += left(set.untilNs[row]!)
+    if ((set.flags[row]! & ELEM_NOMATCH) !== 0) out += ' nomatch'
     if (set.options.counters) out += ` packets ${set.packets[row]} bytes ${set.bytes[row]}`
     return set.comments[row] === '' ? out : `${out} comment "${set.comments[row]}"`
   })

@@ -1,22 +1,28 @@
 /**
- * iptables, iptables-restore, iptables-save: the front ends of the legacy tables.
+ * iptables, iptables-restore, iptables-save and their ip6tables: the front ends of the legacy tables.
  *
- * iptables 1.8.9 (legacy). Only IPv4: ip6tables is UNMODELLED. The header comment lines of iptables-save carry version and
+ * iptables 1.8.9 (legacy). The header comment lines of iptables-save carry version and
  * date and are not printed, so that output is the same for the same state.
  */
 import { TableDraft } from '../netfilter/iptables/edit.ts'
+import type { IptFamily } from '../netfilter/iptables/ip-values.ts'
 import { listRules, listTable, saveTable } from '../netfilter/iptables/list.ts'
 import { parseIptCommand } from '../netfilter/iptables/parse-rule.ts'
 import { type RestoreOptions, type RestoreResult, restoreText } from '../netfilter/iptables/restore.ts'
-import { TABLE_HOOKS } from '../netfilter/iptables/tables.ts'
+import { TABLE_HOOKS, tablesOf } from '../netfilter/iptables/tables.ts'
 import { IptTextError } from '../netfilter/iptables/types.ts'
 import type { Netns } from '../netns.ts'
 
 export type { RestoreError, RestoreOptions, RestoreResult } from '../netfilter/iptables/restore.ts'
 
 /** iptables-restore [-n] [-c] [-t] [-T table]. */
-export function iptablesRestore(ns: Netns, text: string, options: RestoreOptions = {}): RestoreResult {
-  return restoreText(ns, text, options)
+export function iptablesRestore(
+  ns: Netns,
+  text: string,
+  options: RestoreOptions = {},
+  family: IptFamily = 4,
+): RestoreResult {
+  return restoreText(ns, family, text, options)
 }
 
 /** Options of iptables-save. */
@@ -28,8 +34,8 @@ export interface SaveOptions {
 }
 
 /** iptables-save: all tables that exist, the youngest first. */
-export function iptablesSave(ns: Netns, options: SaveOptions = {}): string {
-  const tables = ns.nf.tables
+export function iptablesSave(ns: Netns, options: SaveOptions = {}, family: IptFamily = 4): string {
+  const tables = tablesOf(ns, family)
   if (options.table === undefined) return tables.list.map((t) => saveTable(t, options.counters === true)).join('')
   const table = tables.get(options.table)
   return table === null ? '' : saveTable(table, options.counters === true)
@@ -42,17 +48,20 @@ export interface ToolResult {
   readonly stderr: string
 }
 
-const VERSION = 'iptables v1.8.9 (legacy)'
-
-/** iptables argv (without the program's name). */
-export function iptables(ns: Netns, argv: readonly string[]): ToolResult {
+/** iptables, or ip6tables, argv (without the program's name). */
+export function iptables(ns: Netns, argv: readonly string[], family: IptFamily = 4): ToolResult {
+  const program = family === 6 ? 'ip6tables' : 'iptables'
   try {
-    return { status: 0, stdout: run(ns, argv), stderr: '' }
+    const warnings: string[] = []
+    const stdout = run(ns, argv, family, warnings)
+    return { status: 0, stdout, stderr: warnings.join('') }
   } catch (e) {
     if (!(e instanceof IptTextError)) throw e
-    if (e.bare) return { status: 1, stdout: '', stderr: `iptables: ${e.message}\n` }
-    const help = "Try `iptables -h' or 'iptables --help' for more information.\n"
-    const message = e.message.startsWith('Bad argument') ? e.message : `${VERSION}: ${e.message}`
+    if (e.bare) return { status: 1, stdout: '', stderr: `${program}: ${e.message}\n` }
+    const help = `Try \`${program} -h' or '${program} --help' for more information.\n`
+    const message = e.message.startsWith('Bad argument') ? e.message : `${program} v1.8.9 (legacy): ${e.message}`
+    // xtables_error(VERSION_PROBLEM)
+    if (e.message.startsWith("can't initialize")) return { status: 3, stdout: '', stderr: `${message}\n` }
     return { status: 2, stdout: '', stderr: `${message}\n${help}` }
   }
 }
@@ -66,17 +75,19 @@ function tableOf(argv: readonly string[]): string {
   return 'filter'
 }
 
-function run(ns: Netns, argv: readonly string[]): string {
+function run(ns: Netns, argv: readonly string[], family: IptFamily, warnings: string[]): string {
   const name = tableOf(argv)
-  const tables = ns.nf.tables
+  const tables = tablesOf(ns, family)
   const table = TABLE_HOOKS[name] === undefined ? null : tables.get(name)
   const cmd = parseIptCommand(argv, name, {
+    family,
     setDimensions: (set) => tables.ipsets.dimensions(set),
     hasChain: (chain) => table?.chains.has(chain) === true,
   })
+  warnings.push(...cmd.warnings)
   if (table === null) {
     throw new IptTextError(
-      `can't initialize iptables table \`${name}': Table does not exist (do you need to insmod?)\nPerhaps iptables or your kernel needs to be upgraded.`,
+      `can't initialize ${family === 6 ? 'ip6tables' : 'iptables'} table \`${name}': Table does not exist (do you need to insmod?)\nPerhaps ${family === 6 ? 'ip6tables' : 'iptables'} or your kernel needs to be upgraded.`,
     )
   }
   if (cmd.command === '') throw new IptTextError('no command specified')
@@ -88,7 +99,7 @@ function run(ns: Netns, argv: readonly string[]): string {
     table.zero(chain, cmd.ruleNumber)
     return ''
   }
-  const draft = new TableDraft(name, table.draft())
+  const draft = new TableDraft(name, family, table.draft())
   draft.apply(cmd)
   if (cmd.command === 'C') return ''
   const refused = tables.check(name, draft.chains)

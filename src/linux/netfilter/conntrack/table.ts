@@ -113,16 +113,17 @@ export class Conntrack {
   }
 }
 
-/** nf_ct_netns_get: the namespace's conntrack; the first call creates it and registers defrag, conntrack and confirm. */
-export function nfConntrackGet(ns: Netns): Conntrack {
-  if (ns.ct !== null) return ns.ct
-  const ct = new Conntrack(ns)
+/** nf_ct_netns_get: the namespace's conntrack, with defrag, conntrack and confirm on the hooks of the family. */
+export function nfConntrackGet(ns: Netns, family: 4 | 6 = 4): Conntrack {
+  const ct = ns.ct ?? new Conntrack(ns)
   ns.ct = ct
-  ns.nf.register(NF_INET_PRE_ROUTING, NFH_DEFRAG)
-  ns.nf.register(NF_INET_LOCAL_OUT, NFH_DEFRAG)
-  ns.nf.register(NF_INET_PRE_ROUTING, NFH_CONNTRACK)
-  ns.nf.register(NF_INET_LOCAL_OUT, NFH_CONNTRACK)
-  ns.nf.register(NF_INET_POST_ROUTING, NFH_CONFIRM)
-  ns.nf.register(NF_INET_LOCAL_IN, NFH_CONFIRM)
+  const nf = family === 6 ? ns.nf6 : ns.nf
+  if ((nf.kinds[NF_INET_LOCAL_IN]! & (1 << NFH_CONFIRM)) !== 0) return ct
+  nf.register(NF_INET_PRE_ROUTING, NFH_DEFRAG)
+  nf.register(NF_INET_LOCAL_OUT, NFH_DEFRAG)
+  nf.register(NF_INET_PRE_ROUTING, NFH_CONNTRACK)
+  nf.register(NF_INET_LOCAL_OUT, NFH_CONNTRACK)
+  nf.register(NF_INET_POST_ROUTING, NFH_CONFIRM)
+  nf.register(NF_INET_LOCAL_IN, NFH_CONFIRM)
   return ct
 }

@@ -5,7 +5,9 @@
  * network part is cut into networks.
  */
 import { formatIpv4, parseIpv4 } from '../../../addr/ipv4.ts'
+import { parseIpv6 } from '../../../addr/ipv6.ts'
 import { formatMac, parseMac } from '../../../addr/mac.ts'
+import { inetNtop6 } from '../iptables/ip-values.ts'
 import { PROTO_NAMES, parseProtocol, strtoui } from '../iptables/values.ts'
 import { cidrMask, ELEM_PHYSDEV, type IpSet, KEY_WORDS } from './set.ts'
 
@@ -80,11 +82,11 @@ function parsePart(set: IpSet, part: string, text: string, create: boolean): Ele
     case 'ip':
       return addressRange(set, text).map((ip) => [ip, 0, 0, 0, 0])
     case 'ip2':
-      return addressRange(null, text).map((ip) => [0, 0, ip, 0, 0])
+      return addressRange(set, text, false).map((ip) => [0, 0, ip, 0, 0])
     case 'net':
-      return networks(text, set.type.name === 'hash:net,iface').map(([ip, n]) => [ip, 0, 0, n, 0])
+      return networks(set, text, set.type.name === 'hash:net,iface').map(([ip, n]) => [ip, 0, 0, n, 0])
     case 'net2':
-      return networks(text, false).map(([ip, n]) => [0, 0, ip, n << 8, 0])
+      return networks(set, text, false).map(([ip, n]) => [0, 0, ip, n << 8, 0])
     case 'port':
       return ports(set, text).map((p) => (set.type.kind === 'bitmap' ? [p & 0xffff, 0, 0, 0, 0] : [0, p, 0, 0, 0]))
     case 'mark': {
@@ -114,10 +116,10 @@ function ipv4(text: string): number {
   return ip
 }
 
-function cidr(text: string): number {
+function cidr(text: string, max = 32): number {
   if (!/^\d+$/.test(text)) throw new IpSetError(`Syntax error: '${text}' is invalid as number`)
   const n = Number(text)
-  if (n > 32) throw new IpSetError(`Syntax error: '${text}' is out of range 0-32`)
+  if (n > max) throw new IpSetError(`Syntax error: '${text}' is out of range 0-${max}`)
   return n
 }
 
@@ -135,21 +137,47 @@ function bounds(text: string): [number, number] {
   return [(ip & cidrMask(n)) >>> 0, (ip | ~cidrMask(n)) >>> 0]
 }
 
-function addressRange(set: IpSet | null, text: string): number[] {
+function addressRange(set: IpSet, text: string, first = true): number[] {
+  if (set.in6 !== null) return [plainIpv6(set, text)]
   const [from, to] = bounds(text)
-  const netmask = set?.options.netmask ?? 32
+  const netmask = first ? set.options.netmask : 32
   const step = 2 ** (32 - netmask)
   if ((to - from) / step >= MAX_RANGE) throw new IpSetError('Range is too large')
   const out: number[] = []
   for (let ip = (from & cidrMask(netmask)) >>> 0; ip <= to; ip += step) out.push(ip | 0)
-  if (set?.type.kind === 'bitmap') {
+  if (set.type.kind === 'bitmap') {
     const { rangeFrom, rangeTo } = set.options
     if (from < rangeFrom || to > rangeTo) throw new IpSetError('Element is out of the range of the set')
   }
   return out
 }
 
-function networks(text: string, zeroAllowed: boolean): [number, number][] {
+function ipv6(set: IpSet, text: string): number {
+  const words = parseIpv6(text.replace(/^\[(.*)\]$/, '$1'))
+  if (words === null) throw new IpSetError(`Syntax error: cannot parse ${text}: resolving to IPv6 address failed`)
+  return set.in6!.intern(...words)
+}
+
+/** parse_ip: one address; only its own prefix length may be written. */
+function plainIpv6(set: IpSet, text: string): number {
+  const m = /^(.*)\/(\d+)$/.exec(text)
+  if (text.includes('-') || (m !== null && m[2] !== '128'))
+    throw new IpSetError(`Syntax error: plain IP address must be supplied: ${text}`)
+  const ip = ipv6(set, m === null ? text : m[1]!)
+  return set.options.netmask < 128 ? set.network(ip, set.options.netmask) : ip
+}
+
+function network6(set: IpSet, text: string, zeroAllowed: boolean): [number, number] {
+  if (text.includes('-')) throw new IpSetError(`Syntax error: IP address or IP/cidr must be specified: ${text}`)
+  const slash = text.indexOf('/')
+  const ip = ipv6(set, slash < 0 ? text : text.slice(0, slash))
+  const n = slash < 0 ? 128 : cidr(text.slice(slash + 1), 128)
+  if (n === 0 && !zeroAllowed) throw new IpSetError('The value of the CIDR parameter of the IP address is invalid')
+  return [set.network(ip, n), n]
+}
+
+function networks(set: IpSet, text: string, zeroAllowed: boolean): [number, number][] {
+  if (set.in6 !== null) return [network6(set, text, zeroAllowed)]
   if (!text.includes('-')) {
     const slash = text.indexOf('/')
     const ip = ipv4(slash < 0 ? text : text.slice(0, slash))
@@ -180,7 +208,14 @@ function ports(set: IpSet, text: string): number[] {
     }
   }
   const rest = text.slice(colon + 1)
-  if (proto === 1) return [(1 << 16) | icmp(rest)]
+  if (proto === 1) {
+    if (set.in6 !== null) throw otherFamily('ICMP', 'inet')
+    return [(1 << 16) | icmp(rest)]
+  }
+  if (proto === 58) {
+    if (set.in6 === null && set.type.kind === 'hash') throw otherFamily('ICMPv6', 'inet6')
+    return [(58 << 16) | icmpv6(rest)]
+  }
   if (proto !== 6 && proto !== 17 && proto !== 132 && proto !== 136) {
     if (rest !== '0') throw new IpSetError('Syntax error: Protocol can be used with pseudo-port value zero only.')
     return [proto << 16]
@@ -202,6 +237,45 @@ function ports(set: IpSet, text: string): number[] {
   return out
 }
 
+function otherFamily(proto: string, family: string): IpSetError {
+  return new IpSetError(
+    `Syntax error: Protocol ${proto} can be used with family ${family} only\nInvalid add command: missing setname`,
+  )
+}
+
+const ICMPV6_NAMES: readonly (readonly [string, number])[] = [
+  ['no-route', 0x0100],
+  ['communication-prohibited', 0x0101],
+  ['address-unreachable', 0x0103],
+  ['port-unreachable', 0x0104],
+  ['packet-too-big', 0x0200],
+  ['ttl-zero-during-transit', 0x0300],
+  ['ttl-zero-during-reassembly', 0x0301],
+  ['bad-header', 0x0400],
+  ['unknown-header-type', 0x0401],
+  ['unknown-option', 0x0402],
+  ['echo-request', 0x8000],
+  ['ping', 0x8000],
+  ['echo-reply', 0x8100],
+  ['pong', 0x8100],
+  ['router-solicitation', 0x8500],
+  ['router-advertisement', 0x8600],
+  ['neighbour-solicitation', 0x8700],
+  ['neigbour-solicitation', 0x8700],
+  ['neighbour-advertisement', 0x8800],
+  ['neigbour-advertisement', 0x8800],
+  ['redirect', 0x8900],
+]
+
+function icmpv6(text: string): number {
+  const named = ICMPV6_NAMES.find(([name]) => name.toLowerCase() === text.toLowerCase())
+  if (named !== undefined) return named[1]
+  const m = /^(\d+)\/(\d+)$/.exec(text)
+  if (m === null || Number(m[1]) > 255 || Number(m[2]) > 255)
+    throw new IpSetError(`Cannot parse ${text} as an ICMPv6 type/code.`)
+  return (Number(m[1]) << 8) | Number(m[2])
+}
+
 function icmp(text: string): number {
   const named = ICMP_NAMES.find(([name]) => name.toLowerCase() === text.toLowerCase())
   if (named !== undefined) return named[1]
@@ -220,14 +294,15 @@ export function formatElement(set: IpSet, row: number): string {
 
 /** A key as ipset prints it. */
 export function formatKey(set: IpSet, a: number, b: number, c: number, d: number): string {
-  const net = (ip: number, n: number): string => (n === 32 ? formatIpv4(ip) : `${formatIpv4(ip)}/${n}`)
+  const one = (ip: number): string => (set.in6 === null ? formatIpv4(ip) : inetNtop6(set.in6.wordsOf(ip)))
+  const net = (ip: number, n: number): string => (n === set.bits ? one(ip) : `${one(ip)}/${n}`)
   return set.type.parts
     .map((part) => {
       switch (part) {
         case 'ip':
-          return formatIpv4(a)
+          return one(a)
         case 'ip2':
-          return formatIpv4(c)
+          return one(c)
         case 'net':
           return net(a, d & 0xff)
         case 'net2':
@@ -249,7 +324,7 @@ function formatPort(b: number): string {
   const proto = b >>> 16
   const value = b & 0xffff
   const name = PROTO_NAMES[proto] ?? String(proto)
-  if (proto !== 1) return `${name}:${value}`
-  const named = ICMP_NAMES.find(([, v]) => v === value)
-  return `icmp:${named?.[0] ?? `${value >>> 8}/${value & 255}`}`
+  if (proto !== 1 && proto !== 58) return `${name}:${value}`
+  const named = (proto === 1 ? ICMP_NAMES : ICMPV6_NAMES).find(([, v]) => v === value)
+  return `${name}:${named?.[0] ?? `${value >>> 8}/${value & 255}`}`
 }

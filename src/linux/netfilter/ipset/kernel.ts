@@ -6,8 +6,9 @@
  */
 import { ETH_HLEN, M_DATA, M_LEN, M_MAC, M_MARK, META_SHIFT } from '../../../packet/layout.ts'
 import type { NetDevice } from '../../device/device.ts'
+import { exthdr, ipv6SkipExthdr } from '../../ipv6/exthdrs-core.ts'
 import type { World } from '../../world.ts'
-import { cidrMask, ELEM_NOMATCH, type IpSet } from './set.ts'
+import { ELEM_NOMATCH, type IpSet } from './set.ts'
 
 /** What the packet gives for a set's key; filled by `readKey`. */
 const key = { a: 0, b: 0, c: 0 }
@@ -56,8 +57,8 @@ function findRow(set: IpSet, nowNs: number): number {
   const ifaces = set.type.name === 'hash:net,iface' ? set.ifaces.length : 0
   for (let i = 0; i < lengths.length; i++) {
     const d = lengths[i]!
-    const a = first ? key.a & cidrMask(d & 0xff) : key.a
-    const c = second ? key.c & cidrMask((d >>> 8) & 0xff) : key.c
+    const a = first ? set.findNetwork(key.a, d & 0xff) : key.a
+    const c = second ? set.findNetwork(key.c, (d >>> 8) & 0xff) : key.c
     const row = set.find(a, key.b, c, d, nowNs)
     if (row >= 0) return row
     // mtype_test_cidrs: the same network of another interface ends the search (`multi`)
@@ -86,22 +87,25 @@ function readKey(
   const view = w.arena.view
   const parts = set.type.parts
   key.a = key.b = key.c = 0
+  const ipv6 = view.getUint8(nh) >>> 4 === 6
+  // ip_set_test: a set of the other family has no such element
+  if (hasAddress(set) && ipv6 !== (set.in6 !== null)) return false
   for (let i = 0; i < parts.length; i++) {
     const fromSource = (src & (1 << i)) !== 0
     switch (parts[i]) {
       case 'ip':
       case 'net': {
-        key.a = view.getInt32(nh + (fromSource ? 12 : 16))
-        if (set.options.netmask < 32) key.a &= cidrMask(set.options.netmask)
+        key.a = address(w, set, nh, fromSource)
+        if (set.options.netmask < set.bits) key.a = set.network(key.a, set.options.netmask)
         if (set.type.kind === 'bitmap' && !inRange(set, key.a)) return false
         break
       }
       case 'ip2':
       case 'net2':
-        key.c = view.getInt32(nh + (fromSource ? 12 : 16))
+        key.c = address(w, set, nh, fromSource)
         break
       case 'port': {
-        const port = readPort(w, slot, nh, fromSource)
+        const port = ipv6 ? readPort6(w, slot, nh, fromSource) : readPort(w, slot, nh, fromSource)
         if (port < 0) return false
         if (set.type.kind !== 'bitmap') key.b = port
         else {
@@ -139,6 +143,17 @@ function readKey(
   return true
 }
 
+function address(w: World, set: IpSet, nh: number, fromSource: boolean): number {
+  const view = w.arena.view
+  if (set.in6 === null) return view.getInt32(nh + (fromSource ? 12 : 16))
+  return set.in6.read(view, nh + (fromSource ? 8 : 24))
+}
+
+function hasAddress(set: IpSet): boolean {
+  const first = set.type.parts[0]
+  return first === 'ip' || first === 'net'
+}
+
 function inRange(set: IpSet, value: number): boolean {
   return value >>> 0 >= set.options.rangeFrom >>> 0 && value >>> 0 <= set.options.rangeTo >>> 0
 }
@@ -159,10 +174,26 @@ function readPort(w: World, slot: number, nh: number, fromSource: boolean): numb
   return (proto << 16) | view.getUint16(th + (fromSource ? 0 : 2))
 }
 
-/** Prefix lengths of an element that a packet adds: the most specific in use, or /32. */
+/** ip_set_get_ip6_port */
+function readPort6(w: World, slot: number, nh: number, fromSource: boolean): number {
+  const view = w.arena.view
+  const m = slot << META_SHIFT
+  const end = w.arena.meta[m + M_DATA]! + w.arena.meta[m + M_LEN]!
+  const th = ipv6SkipExthdr(view, nh + 40, end, view.getUint8(nh + 6))
+  if (th < 0 || (exthdr.fragOff & ~7) !== 0) return -1
+  const proto = exthdr.nexthdr
+  const withPorts = proto === 6 || proto === 17 || proto === 132 || proto === 136
+  if (!withPorts && proto !== 58) return proto << 16
+  const need = proto === 6 ? 20 : proto === 132 ? 12 : 8
+  if (end - th < need) return -1
+  if (proto === 58) return (proto << 16) | view.getUint16(th)
+  return (proto << 16) | view.getUint16(th + (fromSource ? 0 : 2))
+}
+
+/** Prefix lengths of an element that a packet adds: the most specific in use, or of one host. */
 function newLengths(set: IpSet): number {
   const parts = set.type.parts
-  const d = set.lengths[0] ?? 32 | (32 << 8)
+  const d = set.lengths[0] ?? set.bits | (set.bits << 8)
   const first = parts[0] === 'net' ? d & 0xff : 0
   const second = parts[parts.length - 1] === 'net2' ? d & 0xff00 : 0
   return first | second
@@ -189,8 +220,8 @@ export function ipSetAddPacket(
   }
   if (dims < set.dimensions || !readKey(w, set, slot, nh, src, inDev, outDev, true)) return
   const d = newLengths(set)
-  const a = set.type.parts[0] === 'net' ? key.a & cidrMask(d & 0xff) : key.a
-  const c = (d & 0xff00) !== 0 ? key.c & cidrMask(d >>> 8) : key.c
+  const a = set.type.parts[0] === 'net' ? set.network(key.a, d & 0xff) : key.a
+  const c = (d & 0xff00) !== 0 ? set.network(key.c, d >>> 8) : key.c
   const there = set.find(a, key.b, c, d, w.nowNs)
   if (there >= 0 && !exist) return
   const row = set.insert(a, key.b, c, d, w.nowNs)
@@ -216,8 +247,8 @@ export function ipSetDelPacket(
   }
   if (dims < set.dimensions || !readKey(w, set, slot, nh, src, inDev, outDev, false)) return
   const d = newLengths(set)
-  const a = set.type.parts[0] === 'net' ? key.a & cidrMask(d & 0xff) : key.a
-  const c = (d & 0xff00) !== 0 ? key.c & cidrMask(d >>> 8) : key.c
+  const a = set.type.parts[0] === 'net' ? set.network(key.a, d & 0xff) : key.a
+  const c = (d & 0xff00) !== 0 ? set.network(key.c, d >>> 8) : key.c
   const row = set.find(a, key.b, c, d, w.nowNs)
   if (row >= 0) set.removeRow(row)
 }

@@ -2,11 +2,12 @@
  * One IP set: its elements in flat arrays, found by hash; most specific network first.
  *
  * Linux: net/netfilter/ipset/ip_set_hash_gen.h, ip_set_bitmap_gen.h, ip_set_list_set.c. An element is four words
- * (addresses, ports, prefix lengths); bitmaps and hashes are the same table here. Elements are listed in order of
+ * (addresses, ports, prefix lengths; IPv6 addresses are their ids of World.in6); bitmaps and hashes are the same table here. Elements are listed in order of
  * insertion (bitmaps: by value), where the kernel's hash order is by a random key.
  *
  * Not modelled: skbinfo values, forceadd's eviction, the resize that grows hashsize, sizes in memory.
  */
+import type { In6Table } from '../../ipv6/in6.ts'
 import type { SetType } from './types.ts'
 
 /** Words of an element's key: first address, port (proto << 16 | port) or mark or interface, second address, prefix lengths. */
@@ -39,6 +40,8 @@ export class IpSet {
   name: string
   readonly type: SetType
   readonly options: SetOptions
+  /** The addresses of family inet6; null for inet, and for sets without addresses. */
+  readonly in6: In6Table | null
   /** Members of a list:set. */
   members: { set: IpSet; comment: string; untilNs: number }[] = []
   /** Interface names that elements of hash:net,iface use, by the number in their key. */
@@ -57,10 +60,26 @@ export class IpSet {
   private table = new Int32Array(32).fill(-1)
   private live = 0
 
-  constructor(name: string, type: SetType, options: SetOptions) {
+  constructor(name: string, type: SetType, options: SetOptions, in6: In6Table | null = null) {
     this.name = name
     this.type = type
     this.options = options
+    this.in6 = in6
+  }
+
+  /** HOST_MASK: bits of an address. */
+  get bits(): number {
+    return this.in6 === null ? 32 : 128
+  }
+
+  /** An address with its host bits cleared. */
+  network(ip: number, length: number): number {
+    return this.in6 === null ? ip & cidrMask(length) : this.in6.prefix(ip, length)
+  }
+
+  /** The same for a lookup: -1, which no element has, for an IPv6 network that nobody ever named. */
+  findNetwork(ip: number, length: number): number {
+    return this.in6 === null ? ip & cidrMask(length) : this.in6.findPrefix(ip, length)
   }
 
   /** Dimensions of src/dst flags. */

@@ -2,7 +2,7 @@
  * The set types: what their elements are made of.
  *
  * Linux: net/netfilter/ipset/ip_set_{hash,bitmap,list}_*.c; ipset 7.17 lib/ipset_*.c. Not modelled: bitmap:ip,mac,
- * hash:ip,mac, family inet6.
+ * hash:ip,mac.
  */
 
 /** A part of an element, in text order. */

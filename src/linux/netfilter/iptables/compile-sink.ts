@@ -5,7 +5,9 @@
  * keep state (recent lists, sets, limits) stand in `refs`, arguments hold their index.
  */
 
+import type { In6Table } from '../../ipv6/in6.ts'
 import type { IpSet } from '../ipset/set.ts'
+import type { IptFamily, IpValue } from './ip-values.ts'
 import { RateLimit } from './limit.ts'
 import type { RecentTable } from './recent.ts'
 
@@ -19,16 +21,22 @@ export class CompileSink {
   /** Interface patterns, by text. */
   readonly interfaces: string[] = []
   readonly table: string
+  readonly family: IptFamily
+  private readonly in6: In6Table
   private readonly interfaceIndex = new Map<string, number>()
   private readonly lookupSet: (name: string) => IpSet | null
-  private readonly lookupRecent: (name: string, mask: number, hitCount: number) => RecentTable
+  private readonly lookupRecent: (name: string, mask: IpValue, hitCount: number) => RecentTable
 
   constructor(
     table: string,
+    family: IptFamily,
+    in6: In6Table,
     lookupSet: (name: string) => IpSet | null,
-    lookupRecent: (name: string, mask: number, hitCount: number) => RecentTable,
+    lookupRecent: (name: string, mask: IpValue, hitCount: number) => RecentTable,
   ) {
     this.table = table
+    this.family = family
+    this.in6 = in6
     this.lookupSet = lookupSet
     this.lookupRecent = lookupRecent
   }
@@ -37,6 +45,11 @@ export class CompileSink {
   emit(kind: number, ...args: number[]): void {
     this.words.push(kind, args.length + 2)
     for (const a of args) this.words.push(a | 0)
+  }
+
+  /** An address as the data path has it: the number of IPv4, the id of IPv6. */
+  ip(ip: IpValue): number {
+    return typeof ip === 'number' ? ip : this.in6.intern(...ip)
   }
 
   /** Index of an interface pattern (`eth0`, `cali+`), -1 for any. */
@@ -68,7 +81,7 @@ export class CompileSink {
   }
 
   /** Index of a recent list, created when it is new. */
-  recent(name: string, mask: number, hitCount: number): number {
+  recent(name: string, mask: IpValue, hitCount: number): number {
     return this.recents.push(this.lookupRecent(name, mask, hitCount)) - 1
   }
 }

@@ -4,22 +4,26 @@
  * iptables: libiptc/libiptc.c, iptables/iptables.c. The draft shares chains with the table until one is edited, so a
  * small change to a large table copies one chain.
  */
+
+import type { IptFamily } from './ip-values.ts'
 import type { IptCommand } from './parse-rule.ts'
 import { printRule, ruleBody } from './print-rule.ts'
-import { TARGETS } from './registry.ts'
+import { findTarget } from './registry.ts'
 import { IptChain } from './tables.ts'
 import { IptRule, IptTextError } from './types.ts'
 
 /** Chains being edited. */
 export class TableDraft {
   readonly table: string
+  readonly family: IptFamily
   readonly chains: Map<string, IptChain>
   private readonly owned = new Set<string>()
   /** Set on rules made while it is set (source position of the text). */
   origin: unknown = null
 
-  constructor(table: string, chains: Map<string, IptChain>) {
+  constructor(table: string, family: IptFamily, chains: Map<string, IptChain>) {
     this.table = table
+    this.family = family
     this.chains = chains
   }
 
@@ -79,7 +83,7 @@ export class TableDraft {
 
   /** -N; a chain declared in a restore text may have the name of a target. */
   createByCommand(name: string): void {
-    if (TARGETS.has(name)) throw new IptTextError('chain name may not clash with target name')
+    if (findTarget(this.family, name) !== undefined) throw new IptTextError('chain name may not clash with target name')
     this.create(name)
   }
 
@@ -137,7 +141,7 @@ export class TableDraft {
     const chain = this.edit(from)
     if (chain === null || chain.hook >= 0) throw noChain()
     if (this.chains.has(to)) throw new IptTextError('File exists.', true)
-    if (TARGETS.has(to)) throw new IptTextError('chain name may not clash with target name')
+    if (findTarget(this.family, to) !== undefined) throw new IptTextError('chain name may not clash with target name')
     const copy = chain.clone(to)
     copy.rules = chain.rules.map((rule) => this.copyRule(rule, to, rule.spec.jump))
     this.chains.delete(from)

@@ -58,6 +58,23 @@ export const MATCH_TCPMSS = 24
 export const MATCH_ECN = 26
 /** flags (RPFILTER_*) */
 export const MATCH_RPFILTER = 27
+/** type, code lo, code hi, inv */
+export const MATCH_ICMP6 = 28
+/** inv bits (1 source, 2 destination), then source (4 words), mask (4), destination (4), mask (4): an IPv6 rule's header */
+export const MATCH_ADDR6 = 29
+/** mode (0 eq, 1 ne, 2 lt, 3 gt), hop limit */
+export const MATCH_HL = 30
+export const MATCH_EUI64 = 31
+/** bits, inv, soft */
+export const MATCH_IPV6HEADER = 32
+/** id lo, id hi, inv, flags */
+export const MATCH_FRAG6 = 33
+/** header (0 or 60), length asked, length, inv */
+export const MATCH_OPTS6 = 34
+/** type or -1, segments lo, hi, length or -1, inv bits */
+export const MATCH_RT6 = 35
+/** flags (1 src, 2 dst, 4 inv src, 8 inv dst), then source lo, hi, destination lo, hi of 4 words each */
+export const MATCH_IPRANGE6 = 36
 /** bits, invert, proto, vaddr, vmask, vport, vportctl, method */
 export const MATCH_IPVS = 40
 
@@ -102,3 +119,9 @@ export const TARGET_UNMODELLED = 20
 export const TARGET_POLICY = 21
 /** priority */
 export const TARGET_CLASSIFY = 22
+/** reject kind (REJECT6_*) */
+export const TARGET_REJECT6 = 23
+/** mode (0 set, 1 inc, 2 dec), hop limit */
+export const TARGET_HL = 24
+/** net (4 words), mask (4 words) */
+export const TARGET_NETMAP6 = 25

@@ -4,7 +4,7 @@
  * iptables: iptables/iptables-save.c (do_output), iptables/iptables.c (print_header, print_firewall), libxtables
  * (xtables_print_num). -L without -n prints no host names: networks stay numeric, only 0.0.0.0/0 is `anywhere`.
  */
-import { formatIpv4 } from '../../../addr/ipv4.ts'
+import { formatIp, type IpValue, maskText, prefixLengthOf } from './ip-values.ts'
 import type { IptCommand } from './parse-rule.ts'
 import type { IptChain, IptTable } from './tables.ts'
 import {
@@ -17,7 +17,7 @@ import {
   type IptRule,
   IptTextError,
 } from './types.ts'
-import { maskSuffix, protoName } from './values.ts'
+import { protoName } from './values.ts'
 
 /** One table in the form of iptables-save, without the comment lines that carry version and date. */
 export function saveTable(table: IptTable, counters: boolean): string {
@@ -133,8 +133,8 @@ function listRule(rule: IptRule, n: number, cmd: IptCommand): string {
     }
     out += `${face(s.inInterface, (s.inverted & INV_VIA_IN) !== 0)}${face(s.outInterface, (s.inverted & INV_VIA_OUT) !== 0)} `
   }
-  const net = (ip: number, mask: number, inverted: boolean): string => {
-    const text = mask === 0 && !cmd.numeric ? 'anywhere' : formatIpv4(ip) + maskSuffix(mask)
+  const net = (ip: IpValue, mask: IpValue, inverted: boolean): string => {
+    const text = prefixLengthOf(mask) === 0 && !cmd.numeric ? 'anywhere' : formatIp(ip) + maskText(mask)
     return `${inverted ? '!' : ' '}${text.padEnd(19)}`
   }
   out += `${net(s.src, s.smask, (s.inverted & INV_SRCIP) !== 0)} ${net(s.dst, s.dmask, (s.inverted & INV_DSTIP) !== 0)} `

@@ -4,10 +4,10 @@
  * iptables: extensions/libxt_conntrack.c (revision 3). Kernel: net/netfilter/xt_conntrack.c.
  */
 
-import { formatIpv4 } from '../../../addr/ipv4.ts'
+import { anyIp, formatIp, type IptFamily, type IpValue, maskText, optionHostMask } from './ip-values.ts'
 import { MATCH_CONNTRACK } from './kinds.ts'
-import { IptTextError, type XtMatch, type XtOption } from './types.ts'
-import { bitNames, hostMask, maskSuffix, parseProtocol, portRange, uint } from './values.ts'
+import { IptTextError, type ParseContext, type XtMatch, type XtOption } from './types.ts'
+import { bitNames, parseProtocol, portRange, uint } from './values.ts'
 
 /** Bits of the state mask, as XT_CONNTRACK_STATE_BIT and friends. */
 export const CT_STATE_INVALID = 1
@@ -58,7 +58,7 @@ interface ConntrackData {
   status: number
   proto: number
   /** origsrc, origdst, replsrc, repldst as [ip, mask] */
-  addrs: [number, number][]
+  addrs: [IpValue, IpValue][]
   ports: [number, number][]
   expires: [number, number]
   reply: boolean
@@ -101,8 +101,8 @@ const OPTIONS: XtOption<ConntrackData>[] = [
     name,
     arg: true,
     invert: true,
-    set(d: ConntrackData, v: string, inverted: boolean) {
-      d.addrs[i] = hostMask(v)
+    set(d: ConntrackData, v: string, inverted: boolean, x: ParseContext) {
+      d.addrs[i] = optionHostMask(x.family, v)
       flag(d, XT_CT_ORIGSRC << i, inverted)
     },
   })),
@@ -163,7 +163,7 @@ function dump(d: ConntrackData, prefix: string): string {
   add(XT_CT_STATE, `ctstate ${bitNames(d.state, STATES)}`)
   add(XT_CT_PROTO, `ctproto ${d.proto}`)
   ADDRESS_OPTIONS.forEach((name, i) => {
-    add(XT_CT_ORIGSRC << i, `${name} ${formatIpv4(d.addrs[i]![0])}${maskSuffix(d.addrs[i]![1])}`)
+    add(XT_CT_ORIGSRC << i, `${name} ${formatIp(d.addrs[i]![0])}${maskText(d.addrs[i]![1])}`)
   })
   ADDRESS_OPTIONS.forEach((name, i) => {
     const [lo, hi] = d.ports[i]!
@@ -175,7 +175,8 @@ function dump(d: ConntrackData, prefix: string): string {
   return out
 }
 
-function initData(): ConntrackData {
+function initData(family: IptFamily): ConntrackData {
+  const any = anyIp(family)
   return {
     flags: 0,
     inv: 0,
@@ -183,10 +184,10 @@ function initData(): ConntrackData {
     status: 0,
     proto: 0,
     addrs: [
-      [0, 0],
-      [0, 0],
-      [0, 0],
-      [0, 0],
+      [any, any],
+      [any, any],
+      [any, any],
+      [any, any],
     ],
     ports: [
       [0, 0],
@@ -217,9 +218,11 @@ export const conntrackMatch: XtMatch<ConntrackData> = {
       d.state,
       d.status,
       d.proto,
-      ...d.addrs.flat(),
+      ...d.addrs.flat().map((v) => (typeof v === 'number' ? v : 0)),
       ...d.ports.flat(),
       ...d.expires,
+      // the addresses of IPv6 stand behind all else
+      ...d.addrs.flat().flatMap((v) => (typeof v === 'number' ? [] : v)),
     )
   },
 }

@@ -4,7 +4,7 @@
  * iptables: extensions/libxt_{comment,mark,connmark,addrtype,statistic,recent,limit}.c. Kernel: net/netfilter/xt_*.c of
  * the same names.
  */
-import { formatIpv4 } from '../../../addr/ipv4.ts'
+import { formatIp, hostBits, type IpValue, optionHost } from './ip-values.ts'
 import {
   MATCH_ADDRTYPE,
   MATCH_CONNMARK,
@@ -16,7 +16,7 @@ import {
 } from './kinds.ts'
 import { user2credits } from './limit.ts'
 import { IptTextError, type XtMatch } from './types.ts'
-import { bitNames, hex, host, markMask, saveString, strtoui, uint } from './values.ts'
+import { bitNames, hex, markMask, saveString, strtoui, uint } from './values.ts'
 
 /** `-m comment`: no code, a name for people. */
 export const commentMatch: XtMatch<{ comment: string }> = {
@@ -144,6 +144,14 @@ export const addrtypeMatch: XtMatch<AddrtypeData> = {
     if ((d.flags & 12) === 12)
       throw new IptTextError("addrtype: you can't specify both --limit-iface-in and --limit-iface-out")
   },
+  refuse(d, rule) {
+    if (typeof rule.src === 'number') return null
+    const types = d.src | d.dst
+    // addrtype_mt_checkentry_v1
+    if ((types & (1 << 6)) !== 0) return 'addrtype: ipv6 BLACKHOLE matching not supported'
+    if (types >= 1 << 8) return 'addrtype: ipv6 PROHIBIT (THROW, NAT ..) matching not supported'
+    return (types & (1 << 3)) !== 0 ? 'addrtype: ipv6 does not support BROADCAST matching' : null
+  },
   save(d) {
     let out = ''
     if (d.src !== 0) out += `${(d.flags & 1) !== 0 ? ' !' : ''} --src-type ${bitNames(d.src, ADDRTYPES)}`
@@ -260,7 +268,7 @@ interface RecentData {
   seconds: number
   hitCount: number
   name: string
-  mask: number
+  mask: IpValue
   dest: boolean
   inv: boolean
 }
@@ -296,11 +304,19 @@ export const recentMatch: XtMatch<RecentData> = {
         d.name = v
       },
     },
-    { name: 'mask', arg: true, set: (d, v) => void (d.mask = host(v)) },
+    { name: 'mask', arg: true, set: (d, v, _i, x) => void (d.mask = optionHost(x.family, v)) },
     { name: 'rsource', set: (d) => void (d.dest = false) },
     { name: 'rdest', set: (d) => void (d.dest = true) },
   ],
-  init: () => ({ set: 0, seconds: 0, hitCount: 0, name: 'DEFAULT', mask: -1, dest: false, inv: false }),
+  init: (family) => ({
+    set: 0,
+    seconds: 0,
+    hitCount: 0,
+    name: 'DEFAULT',
+    mask: hostBits(family),
+    dest: false,
+    inv: false,
+  }),
   check(d, seen) {
     if ((d.set & 15) === 0) {
       throw new IptTextError("recent: you must specify one of `--set', `--rcheck' `--update' or `--remove'")
@@ -319,7 +335,7 @@ export const recentMatch: XtMatch<RecentData> = {
     if ((d.set & RECENT_REAP) !== 0) out += ' --reap'
     if (d.hitCount !== 0) out += ` --hitcount ${d.hitCount}`
     if ((d.set & RECENT_TTL) !== 0) out += ' --rttl'
-    return `${out} --name ${d.name} --mask ${formatIpv4(d.mask)} ${d.dest ? '--rdest' : '--rsource'}`
+    return `${out} --name ${d.name} --mask ${formatIp(d.mask)} ${d.dest ? '--rdest' : '--rsource'}`
   },
   list(d) {
     let out = `${d.inv ? ' !' : ''} recent:`
@@ -331,7 +347,7 @@ export const recentMatch: XtMatch<RecentData> = {
     if ((d.set & RECENT_REAP) !== 0) out += ' reap'
     if (d.hitCount !== 0) out += ` hit_count: ${d.hitCount}`
     if ((d.set & RECENT_TTL) !== 0) out += ' TTL-Match'
-    return `${out} name: ${d.name} side: ${d.dest ? 'dest' : 'source'} mask: ${formatIpv4(d.mask)}`
+    return `${out} name: ${d.name} side: ${d.dest ? 'dest' : 'source'} mask: ${formatIp(d.mask)}`
   },
   compile(d, c) {
     c.emit(

@@ -5,10 +5,12 @@
  * net/netfilter/xt_*.c of the same names.
  */
 
-import { formatIpv4 } from '../../../addr/ipv4.ts'
+import { parseIpv6 } from '../../../addr/ipv6.ts'
 import { formatMac, parseMac } from '../../../addr/mac.ts'
+import { anyIp, formatIp, type IpValue } from './ip-values.ts'
 import {
   MATCH_IPRANGE,
+  MATCH_IPRANGE6,
   MATCH_LENGTH,
   MATCH_MAC,
   MATCH_PHYSDEV,
@@ -252,15 +254,20 @@ export const pkttypeMatch: XtMatch<{ type: number; inv: boolean }> = {
 
 interface IprangeData {
   flags: number
-  src: [number, number]
-  dst: [number, number]
+  src: [IpValue, IpValue]
+  dst: [IpValue, IpValue]
 }
 
-function parseRange(text: string): [number, number] {
+function parseRange(x: ParseContext, option: string, text: string): [IpValue, IpValue] {
   const dash = text.indexOf('-')
-  const lo = host(dash < 0 ? text : text.slice(0, dash))
-  const hi = dash < 0 ? lo : host(text.slice(dash + 1))
-  return [lo, hi]
+  const one = (word: string): IpValue => {
+    if (x.family === 4) return host(word)
+    const ip = parseIpv6(word)
+    if (ip === null) throw new IptTextError(`iprange: Bad value for "--${option}" option: "${word}"`)
+    return ip
+  }
+  const lo = one(dash < 0 ? text : text.slice(0, dash))
+  return [lo, dash < 0 ? lo : one(text.slice(dash + 1))]
 }
 
 /** `-m iprange` */
@@ -271,8 +278,8 @@ export const iprangeMatch: XtMatch<IprangeData> = {
       name: 'src-range',
       arg: true,
       invert: true,
-      set(d, v, inverted) {
-        d.src = parseRange(v)
+      set(d, v, inverted, x) {
+        d.src = parseRange(x, 'src-range', v)
         d.flags |= inverted ? 5 : 1
       },
     },
@@ -280,32 +287,37 @@ export const iprangeMatch: XtMatch<IprangeData> = {
       name: 'dst-range',
       arg: true,
       invert: true,
-      set(d, v, inverted) {
-        d.dst = parseRange(v)
+      set(d, v, inverted, x) {
+        d.dst = parseRange(x, 'dst-range', v)
         d.flags |= inverted ? 10 : 2
       },
     },
   ],
-  init: () => ({ flags: 0, src: [0, 0], dst: [0, 0] }),
+  init(family) {
+    const any = anyIp(family)
+    return { flags: 0, src: [any, any], dst: [any, any] }
+  },
   check(d) {
     if (d.flags === 0) throw new IptTextError("iprange match: You must specify `--src-range' or `--dst-range'")
   },
   save(d) {
     let out = ''
-    const range = ([lo, hi]: [number, number]): string => `${formatIpv4(lo)}-${formatIpv4(hi)}`
+    const range = ([lo, hi]: [IpValue, IpValue]): string => `${formatIp(lo)}-${formatIp(hi)}`
     if ((d.flags & 1) !== 0) out += `${(d.flags & 4) !== 0 ? ' !' : ''} --src-range ${range(d.src)}`
     if ((d.flags & 2) !== 0) out += `${(d.flags & 8) !== 0 ? ' !' : ''} --dst-range ${range(d.dst)}`
     return out
   },
   list(d) {
     let out = ''
-    const range = ([lo, hi]: [number, number]): string => `${formatIpv4(lo)}-${formatIpv4(hi)}`
+    const range = ([lo, hi]: [IpValue, IpValue]): string => `${formatIp(lo)}-${formatIp(hi)}`
     if ((d.flags & 1) !== 0) out += ` source IP range${(d.flags & 4) !== 0 ? ' !' : ''} ${range(d.src)}`
     if ((d.flags & 2) !== 0) out += ` destination IP range${(d.flags & 8) !== 0 ? ' !' : ''} ${range(d.dst)}`
     return out
   },
   compile(d, c) {
-    c.emit(MATCH_IPRANGE, d.flags, ...d.src, ...d.dst)
+    const ends = [...d.src, ...d.dst]
+    const kind = typeof d.src[0] === 'number' ? MATCH_IPRANGE : MATCH_IPRANGE6
+    c.emit(kind, d.flags, ...ends.flatMap((v) => (typeof v === 'number' ? [v] : [...v])))
   },
 }
 

@@ -309,7 +309,9 @@ interface MultiportData {
 }
 
 function parsePorts(d: MultiportData, which: number, text: string, inverted: boolean, x: ParseContext): void {
-  if (x.proto === 0 || x.protoInverted || ![6, 17, 33, 132, 136].includes(x.proto)) {
+  if (x.proto !== 0 && !x.protoInverted && ![6, 17, 33, 132, 136].includes(x.proto))
+    throw new IptTextError('multiport only works with TCP, UDP, UDPLITE, SCTP and DCCP')
+  if (x.proto === 0 || x.protoInverted) {
     throw new IptTextError("multiport needs `-p tcp', `-p udp', `-p udplite', `-p sctp' or `-p dccp'")
   }
   d.which = which

@@ -6,13 +6,15 @@
  */
 import { MATCH_ECN } from './kinds.ts'
 import { formatRate, parseRate } from './match-kube.ts'
-import { IptTextError, type XtMatch } from './types.ts'
+import { IptTextError, type ParseContext, type XtMatch } from './types.ts'
 import { strtoui, uint } from './values.ts'
 
 /** Seconds units of hashlimit: XT_HASHLIMIT_SCALE_v2. */
 const HASHLIMIT_SCALE = 1000000
 
 interface HashlimitData {
+  /** Prefix length of one host. */
+  readonly hostBits: number
   avg: number
   burst: number
   above: boolean
@@ -32,6 +34,16 @@ const HASHLIMIT_MODES = [
   [1, 'dstip'],
   [4, 'dstport'],
 ] as const
+
+/** XTTYPE_PLEN */
+function prefixOption(x: ParseContext, option: string, text: string): number {
+  if (x.family === 4) return uint('hashlimit', option, text, 32)
+  const n = strtoui(text, 128)
+  if (n !== null) return n
+  throw new IptTextError(
+    `hashlimit: bad value for option "--${option}", neither a valid network mask nor valid CIDR (0-128).\n`,
+  )
+}
 
 function hashRate(text: string): number {
   const period = parseRate(text, HASHLIMIT_SCALE)
@@ -94,15 +106,16 @@ export const hashlimitMatch: XtMatch<HashlimitData> = {
     {
       name: 'hashlimit-srcmask',
       arg: true,
-      set: (d, v) => void (d.srcmask = uint('hashlimit', 'hashlimit-srcmask', v, 32)),
+      set: (d, v, _i, x) => void (d.srcmask = prefixOption(x, 'hashlimit-srcmask', v)),
     },
     {
       name: 'hashlimit-dstmask',
       arg: true,
-      set: (d, v) => void (d.dstmask = uint('hashlimit', 'hashlimit-dstmask', v, 32)),
+      set: (d, v, _i, x) => void (d.dstmask = prefixOption(x, 'hashlimit-dstmask', v)),
     },
   ],
-  init: () => ({
+  init: (family) => ({
+    hostBits: family === 6 ? 128 : 32,
     avg: 0,
     burst: 5,
     above: false,
@@ -112,8 +125,8 @@ export const hashlimitMatch: XtMatch<HashlimitData> = {
     htableMax: 0,
     htableExpire: 10000,
     htableGc: 0,
-    srcmask: 32,
-    dstmask: 32,
+    srcmask: family === 6 ? 128 : 32,
+    dstmask: family === 6 ? 128 : 32,
   }),
   check(d) {
     if (d.avg === 0)
@@ -128,8 +141,8 @@ export const hashlimitMatch: XtMatch<HashlimitData> = {
     if (d.htableMax !== 0) out += ` --hashlimit-htable-max ${d.htableMax}`
     if (d.htableGc !== 0) out += ` --hashlimit-htable-gcinterval ${d.htableGc}`
     if (d.htableExpire !== 10000) out += ` --hashlimit-htable-expire ${d.htableExpire}`
-    if (d.srcmask !== 32) out += ` --hashlimit-srcmask ${d.srcmask}`
-    if (d.dstmask !== 32) out += ` --hashlimit-dstmask ${d.dstmask}`
+    if (d.srcmask !== d.hostBits) out += ` --hashlimit-srcmask ${d.srcmask}`
+    if (d.dstmask !== d.hostBits) out += ` --hashlimit-dstmask ${d.dstmask}`
     return out
   },
   list(d) {
@@ -139,8 +152,8 @@ export const hashlimitMatch: XtMatch<HashlimitData> = {
     if (d.htableMax !== 0) out += ` htable-max ${d.htableMax}`
     if (d.htableGc !== 0) out += ` htable-gcinterval ${d.htableGc}`
     if (d.htableExpire !== 10000) out += ` htable-expire ${d.htableExpire}`
-    if (d.srcmask !== 32) out += ` srcmask ${d.srcmask}`
-    if (d.dstmask !== 32) out += ` dstmask ${d.dstmask}`
+    if (d.srcmask !== d.hostBits) out += ` srcmask ${d.srcmask}`
+    if (d.dstmask !== d.hostBits) out += ` dstmask ${d.dstmask}`
     return out
   },
   unmodelled: () => 'match hashlimit',

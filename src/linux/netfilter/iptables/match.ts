@@ -318,7 +318,7 @@ function matchRecent(w: World, p: IptProgram, a: number, slot: number): boolean 
   let ttl = view.getUint8(s.nh + 8)
   // the TTL as it was before forwarding
   if (s.outDev !== null && w.arena.meta[(slot << META_SHIFT) + M_SK] === 0) ttl++
-  const ip = view.getInt32(s.nh + (words[a + 5] === 1 ? 16 : 12)) & t.mask
+  const ip = view.getInt32(s.nh + (words[a + 5] === 1 ? 16 : 12)) & (t.mask as number)
   const now = jiffies(w.nowNs)
   const e = t.lookup(ip, (checkSet & RECENT_TTL) !== 0 ? ttl : 0)
   if (e === null) {

@@ -5,9 +5,10 @@
  * abbreviated long options, `--opt=value`, `-Ovalue`, options of the extension loaded last win, `-p tcp` loads the tcp
  * match when an option asks for it. `-s a,b` makes several rules.
  *
- * Not modelled: host names, `-M`, RPC of extension help. ip6tables will use the same file with a family of 6.
+ * Not modelled: host names, `-M`, RPC of extension help.
  */
-import { KNOWN_ELSEWHERE, MATCHES, PROTO_MATCHES, type Registered, TARGETS } from './registry.ts'
+import { anyIp, hostMaskOf, type IptFamily, type IpValue } from './ip-values.ts'
+import { findMatch, findTarget, KNOWN_ELSEWHERE, protoMatch, type Registered } from './registry.ts'
 import {
   INV_DSTIP,
   INV_FRAG,
@@ -24,7 +25,7 @@ import {
   type XtOption,
   type XtTarget,
 } from './types.ts'
-import { hostMask, parseProtocol, strtoui } from './values.ts'
+import { parseProtocol, strtoui } from './values.ts'
 
 /** What a command line asks for. */
 export interface IptCommand {
@@ -44,12 +45,15 @@ export interface IptCommand {
   numeric: boolean
   exact: boolean
   lineNumbers: boolean
-  /** -6 in a restore file for both families: skip the line. */
+  /** -6 (in ip6tables -4) in a restore file for both families: skip the line. */
   otherFamily: boolean
+  /** What the tool says on stderr while it goes on. */
+  readonly warnings: string[]
 }
 
 /** What the parser asks about the tables. */
 export interface RuleEnvironment {
+  readonly family: IptFamily
   setDimensions(name: string): number
   /** Whether the chain exists in the table being edited. */
   hasChain(name: string): boolean
@@ -110,6 +114,8 @@ const BASE_LONG: ReadonlyMap<string, string> = new Map(
 )
 const WITH_ARGUMENT = 'ADRINEPCiopsdjgmtcM'
 const INVERTIBLE = 'iopsdf'
+/** is_exthdr */
+const EXTENSION_HEADERS: readonly number[] = [43, 44, 51, 60]
 const COMMANDS = 'ADRILSFZNXEPC'
 
 class RuleParser {
@@ -123,8 +129,8 @@ class RuleParser {
   private readonly loaded: Loaded[] = []
   private target: Loaded | null = null
   private readonly spec: RuleSpec
-  private sources: [number, number][] = []
-  private destinations: [number, number][] = []
+  private sources: [IpValue, IpValue][] = []
+  private destinations: [IpValue, IpValue][] = []
   private protoLoaded = false
   private readonly context: ParseContext
 
@@ -145,12 +151,14 @@ class RuleParser {
       exact: false,
       lineNumbers: false,
       otherFamily: false,
+      warnings: [],
     }
+    const any = anyIp(env.family)
     const spec: RuleSpec = {
-      src: 0,
-      smask: 0,
-      dst: 0,
-      dmask: 0,
+      src: any,
+      smask: any,
+      dst: any,
+      dmask: any,
       inInterface: '',
       outInterface: '',
       proto: 0,
@@ -164,6 +172,7 @@ class RuleParser {
     this.spec = spec
     const cmd = this.cmd
     this.context = {
+      family: env.family,
       get table() {
         return cmd.table
       },
@@ -238,11 +247,11 @@ class RuleParser {
     for (const [full, letter] of BASE_LONG)
       if (full.startsWith(name) && !candidates.includes(letter)) candidates.push(letter)
     if (candidates.length === 1) return candidates[0]!
-    const proto = PROTO_MATCHES[this.spec.proto]
+    const proto = protoMatch(this.env.family, this.spec.proto)
     if (proto !== undefined && !this.protoLoaded && this.seenBase.has('p')) {
       this.protoLoaded = true
       if (!this.loaded.some((l) => l.ext.name === proto)) {
-        this.load(MATCHES.get(proto)!)
+        this.load(findMatch(this.env.family, proto)!)
         return this.findOption(name)
       }
     }
@@ -283,7 +292,7 @@ class RuleParser {
     const one: Loaded = {
       ext: registered.ext,
       options: registered.options,
-      data: registered.ext.init(),
+      data: registered.ext.init(this.env.family),
       seen: new Set(),
     }
     this.loaded.push(one)
@@ -320,17 +329,22 @@ class RuleParser {
     const spec = this.spec
     switch (letter) {
       case 's':
-        this.sources = addresses(value, inverted)
+        this.sources = addresses(this.env.family, value, inverted)
         if (inverted) spec.inverted |= INV_SRCIP
         return
       case 'd':
-        this.destinations = addresses(value, inverted)
+        this.destinations = addresses(this.env.family, value, inverted)
         if (inverted) spec.inverted |= INV_DSTIP
         return
       case 'p':
         spec.proto = parseProtocol(value)
         if (inverted) spec.inverted |= INV_PROTO
         if (spec.proto === 0 && inverted) throw new IptTextError('rule would never match protocol')
+        if (this.env.family === 6 && !inverted && EXTENSION_HEADERS.includes(spec.proto)) {
+          this.cmd.warnings.push(
+            `Warning: never matched protocol: ${value.toLowerCase()}. use extension match instead.\n`,
+          )
+        }
         return
       case 'i':
       case 'o':
@@ -341,6 +355,7 @@ class RuleParser {
         if (inverted) spec.inverted |= letter === 'i' ? INV_VIA_IN : INV_VIA_OUT
         return
       case 'f':
+        if (this.env.family === 6) throw new IptTextError("`-f' is not supported in IPv6, use -m frag instead")
         spec.fragment = true
         if (inverted) spec.inverted |= INV_FRAG
         return
@@ -369,8 +384,9 @@ class RuleParser {
       case '0':
         this.cmd.lineNumbers = true
         return
+      case '4':
       case '6':
-        this.cmd.otherFamily = true
+        if (letter !== String(this.env.family)) this.cmd.otherFamily = true
         return
       case 'w':
       case 'W':
@@ -392,7 +408,7 @@ class RuleParser {
   }
 
   private match(name: string): void {
-    const registered = MATCHES.get(name)
+    const registered = findMatch(this.env.family, name)
     if (registered === undefined) {
       if (KNOWN_ELSEWHERE.has(name)) throw new IptTextError(`match \`${name}' is not modelled`)
       throw new IptTextError(`Couldn't load match \`${name}':No such file or directory\n`)
@@ -408,12 +424,12 @@ class RuleParser {
     this.spec.jump = name
     this.spec.isGoto = isGoto
     if (isGoto || STANDARD_TARGETS.has(name) || this.env.hasChain(name)) return
-    const registered: Registered<XtTarget> | undefined = TARGETS.get(name)
+    const registered: Registered<XtTarget> | undefined = findTarget(this.env.family, name)
     if (registered === undefined) return
     const one: Loaded = {
       ext: registered.ext,
       options: registered.options,
-      data: registered.ext.init(),
+      data: registered.ext.init(this.env.family),
       seen: new Set(),
     }
     this.loaded.push(one)
@@ -479,7 +495,8 @@ class RuleParser {
       if (spec.isGoto) throw new IptTextError(`goto '${spec.jump}' is not a chain\n`)
       throw new IptTextError(`Couldn't load target \`${spec.jump}':No such file or directory\n`)
     }
-    const any: [number, number][] = [[0, 0]]
+    const zero = anyIp(this.env.family)
+    const any: [IpValue, IpValue][] = [[zero, zero]]
     for (const [src, smask] of this.sources.length > 0 ? this.sources : any) {
       for (const [dst, dmask] of this.destinations.length > 0 ? this.destinations : any) {
         cmd.specs.push({ ...spec, src, smask, dst, dmask })
@@ -488,12 +505,12 @@ class RuleParser {
   }
 }
 
-function addresses(text: string, inverted: boolean): [number, number][] {
+function addresses(family: IptFamily, text: string, inverted: boolean): [IpValue, IpValue][] {
   const parts = text.split(',')
   if (inverted && parts.length > 1) {
     throw new IptTextError('! not allowed with multiple source or destination IP addresses')
   }
-  return parts.map(hostMask)
+  return parts.map((part) => hostMaskOf(family, part))
 }
 
 /**

@@ -1,9 +1,9 @@
 /**
  * A rule as text: what iptables-save and iptables -S print, and what -D and -C compare.
  *
- * iptables: iptables/iptables.c (print_rule4), iptables/xshared.c (save_ipv4_addr, save_iface, save_proto).
+ * iptables: iptables/iptables.c (print_rule4), iptables/xshared.c (save_ipv4_addr, save_ipv6_addr, save_iface, save_proto).
  */
-import { formatIpv4 } from '../../../addr/ipv4.ts'
+import { formatIp, type IpValue, prefixLengthOf } from './ip-values.ts'
 import {
   INV_DSTIP,
   INV_FRAG,
@@ -14,12 +14,12 @@ import {
   type IptRule,
   type RuleSpec,
 } from './types.ts'
-import { maskLength, protoName } from './values.ts'
+import { protoName } from './values.ts'
 
-function address(flag: string, ip: number, mask: number, inverted: boolean): string {
-  if (ip === 0 && mask === 0 && !inverted) return ''
-  const length = maskLength(mask)
-  return `${inverted ? ' !' : ''} ${flag} ${formatIpv4(ip)}/${length >= 0 ? length : formatIpv4(mask)}`
+function address(flag: string, ip: IpValue, mask: IpValue, inverted: boolean): string {
+  const length = prefixLengthOf(mask)
+  if (length === 0 && !inverted) return ''
+  return `${inverted ? ' !' : ''} ${flag} ${formatIp(ip)}/${length >= 0 ? length : formatIp(mask)}`
 }
 
 /** Everything after the chain name, with a leading space. */

@@ -10,9 +10,12 @@
  *   src smask dst dmask | in out proto flags | match start, target start | run end, run number | quick-rule.ts: kind,
  *   mask, value | unused
  */
+import type { Ipv6Words } from '../../../addr/ipv6.ts'
 import type { IpSet } from '../ipset/set.ts'
 import { CompileSink } from './compile-sink.ts'
+import { prefixLengthOf } from './ip-values.ts'
 import {
+  MATCH_ADDR6,
   MATCH_TCP,
   MATCH_UDP,
   MATCH_UNMODELLED,
@@ -27,7 +30,7 @@ import type { RateLimit } from './limit.ts'
 import { quickRule } from './quick-rule.ts'
 import type { RecentTable } from './recent.ts'
 import type { IptChain, IptTable } from './tables.ts'
-import { IptRule, type RuleSpec } from './types.ts'
+import { INV_DSTIP, INV_SRCIP, IptRule, type RuleSpec } from './types.ts'
 
 /** Words per rule. */
 export const ENTRY_WORDS = 16
@@ -189,6 +192,8 @@ export function compileTable(table: IptTable, idleCounters: Float64Array): IptPr
   const tables = table.owner
   const sink = new CompileSink(
     table.name,
+    tables.family,
+    tables.ns.world.in6,
     (name) => tables.ipsets.get(name),
     (name, mask, hitCount) => tables.recent(name, mask, hitCount),
   )
@@ -248,6 +253,8 @@ function setQuick(entries: number[], words: readonly number[]): void {
 function compileRule(rule: IptRule, entries: number[], sink: CompileSink, start: ReadonlyMap<string, number>): void {
   const s = rule.spec
   const matchStart = sink.words.length
+  const plain6 = !isIpv4(s) && prefixLengthOf(s.smask) === 0 && prefixLengthOf(s.dmask) === 0
+  if (!isIpv4(s) && !(plain6 && (s.inverted & (INV_SRCIP | INV_DSTIP)) === 0)) emitAddr6(s, sink)
   for (const m of s.matches) {
     const name = m.ext.unmodelled?.(m.data) ?? (m.ext.compile === undefined ? `match ${m.ext.name}` : null)
     if (name !== null) sink.emit(MATCH_UNMODELLED, sink.name(name))
@@ -256,17 +263,18 @@ function compileRule(rule: IptRule, entries: number[], sink: CompileSink, start:
   const targetStart = sink.words.length
   const inPattern = sink.interfacePattern(s.inInterface)
   const outPattern = sink.interfacePattern(s.outInterface)
-  const plain = s.smask === 0 && s.dmask === 0 && inPattern < 0 && outPattern < 0 && s.proto === 0
+  const plain = (plain6 || (s.smask === 0 && s.dmask === 0)) && inPattern < 0 && outPattern < 0 && s.proto === 0
   const any = plain && s.inverted === 0 && !s.fragment
+  const inverted = isIpv4(s) ? s.inverted : s.inverted & ~(INV_SRCIP | INV_DSTIP)
   entries.push(
-    s.src,
-    s.smask,
-    s.dst,
-    s.dmask,
+    isIpv4(s) ? s.src : 0,
+    isIpv4(s) ? s.smask : 0,
+    isIpv4(s) ? s.dst : 0,
+    isIpv4(s) ? s.dmask : 0,
     inPattern,
     outPattern,
     s.proto,
-    s.inverted | (s.fragment ? ENTRY_FRAG : 0) | (any ? ENTRY_ANY : 0),
+    inverted | (s.fragment ? ENTRY_FRAG : 0) | (any ? ENTRY_ANY : 0),
     matchStart,
     targetStart,
     0,
@@ -277,6 +285,18 @@ function compileRule(rule: IptRule, entries: number[], sink: CompileSink, start:
     0,
   )
   compileTarget(s, sink, start)
+}
+
+type Ipv4Rule = RuleSpec & { src: number; smask: number; dst: number; dmask: number }
+
+function isIpv4(s: RuleSpec): s is Ipv4Rule {
+  return typeof s.src === 'number'
+}
+
+/** The addresses of an IPv6 rule are its first match: ip6_packet_match asks them before all else too. */
+function emitAddr6(s: RuleSpec, sink: CompileSink): void {
+  const inv = ((s.inverted & INV_SRCIP) !== 0 ? 1 : 0) | ((s.inverted & INV_DSTIP) !== 0 ? 2 : 0)
+  sink.emit(MATCH_ADDR6, inv, ...[s.src, s.smask, s.dst, s.dmask].flatMap((v) => v as Ipv6Words))
 }
 
 function compileTarget(s: RuleSpec, sink: CompileSink, start: ReadonlyMap<string, number>): void {

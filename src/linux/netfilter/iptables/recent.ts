@@ -6,6 +6,8 @@
  * jiffies of 1 ms. /proc/net/xt_recent is not modelled.
  */
 
+import type { IpValue } from './ip-values.ts'
+
 const IP_LIST_TOT = 100
 
 /** One address of a list: struct recent_entry. */
@@ -26,11 +28,11 @@ export class RecentEntry {
 /** recent_table: entries in order of use, oldest first (a Map keeps insertion order). */
 export class RecentTable {
   readonly name: string
-  readonly mask: number
+  readonly mask: IpValue
   stampMask: number
   readonly entries = new Map<number, RecentEntry>()
 
-  constructor(name: string, mask: number, stampMask: number) {
+  constructor(name: string, mask: IpValue, stampMask: number) {
     this.name = name
     this.mask = mask
     this.stampMask = stampMask

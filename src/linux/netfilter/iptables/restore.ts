@@ -7,8 +7,9 @@
  */
 import type { Netns } from '../../netns.ts'
 import { TableDraft } from './edit.ts'
+import type { IptFamily } from './ip-values.ts'
 import { parseIptCommand, type RuleEnvironment, splitRestoreLine } from './parse-rule.ts'
-import { TABLE_HOOKS } from './tables.ts'
+import { type IptTables, TABLE_HOOKS, tablesOf } from './tables.ts'
 import { IptTextError } from './types.ts'
 
 /** Options of iptables-restore. */
@@ -37,13 +38,15 @@ export interface RestoreError {
 export interface RestoreResult {
   readonly ok: boolean
   readonly errors: RestoreError[]
+  /** What the tool prints beside them. */
+  readonly warnings?: readonly string[]
 }
 
 const VERSION = 'v1.8.9 (legacy)'
 
 /** Loads a restore text into the namespace. */
-export function restoreText(ns: Netns, text: string, options: RestoreOptions): RestoreResult {
-  const run = new Restore(ns, options)
+export function restoreText(ns: Netns, family: IptFamily, text: string, options: RestoreOptions): RestoreResult {
+  const run = new Restore(ns, family, options)
   let line = 0
   let from = 0
   while (from < text.length) {
@@ -56,19 +59,24 @@ export function restoreText(ns: Netns, text: string, options: RestoreOptions): R
 }
 
 class Restore {
-  private readonly ns: Netns
+  private readonly tables: IptTables
+  private readonly program: string
   private readonly options: RestoreOptions
   private readonly errors: RestoreError[] = []
+  private readonly warnings: string[] = []
   private draft: TableDraft | null = null
   private skipping = false
   private inTable = false
   private readonly env: RuleEnvironment
 
-  constructor(ns: Netns, options: RestoreOptions) {
-    this.ns = ns
+  constructor(ns: Netns, family: IptFamily, options: RestoreOptions) {
+    const tables = tablesOf(ns, family)
+    this.tables = tables
+    this.program = family === 6 ? 'ip6tables-restore' : 'iptables-restore'
     this.options = options
     this.env = {
-      setDimensions: (name) => ns.nf.tables.ipsets.dimensions(name),
+      family,
+      setDimensions: (name) => tables.ipsets.dimensions(name),
       hasChain: (name) => this.draft?.chains.has(name) === true,
     }
   }
@@ -92,10 +100,10 @@ class Restore {
   private error(line: number, e: IptTextError): void {
     const bareArgument = e.message.startsWith('Bad argument')
     const message = e.bare
-      ? `iptables-restore: line ${line} failed`
+      ? `${this.program}: line ${line} failed`
       : bareArgument
         ? e.message
-        : `iptables-restore ${VERSION}: ${e.message}`
+        : `${this.program} ${VERSION}: ${e.message}`
     this.errors.push({ line, message: e.bare && e.message !== '' ? `${message}: ${e.message}` : message })
   }
 
@@ -106,10 +114,10 @@ class Restore {
     this.draft = null
     if (this.skipping) return
     if (TABLE_HOOKS[name] === undefined) {
-      this.draft = new TableDraft(name, new Map())
-      throw new IptTextError(`iptables-restore: unable to initialize table '${name}'\n`)
+      this.draft = new TableDraft(name, this.tables.family, new Map())
+      throw new IptTextError(`${this.program}: unable to initialize table '${name}'\n`)
     }
-    const draft = new TableDraft(name, this.ns.nf.tables.get(name)!.draft())
+    const draft = new TableDraft(name, this.tables.family, this.tables.get(name)!.draft())
     this.draft = draft
     if (this.options.noflush === true) return
     for (const chain of [...draft.chains.values()]) {
@@ -165,6 +173,7 @@ class Restore {
     }
     const cmd = parseIptCommand(splitRestoreLine(text), draft.table, this.env)
     if (cmd.otherFamily) return
+    this.warnings.push(...cmd.warnings)
     if (cmd.table !== draft.table) {
       throw new IptTextError(`The -t option cannot be used in iptables-restore.\n`)
     }
@@ -181,17 +190,18 @@ class Restore {
     const draft = this.draft
     this.draft = null
     if (this.skipping || draft === null || this.errors.length > 0) return
-    const table = this.ns.nf.tables.get(draft.table)
+    const table = this.tables.get(draft.table)
     if (table === null) return
-    const refused = this.ns.nf.tables.check(draft.table, draft.chains)
+    const refused = this.tables.check(draft.table, draft.chains)
     if (refused !== null) throw new IptTextError(refused, true)
     if (this.options.test !== true) table.replace(draft.chains)
   }
 
   end(lines: number): RestoreResult {
     if (this.inTable) {
-      this.errors.push({ line: lines + 1, message: `iptables-restore: COMMIT expected at line ${lines + 1}` })
+      this.errors.push({ line: lines + 1, message: `${this.program}: COMMIT expected at line ${lines + 1}` })
     }
-    return { ok: this.errors.length === 0, errors: this.errors }
+    const ok = this.errors.length === 0
+    return { ok, errors: this.errors, ...(this.warnings.length > 0 ? { warnings: this.warnings } : {}) }
   }
 }

@@ -1,18 +1,20 @@
 /**
  * The legacy tables of a namespace: chains of rules, edited as a whole and swapped in.
  *
- * Linux: net/ipv4/netfilter/ip_tables.c (do_replace: a new ruleset is checked, then replaces the old one), iptable_*.c
+ * Linux: net/ipv4/netfilter/ip_tables.c, net/ipv6/netfilter/ip6_tables.c (do_replace: a new ruleset is checked, then replaces
+ * the old one), iptable_*.c, ip6table_*.c
  * (which hooks a table registers when it is first used). nat brings conntrack and the NAT hooks with it.
  *
  * Not modelled: unregistering hooks when the last rule that needed them is gone (Linux puts conntrack back).
  */
 import type { Netns } from '../../netns.ts'
 import { nfConntrackGet } from '../conntrack/table.ts'
-import { NFH_FILTER, NFH_MANGLE, NFH_RAW, NFH_SECURITY } from '../hooks.ts'
+import { NFH_FILTER, NFH_MANGLE, NFH_RAW, NFH_SECURITY, type NfState } from '../hooks.ts'
 import { IpSetRegistry } from '../ipset/registry.ts'
 import type { IpSet } from '../ipset/set.ts'
 import { nfNatRegister } from '../nat/core.ts'
 import { checkRuleset } from './check.ts'
+import type { IptFamily, IpValue } from './ip-values.ts'
 import { compileTable, type IptProgram } from './program.ts'
 import { RecentTable, recentStampMask } from './recent.ts'
 import type { IptRule } from './types.ts'
@@ -85,7 +87,7 @@ export class IptTable {
 
   private compile(): IptProgram {
     if (this.name !== 'mangle') return compileTable(this, new Float64Array(10))
-    const nf = this.owner.ns.nf
+    const nf = this.owner.nf
     const program = compileTable(this, nf.idleMangleCounters)
     nf.idleMangle = program.idleHooks
     return program
@@ -109,7 +111,7 @@ export class IptTable {
     user.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
     this.chains = new Map([...builtin, ...user].map((c) => [c.name, c]))
     this.compiled = null
-    if (this.name === 'mangle') this.owner.ns.nf.idleMangle = 0
+    if (this.name === 'mangle') this.owner.nf.idleMangle = 0
     this.owner.changed(this)
   }
 
@@ -136,6 +138,7 @@ export class IptTable {
 /** All legacy tables of a namespace, with what their rules share. */
 export class IptTables {
   readonly ns: Netns
+  readonly family: IptFamily
   raw: IptTable | null = null
   mangle: IptTable | null = null
   nat: IptTable | null = null
@@ -146,9 +149,16 @@ export class IptTables {
   readonly ipsets: IpSetRegistry
   private readonly recents = new Map<string, RecentTable>()
 
-  constructor(ns: Netns) {
+  constructor(ns: Netns, family: IptFamily) {
     this.ns = ns
-    this.ipsets = new IpSetRegistry(ns)
+    this.family = family
+    // sets are of no family: both tables name the same ones
+    this.ipsets = family === 6 ? ns.nf.tables.ipsets : new IpSetRegistry(ns)
+  }
+
+  /** Where its hooks hang. */
+  get nf(): NfState {
+    return this.family === 6 ? this.ns.nf6 : this.ns.nf
   }
 
   /** The table, created (with its hooks) when it is first asked for; null for an unknown name. */
@@ -157,7 +167,7 @@ export class IptTables {
     if (found !== null || TABLE_HOOKS[name] === undefined) return found
     const table = new IptTable(name, this)
     this.list.unshift(table)
-    const nf = this.ns.nf
+    const nf = this.nf
     const register = (kind: number): void => {
       for (const hook of TABLE_HOOKS[name]!) nf.register(hook, kind)
     }
@@ -172,7 +182,7 @@ export class IptTables {
         break
       case 'nat':
         this.nat = table
-        nfNatRegister(this.ns)
+        nfNatRegister(nf)
         nf.registerLegacyNat()
         break
       case 'filter':
@@ -197,7 +207,7 @@ export class IptTables {
   }
 
   /** recent_table_lookup, or a new list. */
-  recent(name: string, mask: number, hitCount: number): RecentTable {
+  recent(name: string, mask: IpValue, hitCount: number): RecentTable {
     const stampMask = recentStampMask(hitCount)
     let t = this.recents.get(name)
     if (t === undefined) {
@@ -219,7 +229,7 @@ export class IptTables {
         if (rule.spec.target !== null && CONNTRACK_USERS.has(rule.spec.target.ext.name)) conntrack = true
       }
     }
-    if (conntrack) nfConntrackGet(this.ns)
+    if (conntrack) nfConntrackGet(this.ns, this.family)
     if (this.recents.size > 0) this.reapRecents()
     this.reference(table)
   }
@@ -229,7 +239,7 @@ export class IptTables {
       for (const rule of chain.rules) {
         for (const m of rule.spec.matches) {
           if (m.ext.name !== 'recent') continue
-          const d = m.data as { name: string; mask: number; hitCount: number }
+          const d = m.data as { name: string; mask: IpValue; hitCount: number }
           this.recent(d.name, d.mask, d.hitCount)
         }
       }
@@ -260,3 +270,8 @@ const CONNTRACK_USERS: ReadonlySet<string> = new Set([
   'REDIRECT',
   'NETMAP',
 ])
+
+/** The legacy tables of a family. */
+export function tablesOf(ns: Netns, family: IptFamily): IptTables {
+  return family === 6 ? ns.nf6.tables : ns.nf.tables
+}

@@ -4,10 +4,21 @@
  * iptables: extensions/libxt_NAT.c, libxt_MASQUERADE.c, libipt_NETMAP.c. Kernel: net/netfilter/xt_nat.c,
  * xt_MASQUERADE.c, xt_REDIRECT.c, xt_NETMAP.c.
  */
-import { formatIpv4, parseIpv4 } from '../../../addr/ipv4.ts'
-import { TARGET_DNAT, TARGET_MASQUERADE, TARGET_NETMAP, TARGET_REDIRECT, TARGET_SNAT } from './kinds.ts'
+import { parseIpv4 } from '../../../addr/ipv4.ts'
+import { type Ipv6Words, parseIpv6 } from '../../../addr/ipv6.ts'
+import {
+  anyIp,
+  formatIp,
+  hostBits,
+  hostMaskOf,
+  type IptFamily,
+  type IpValue,
+  prefixLengthOf,
+  sameIp,
+} from './ip-values.ts'
+import { TARGET_DNAT, TARGET_MASQUERADE, TARGET_NETMAP, TARGET_NETMAP6, TARGET_REDIRECT, TARGET_SNAT } from './kinds.ts'
 import { IptTextError, type ParseContext, type XtOption, type XtTarget } from './types.ts'
-import { hostMask, maskLength, strtoui } from './values.ts'
+import { strtoui } from './values.ts'
 
 /** NF_NAT_RANGE_* flags, include/uapi/linux/netfilter/nf_nat.h. */
 export const NF_NAT_RANGE_MAP_IPS = 1
@@ -20,17 +31,24 @@ export const NF_NAT_RANGE_NETMAP = 64
 
 interface NatData {
   flags: number
-  minIp: number
-  maxIp: number
+  minIp: IpValue
+  maxIp: IpValue
   minPort: number
   maxPort: number
   basePort: number
 }
 
-const init = (): NatData => ({ flags: 0, minIp: 0, maxIp: 0, minPort: 0, maxPort: 0, basePort: 0 })
+const init = (family: IptFamily): NatData => ({
+  flags: 0,
+  minIp: anyIp(family),
+  maxIp: anyIp(family),
+  minPort: 0,
+  maxPort: 0,
+  basePort: 0,
+})
 
 function needPorts(x: ParseContext): void {
-  if (x.protoInverted || ![6, 17, 1, 33, 132, 136].includes(x.proto)) {
+  if (x.protoInverted || ![6, 17, x.family === 6 ? 58 : 1, 33, 132, 136].includes(x.proto)) {
     throw new IptTextError('Need TCP, UDP, SCTP or DCCP with port specification')
   }
 }
@@ -38,38 +56,56 @@ function needPorts(x: ParseContext): void {
 /** parse_ports: `80`, `80-90`, `80-90/1000`. */
 function parsePorts(d: NatData, text: string, x: ParseContext): void {
   needPorts(x)
-  const m = /^([^-/]+)(?:-([^/]+))?(?:\/(.+))?$/.exec(text)
-  const number = (t: string | undefined): number => {
-    const v = t === undefined ? null : strtoui(t, 65535)
-    if (v === null) throw new IptTextError(`Port range "${text}" is invalid\n`)
+  const number = (word: string): number => {
+    const v = strtoui(word, 65535)
+    if (v === null) throw new IptTextError(`Port \`${word}' not valid\n`)
     return v
   }
-  if (m === null) throw new IptTextError(`Port \`${text}' not valid\n`)
-  if (strtoui(m[1]!, 65535) === null) throw new IptTextError(`Port \`${text}' not valid\n`)
-  d.minPort = number(m[1])
-  d.maxPort = m[2] === undefined ? d.minPort : number(m[2])
-  if (d.minPort > d.maxPort) throw new IptTextError(`Port range \`${text}' funky\n`)
+  const slash = text.indexOf('/')
+  const range = slash < 0 ? text : text.slice(0, slash)
+  const dash = range.indexOf('-')
+  d.minPort = number(dash < 0 ? range : range.slice(0, dash))
+  d.maxPort = dash < 0 ? d.minPort : number(range.slice(dash + 1))
+  if (d.minPort > d.maxPort) throw new IptTextError(`Port range \`${d.maxPort}' funky\n`)
   d.flags |= NF_NAT_RANGE_PROTO_SPECIFIED
-  if (m[3] !== undefined) {
-    d.basePort = number(m[3])
+  if (slash >= 0) {
+    d.basePort = number(text.slice(slash + 1))
     d.flags |= NF_NAT_RANGE_PROTO_OFFSET
   }
 }
 
-/** parse_to: `a[-b][:ports]` or `:ports`. */
+/** parse_to: `a[-b][:ports]`, `[a[-b]]:ports` or `:ports`. */
 function parseTo(d: NatData, text: string, x: ParseContext): void {
-  const colon = text.indexOf(':')
-  if (colon >= 0) parsePorts(d, text.slice(colon + 1), x)
-  const ips = colon < 0 ? text : text.slice(0, colon)
+  const [ips, ports] = x.family === 6 ? splitPorts6(text) : splitPorts4(text)
+  if (ports !== null) parsePorts(d, ports, x)
   if (ips === '') return
   d.flags |= NF_NAT_RANGE_MAP_IPS
+  const one = (word: string): IpValue => {
+    const ip = x.family === 6 ? parseIpv6(word) : parseIpv4(word)
+    if (ip === null) throw new IptTextError(`Bad IP address "${word}"\n`)
+    return ip
+  }
   const dash = ips.indexOf('-')
-  const lo = parseIpv4(dash < 0 ? ips : ips.slice(0, dash))
-  const hi = dash < 0 ? lo : parseIpv4(ips.slice(dash + 1))
-  if (lo === null) throw new IptTextError(`Bad IP address "${dash < 0 ? ips : ips.slice(0, dash)}"\n`)
-  if (hi === null) throw new IptTextError(`Bad IP address "${ips.slice(dash + 1)}"\n`)
-  d.minIp = lo
-  d.maxIp = hi
+  d.minIp = one(dash < 0 ? ips : ips.slice(0, dash))
+  d.maxIp = dash < 0 ? d.minIp : one(ips.slice(dash + 1))
+}
+
+function splitPorts4(text: string): [string, string | null] {
+  const colon = text.indexOf(':')
+  return colon < 0 ? [text, null] : [text.slice(0, colon), text.slice(colon + 1)]
+}
+
+function splitPorts6(text: string): [string, string | null] {
+  const open = text.indexOf('[')
+  if (open < 0) {
+    // one colon is a port, several are an address
+    const colon = text.indexOf(':')
+    return colon < 0 || text.indexOf(':', colon + 1) >= 0 ? [text, null] : splitPorts4(text)
+  }
+  const close = text.indexOf(']', open)
+  if (close < 0) throw new IptTextError('Invalid address format')
+  const colon = text.indexOf(':', close)
+  return [text.slice(open + 1, close), colon < 0 ? null : text.slice(colon + 1)]
 }
 
 function portsText(d: NatData): string {
@@ -81,8 +117,9 @@ function portsText(d: NatData): string {
 function rangeText(d: NatData): string {
   let out = ''
   if ((d.flags & NF_NAT_RANGE_MAP_IPS) !== 0) {
-    out = formatIpv4(d.minIp)
-    if (d.maxIp !== d.minIp) out += `-${formatIpv4(d.maxIp)}`
+    out = formatIp(d.minIp)
+    if (!sameIp(d.maxIp, d.minIp)) out += `-${formatIp(d.maxIp)}`
+    if (typeof d.minIp !== 'number' && (d.flags & NF_NAT_RANGE_PROTO_SPECIFIED) !== 0) out = `[${out}]`
   }
   const ports = portsText(d)
   return ports === '' ? out : `${out}:${ports}`
@@ -116,7 +153,7 @@ export const dnatTarget: XtTarget<NatData> = {
   save: (d) => ` --to-destination ${rangeText(d)}${flagsText(d, '--')}`,
   list: (d) => ` to:${rangeText(d)}${flagsText(d, '')}`,
   compile(d, c) {
-    c.emit(TARGET_DNAT, d.flags, d.minIp, d.maxIp, d.minPort, d.maxPort, d.basePort)
+    c.emit(TARGET_DNAT, d.flags, c.ip(d.minIp), c.ip(d.maxIp), d.minPort, d.maxPort, d.basePort)
   },
 }
 
@@ -133,7 +170,7 @@ export const snatTarget: XtTarget<NatData> = {
   save: (d) => ` --to-source ${rangeText(d)}${flagsText(d, '--')}`,
   list: (d) => ` to:${rangeText(d)}${flagsText(d, '')}`,
   compile(d, c) {
-    c.emit(TARGET_SNAT, d.flags, d.minIp, d.maxIp, d.minPort, d.maxPort, d.basePort)
+    c.emit(TARGET_SNAT, d.flags, c.ip(d.minIp), c.ip(d.maxIp), d.minPort, d.maxPort, d.basePort)
   },
 }
 
@@ -177,8 +214,16 @@ export const redirectTarget: XtTarget<NatData> = {
   },
 }
 
+/** XTTYPE_HOSTMASK of --to */
+function netmapRange(x: ParseContext, text: string): [IpValue, IpValue] {
+  if (x.family === 4) return hostMaskOf(4, text)
+  const bits = text.includes('/') ? strtoui(text.slice(text.indexOf('/') + 1)) : null
+  if (bits === null || bits <= 128) return hostMaskOf(6, text)
+  throw new IptTextError('NETMAP: bad value for option "--to", neither a valid network mask nor valid CIDR (0-128).\n')
+}
+
 /** `-j NETMAP` */
-export const netmapTarget: XtTarget<{ ip: number; mask: number }> = {
+export const netmapTarget: XtTarget<{ ip: IpValue; mask: IpValue }> = {
   name: 'NETMAP',
   tables: ['nat'],
   hooks: (1 << 0) | (1 << 1) | (1 << 3) | (1 << 4),
@@ -186,19 +231,20 @@ export const netmapTarget: XtTarget<{ ip: number; mask: number }> = {
     {
       name: 'to',
       arg: true,
-      set(d, v) {
-        ;[d.ip, d.mask] = hostMask(v)
-        if (maskLength(d.mask) < 0) throw new IptTextError(`Bad netmask "${v}"`)
+      set(d, v, _i, x) {
+        ;[d.ip, d.mask] = netmapRange(x, v)
+        if (prefixLengthOf(d.mask) < 0) throw new IptTextError(`Bad netmask "${v}"`)
       },
     },
   ],
-  init: () => ({ ip: 0, mask: -1 }),
+  init: (family) => ({ ip: anyIp(family), mask: hostBits(family) }),
   check(_d, seen) {
     if (seen.size === 0) throw new IptTextError('NETMAP: option "--to" must be specified')
   },
-  save: (d) => ` --to ${formatIpv4(d.ip)}/${maskLength(d.mask)}`,
-  list: (d) => ` to:${formatIpv4(d.ip)}/${maskLength(d.mask)}`,
+  save: (d) => ` --to ${formatIp(d.ip)}/${prefixLengthOf(d.mask)}`,
+  list: (d) => ` to:${formatIp(d.ip)}/${prefixLengthOf(d.mask)}`,
   compile(d, c) {
-    c.emit(TARGET_NETMAP, d.ip, d.mask)
+    if (typeof d.ip === 'number') c.emit(TARGET_NETMAP, d.ip, d.mask as number)
+    else c.emit(TARGET_NETMAP6, ...d.ip, ...(d.mask as Ipv6Words))
   },
 }

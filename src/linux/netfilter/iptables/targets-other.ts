@@ -4,11 +4,11 @@
  * iptables: extensions/libipt_REJECT.c, libxt_{LOG,NFLOG,SET,TRACE,TPROXY}.c. LOG, NFLOG and TRACE have no effect on the
  * packet (nobody reads the log); TPROXY and SET --map-set are not evaluated.
  */
-import { formatIpv4 } from '../../../addr/ipv4.ts'
+import { anyIp, formatIp, type IpValue, optionHost } from './ip-values.ts'
 import { TARGET_CONTINUE, TARGET_REJECT, TARGET_SET } from './kinds.ts'
 import { parseSetDirs, setDirBits } from './match-packet.ts'
 import { INV_PROTO, IptTextError, type ParseContext, type XtTarget } from './types.ts'
-import { hex, host, markMask, saveString, strtoui, uint } from './values.ts'
+import { hex, markMask, saveString, strtoui, uint } from './values.ts'
 
 /** Kinds of REJECT, in the kernel's order (enum ipt_reject_with). */
 export const REJECT_NET_UNREACHABLE = 0
@@ -247,7 +247,7 @@ export const traceTarget: XtTarget<object> = {
 
 interface TproxyData {
   port: number
-  ip: number
+  ip: IpValue
   mark: number
   mask: number
 }
@@ -260,7 +260,7 @@ export const tproxyTarget: XtTarget<TproxyData> = {
   needsProto: [6, 17],
   options: [
     { name: 'on-port', arg: true, set: (d, v) => void (d.port = uint('TPROXY', 'on-port', v, 65535)) },
-    { name: 'on-ip', arg: true, set: (d, v) => void (d.ip = host(v)) },
+    { name: 'on-ip', arg: true, set: (d, v, _i, x) => void (d.ip = optionHost(x.family, v)) },
     {
       name: 'tproxy-mark',
       arg: true,
@@ -269,11 +269,11 @@ export const tproxyTarget: XtTarget<TproxyData> = {
       },
     },
   ],
-  init: () => ({ port: 0, ip: 0, mark: 0, mask: 0 }),
+  init: (family) => ({ port: 0, ip: anyIp(family), mark: 0, mask: 0 }),
   check(_d, seen) {
     if (!seen.has('on-port')) throw new IptTextError('TPROXY: option "--on-port" must be specified')
   },
-  save: (d) => ` --on-port ${d.port} --on-ip ${formatIpv4(d.ip)} --tproxy-mark ${hex(d.mark)}/${hex(d.mask)}`,
-  list: (d) => ` TPROXY redirect ${formatIpv4(d.ip)}:${d.port} mark ${hex(d.mark)}/${hex(d.mask)}`,
+  save: (d) => ` --on-port ${d.port} --on-ip ${formatIp(d.ip)} --tproxy-mark ${hex(d.mark)}/${hex(d.mask)}`,
+  list: (d) => ` TPROXY redirect ${formatIp(d.ip)}:${d.port} mark ${hex(d.mark)}/${hex(d.mask)}`,
   unmodelled: () => 'target TPROXY',
 }

@@ -6,9 +6,10 @@
  * words that it compiles to. Adding one touches its file, one registry line and, if packets may meet it, one case in the
  * evaluator.
  *
- * Not modelled: extension revisions (the newest is spoken), ip6tables (families are kept apart, only 4 is registered).
+ * Not modelled: extension revisions (the newest is spoken).
  */
 import type { CompileSink } from './compile-sink.ts'
+import type { IptFamily, IpValue } from './ip-values.ts'
 
 /** Bad text, in the words of iptables. Thrown and caught inside the text front end only. */
 export class IptTextError extends Error {
@@ -22,6 +23,7 @@ export class IptTextError extends Error {
 
 /** What a parser may ask about the place where the rule will stand. */
 export interface ParseContext {
+  readonly family: IptFamily
   readonly table: string
   /** Protocol number given so far, 0 when none; and whether it is inverted. */
   readonly proto: number
@@ -52,7 +54,7 @@ export interface XtMatch<D = unknown> {
   readonly name: string
   /** Name under which -L lists it, when it is an alias (NOTRACK is listed as CT). */
   readonly options: readonly XtOption<D>[]
-  init(): D
+  init(family: IptFamily): D
   /** Called at the end of a rule; `seen` holds the names of the options given. */
   check?(d: D, seen: ReadonlySet<string>, x: ParseContext): void
   /** Text after `-m name`, each word with a leading space. */
@@ -100,10 +102,10 @@ export const INV_PROTO = 0x40
 
 /** A rule as parsed: struct ipt_entry in objects. */
 export interface RuleSpec {
-  src: number
-  smask: number
-  dst: number
-  dmask: number
+  src: IpValue
+  smask: IpValue
+  dst: IpValue
+  dmask: IpValue
   inInterface: string
   outInterface: string
   proto: number

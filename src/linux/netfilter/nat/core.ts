@@ -38,7 +38,7 @@ import {
 import { killConntrack } from '../conntrack/lifetime.ts'
 import type { Conntrack } from '../conntrack/table.ts'
 import { hasPorts } from '../conntrack/tuple.ts'
-import { NFH_NAT_DST, NFH_NAT_SRC, NFH_NFT } from '../hooks.ts'
+import { NFH_NAT_DST, NFH_NAT_SRC, NFH_NFT, type NfState } from '../hooks.ts'
 import { iptDoTable } from '../iptables/eval.ts'
 import { nftHook } from '../nftables/hook-functions.ts'
 import { natIcmpReplyTranslation, natManipPkt } from './manip.ts'
@@ -50,14 +50,14 @@ export * from './range.ts'
 export { nfNatSetupInfo } from './setup.ts'
 
 /**
- * nf_nat_register_fn: the four NAT hooks of a namespace; calling it again has no effect. Tracking itself starts with the
+ * nf_nat_register_fn: the four NAT hooks of a family; calling it again has no effect. Tracking itself starts with the
  * first rule that needs it (nfConntrackGet), as in Linux: an empty nat table tracks nothing.
  */
-export function nfNatRegister(ns: Netns): void {
-  ns.nf.register(NF_INET_PRE_ROUTING, NFH_NAT_DST)
-  ns.nf.register(NF_INET_LOCAL_OUT, NFH_NAT_DST)
-  ns.nf.register(NF_INET_POST_ROUTING, NFH_NAT_SRC)
-  ns.nf.register(NF_INET_LOCAL_IN, NFH_NAT_SRC)
+export function nfNatRegister(nf: NfState): void {
+  nf.register(NF_INET_PRE_ROUTING, NFH_NAT_DST)
+  nf.register(NF_INET_LOCAL_OUT, NFH_NAT_DST)
+  nf.register(NF_INET_POST_ROUTING, NFH_NAT_SRC)
+  nf.register(NF_INET_LOCAL_IN, NFH_NAT_SRC)
 }
 
 /** NFH_NAT_DST (PRE_ROUTING, LOCAL_OUT) and NFH_NAT_SRC (POST_ROUTING, LOCAL_IN). */

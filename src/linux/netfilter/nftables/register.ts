@@ -47,7 +47,7 @@ export function syncHooks(tables: NftTables): void {
   for (const id of wanted) {
     const chain = tables.chains[id]!
     const base = chain.spec.base!
-    if (base.type === 'nat') nfNatRegister(ns)
+    if (base.type === 'nat') nfNatRegister(nf)
     // where a packet that passed the device's hook is seen first, and last
     if (base.hook === 'ingress') nf.registerNft(0, id, -0x80000000, false)
     else if (base.hook === 'egress') nf.registerNft(4, id, 0x7fffffff, false)

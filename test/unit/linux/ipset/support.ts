@@ -118,3 +118,76 @@ export const SET_COMMANDS: readonly string[] = [
   'add u 8.8.8.8 timeout 5',
   'add a 1.1.1.1 comment x',
 ]
+
+/** Sets of family inet6, of the types that usual kernels have. */
+export const SET_TEXT6 = `create a hash:ip family inet6
+create an hash:ip family inet6 netmask 64
+create n hash:net family inet6 timeout 300 counters comment
+create ap hash:ip,port family inet6
+create np hash:net,port family inet6
+create apn hash:ip,port,net family inet6
+create api hash:ip,port,ip family inet6
+create ni hash:net,iface family inet6
+create l list:set
+add a fd00::1
+add a ::1.2.3.4
+add a 2001:DB8::0:5
+add an fd00:1:2:3:4:5:6:7
+add n fd00:1::/64 comment "x y"
+add n fd00:2::5 timeout 20 packets 3 bytes 9
+add n fd00:3::7/48 nomatch
+add n ::/1
+add ap fd00::1,80
+add ap fd00::1,udp:53
+add ap fd00::1,tcp:81-83
+add ap fd00::1,icmpv6:echo-request
+add ap fd00::1,ipv6-icmp:1/4
+add ap fd00::1,icmpv6:135/0
+add ap fd00::1,icmpv6:200/3
+add ap fd00::1,4:0
+add np fd00::/64,sctp:5
+add apn fd00::1,tcp:80,fd01::/48
+add api fd00::1,tcp:80,fd01::2
+add ni fd00::/64,eth0
+add ni fd00:1::/64,physdev:eth1
+add l n
+`
+
+/** Commands on SET_TEXT6, good and bad. */
+export const SET_COMMANDS6: readonly string[] = [
+  'add a fd00::1-fd00::5',
+  'add a fd00::/64',
+  'add a fd00::9/128',
+  'add a 10.0.0.1',
+  'add a x',
+  'add n fd00::/0',
+  'add n fd00::/129',
+  'add n fd00::-fd00::ff',
+  'add ap fd00::1,icmp:8/0',
+  'add ap fd00::1,icmpv6:neigbour-advertisement',
+  'add ap fd00::1,icmpv6:foo',
+  'add ap [fd00::1],tcp:80',
+  'create b list:set family inet6',
+  'create b hash:ip family foo',
+  'create v hash:ip family ipv6',
+  'test a fd00::1',
+  'test a fd00::2',
+  'test n fd00:1::77',
+  'test n fd00:3::7',
+  'test n 10.0.0.1',
+  'test np fd00::5,sctp:5',
+  'test apn fd00::1,tcp:80,fd01::9',
+  'del a fd00::7',
+  'add a fd00::1',
+  'add ap fd00::/64,tcp:80',
+  'create c hash:ip family inet',
+  'add c fd00::1',
+  'swap a c',
+  'swap a v',
+  'create c2 hash:ip,port',
+  'add c2 10.0.0.1,icmpv6:1/4',
+  'create a hash:ip',
+  'create -exist a hash:ip family inet6',
+  'flush n',
+  'destroy np',
+]

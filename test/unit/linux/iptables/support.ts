@@ -38,6 +38,23 @@ export function errorCases(): ErrorCase[] {
   return fixture('errors.json') as ErrorCase[]
 }
 
+/** Recorded rules of ip6tables. */
+export function ruleCases6(): RuleCase[] {
+  return fixture('rules6.json') as RuleCase[]
+}
+
+/** Recorded errors of ip6tables-restore. */
+export function errorCases6(): ErrorCase[] {
+  return fixture('errors6.json') as ErrorCase[]
+}
+
+/** Sets that the recorded rules of ip6tables name. */
+export const SETS6 = `create ips hash:ip family inet6 counters
+create ipp hash:ip,port family inet6
+create nets hash:net family inet6
+create dyn hash:ip family inet6 timeout 60
+`
+
 /** Sets that the recorded rules name. */
 export const SETS =
   'create ips hash:ip counters\ncreate ipp hash:ip,port\ncreate nets hash:net\ncreate dyn hash:ip timeout 60\n'
