@@ -19,7 +19,7 @@ describe('execTool', () => {
   })
 
   it.each([
-    ['ip6tables-save'],
+    ['iptables-nft-save'],
     ['tc', 'qdisc'],
     ['ip', 'link', 'add', 'bd', 'type', 'bond'],
     ['ip', '-6', 'route', 'add', '::/0'],
