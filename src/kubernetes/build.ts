@@ -10,6 +10,7 @@
  */
 import { formatCidr, nthIpv4, parseIpv4Cidr } from '../addr/cidr.ts'
 import { formatIpv4, parseIpv4 } from '../addr/ipv4.ts'
+import { parseIpv6 } from '../addr/ipv6.ts'
 import type { Diagnostic, SourcePosition } from '../diagnostics/diagnostic.ts'
 import { Diagnostics, formatPosition, NO_POSITION } from '../diagnostics/diagnostic.ts'
 import type { ResolvedSpec } from './cluster-spec.ts'
@@ -23,6 +24,7 @@ import { inferSettings } from './infer.ts'
 import type { Loaded } from './load.ts'
 import { nearest } from './names.ts'
 import { buildNodes, checkNetworks, draftNodes, settleNetworks } from './nodes.ts'
+import { POLICY_KINDS } from './policy-kinds.ts'
 import { Scheduler } from './scheduler/scheduler.ts'
 import { buildServices } from './services.ts'
 import type {
@@ -72,6 +74,7 @@ export function buildClusterModel(loaded: Loaded, overrides: ClusterOverrides = 
   const slices = valid.of('discovery.k8s.io/v1/EndpointSlice')
   const endpoints = valid.of('v1/Endpoints')
   const endpointSlices = buildEndpointSlices({ services, pods: addressed.pods, nodes, slices, endpoints }, diagnostics)
+  const otherPolicies = [...POLICY_KINDS.keys()].flatMap((kind) => valid.of(kind))
   const model: ClusterModel = {
     config: configOf(spec),
     namespaces,
@@ -81,7 +84,8 @@ export function buildClusterModel(loaded: Loaded, overrides: ClusterOverrides = 
     services,
     endpointSlices,
     networkPolicies: valid.of('networking.k8s.io/v1/NetworkPolicy').map(sourced),
-    otherObjects: [...valid.of('v1/ConfigMap'), ...valid.others],
+    policyObjects: [...valid.of('networking.k8s.io/v1/NetworkPolicy'), ...otherPolicies].map(sourced),
+    otherObjects: [...valid.of('v1/ConfigMap'), ...otherPolicies, ...valid.others],
   }
   return { model, diagnostics: diagnostics.sorted(), inferred: inferred.facts }
 }
@@ -262,6 +266,7 @@ function addressPods(
       uid: pod.uid,
       node: node.name,
       ip,
+      statusIps: pod.statusIps,
       hostNetwork: pod.spec.hostNetwork === true,
       labels: pod.labels,
       annotations: pod.annotations,
@@ -289,6 +294,7 @@ function reserveGiven(
     const at = (): SourcePosition => pod.positionOf(['status', 'podIP'])
     const path = { path: 'status.podIP' }
     const ip = parseIpv4(pod.givenIp)
+    if (ip === null && parseIpv6(pod.givenIp) !== null) continue
     if (ip === null) {
       diagnostics.error('bad-address', at(), `expected an IPv4 address, found "${pod.givenIp}"`, path)
       continue

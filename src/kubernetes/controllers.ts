@@ -39,6 +39,8 @@ export interface PodDraft {
   readonly terminating: boolean
   /** `status.podIP` as given. */
   readonly givenIp?: string
+  /** `status.podIPs`, or `status.podIP` alone, as given. */
+  readonly statusIps: readonly string[]
   /** A DaemonSet pod: the node it is for. */
   readonly pinnedNode?: string
   readonly source: SourcePosition
@@ -48,6 +50,9 @@ export interface PodDraft {
 
 /** Annotation on a pod or template: `"false"` makes its pods not ready. */
 export const READY_ANNOTATION = 'podwalk.dev/ready'
+
+/** No address is known. */
+const NO_IPS: readonly string[] = []
 
 interface OwnerReference {
   kind: string
@@ -66,7 +71,12 @@ interface WorkloadSpec {
 
 interface PodObject extends KubernetesObject {
   spec: PodSpec
-  status?: { podIP?: string; phase?: string; conditions?: { type: string; status: string }[] }
+  status?: {
+    podIP?: string
+    podIPs?: { ip?: string }[]
+    phase?: string
+    conditions?: { type: string; status: string }[]
+  }
 }
 
 /** All pods of the input: written ones and those of controllers, in the order of the objects. */
@@ -202,6 +212,7 @@ class PodMaker {
       ready: isReady(object),
       terminating: metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null,
       ...(status?.podIP !== undefined && { givenIp: status.podIP }),
+      statusIps: statusIps(status),
       source: loaded.source,
       positionOf: (path) => loaded.positionOf(path),
     })
@@ -293,6 +304,7 @@ function instantiate(loaded: LoadedObject, template: PodTemplate, extraLabels: S
     labels: { ...template.metadata?.labels, ...extraLabels },
     annotations,
     spec: defaultPodSpec(template.spec),
+    statusIps: NO_IPS,
     ready: annotations[READY_ANNOTATION] !== 'false',
     terminating: false,
     source: loaded.source,
@@ -338,4 +350,9 @@ function isReady(object: PodObject): boolean {
 /** `web` of `web-7d4b8c5f9`: the name of a ReplicaSet ends in an encoded hash. */
 function deploymentInName(replicaSet: string): string | undefined {
   return /^(.+)-[bcdf4-9]{4,10}$/.exec(replicaSet)?.[1]
+}
+
+function statusIps(status: PodObject['status']): readonly string[] {
+  const listed = (status?.podIPs ?? []).flatMap((p) => (p?.ip ? [p.ip] : []))
+  return listed.length > 0 ? listed : status?.podIP ? [status.podIP] : NO_IPS
 }

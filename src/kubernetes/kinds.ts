@@ -4,6 +4,7 @@
  *
  * Sources: the API reference of Kubernetes 1.34; the deprecated API migration guide for `REMOVED`.
  */
+import { POLICY_KINDS } from './policy-kinds.ts'
 import type { ObjectSchema } from './schema.ts'
 import { cluster, configMap, namespace, node } from './schemas/cluster.ts'
 import { pod } from './schemas/pod.ts'
@@ -37,7 +38,7 @@ const kinds: Record<string, KnownKind> = {
 }
 
 /** Kinds that podwalk builds the cluster from, by `apiVersion/kind`. */
-export const KNOWN_KINDS: ReadonlyMap<string, KnownKind> = new Map(Object.entries(kinds))
+export const KNOWN_KINDS: ReadonlyMap<string, KnownKind> = new Map([...Object.entries(kinds), ...POLICY_KINDS])
 
 /** Kinds of any version that change nothing about packets, by `group/kind`. */
 const WITHOUT_EFFECT = new Set(

@@ -138,7 +138,7 @@ class Checker {
         if (typeof value !== 'string') {
           const isBoolean = typeof value === 'boolean'
           const hint = isBoolean
-            ? 'quote it: YAML reads yes, no, on, off, y and n as booleans'
+            ? 'quote it: YAML reads yes, no, on and off as booleans'
             : typeof value === 'number'
               ? `quote it: "${value}"`
               : undefined

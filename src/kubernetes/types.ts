@@ -334,6 +334,8 @@ export interface PodModel {
   readonly node: string
   /** `status.podIP`: the node's InternalIP for a host-network pod. */
   readonly ip: string
+  /** Addresses of `status.podIPs` as the input gave them, of both families; what policies see. Empty when there are none. */
+  readonly statusIps: readonly string[]
   readonly hostNetwork: boolean
   readonly labels: StringMap
   readonly annotations: StringMap
@@ -422,6 +424,8 @@ export interface ClusterModel {
   readonly endpointSlices: readonly EndpointSliceModel[]
   /** As written; not evaluated here. */
   readonly networkPolicies: readonly Sourced<KubernetesObject>[]
+  /** Policies of every kind, network sets and tiers, valid, as written (src/policy evaluates them). */
+  readonly policyObjects: readonly Sourced<KubernetesObject>[]
   /** Objects that podwalk loads but does not act on (ConfigMap, CRDs and their instances ...), for drivers to read. */
   readonly otherObjects: readonly LoadedObject[]
 }

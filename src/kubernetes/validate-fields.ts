@@ -4,44 +4,22 @@
  * Sources: k8s.io/kubernetes/pkg/apis/core/validation/validation.go (ValidateService, validateContainerPorts),
  * pkg/apis/apps/validation, pkg/apis/batch/validation, pkg/apis/networking/validation, pkg/apis/discovery/validation.
  */
-import { cidrContains, isNetwork, parseCidr } from '../addr/cidr.ts'
 import { parseIpv4 } from '../addr/ipv4.ts'
 import { parseIpv6 } from '../addr/ipv6.ts'
 import type { Diagnostics } from '../diagnostics/diagnostic.ts'
-import { pathText } from './schema.ts'
+import { checkSelector, Findings } from './findings.ts'
 import { matchesSelector } from './selector.ts'
 import type {
   Container,
   EndpointSlice,
   FieldPath,
-  IntOrString,
   LabelSelector,
   LoadedObject,
   PodSpec,
   PodTemplate,
   ServicePort,
 } from './types.ts'
-
-/** Reports a finding at a path of one object and remembers that there was one. */
-class Findings {
-  isGood = true
-  private readonly loaded: LoadedObject
-  private readonly diagnostics: Diagnostics
-
-  constructor(loaded: LoadedObject, diagnostics: Diagnostics) {
-    this.loaded = loaded
-    this.diagnostics = diagnostics
-  }
-
-  error(path: FieldPath, message: string, hint?: string, code = 'invalid-value'): void {
-    this.isGood = false
-    this.diagnostics.error(code, this.loaded.positionOf(path), message, { path: pathText(path), hint })
-  }
-
-  warning(path: FieldPath, message: string, hint?: string, code = 'invalid-value'): void {
-    this.diagnostics.warning(code, this.loaded.positionOf(path), message, { path: pathText(path), hint })
-  }
-}
+import { checkPolicy } from './validate-policy.ts'
 
 type Spec = Record<string, unknown>
 
@@ -73,22 +51,10 @@ export function checkFields(loaded: LoadedObject, diagnostics: Diagnostics): boo
     case 'EndpointSlice':
       checkEndpointSlice(loaded.object as unknown as EndpointSlice, findings)
       break
-    case 'NetworkPolicy':
-      checkNetworkPolicy(spec, findings)
-      break
+    default:
+      checkPolicy(loaded.object, findings)
   }
   return findings.isGood
-}
-
-function checkSelector(selector: LabelSelector | undefined, path: FieldPath, findings: Findings): void {
-  for (const [i, requirement] of (selector?.matchExpressions ?? []).entries()) {
-    const needsValues = requirement.operator === 'In' || requirement.operator === 'NotIn'
-    const count = requirement.values?.length ?? 0
-    const at = [...path, 'matchExpressions', i, 'values']
-    if (needsValues && count === 0) {
-      findings.error(at, `expected values for operator ${requirement.operator}, found none`, undefined, 'missing-field')
-    } else if (!needsValues && count > 0) findings.error(at, `expected no values for operator ${requirement.operator}`)
-  }
 }
 
 function checkWorkload(spec: Spec, findings: Findings): void {
@@ -262,49 +228,6 @@ function checkEndpointSlice(slice: EndpointSlice, findings: Findings): void {
     for (const [j, address] of endpoint.addresses.entries()) {
       if (parse(address) !== null) continue
       findings.error(['endpoints', i, 'addresses', j], `expected an ${slice.addressType} address, found "${address}"`)
-    }
-  }
-}
-
-interface PolicyRule {
-  from?: { ipBlock?: { cidr: string; except?: string[] } }[]
-  to?: { ipBlock?: { cidr: string; except?: string[] } }[]
-  ports?: { port?: IntOrString; endPort?: number }[]
-}
-
-function checkNetworkPolicy(spec: Spec, findings: Findings): void {
-  checkSelector(spec.podSelector as LabelSelector | undefined, ['spec', 'podSelector'], findings)
-  for (const [direction, peersField] of [
-    ['ingress', 'from'],
-    ['egress', 'to'],
-  ] as const) {
-    for (const [i, rule] of ((spec[direction] as PolicyRule[] | undefined) ?? []).entries()) {
-      const at: FieldPath = ['spec', direction, i]
-      for (const [j, peer] of (rule?.[peersField] ?? []).entries()) {
-        if (peer?.ipBlock) checkIpBlock(peer.ipBlock, [...at, peersField, j, 'ipBlock'], findings)
-      }
-      for (const [j, port] of (rule?.ports ?? []).entries()) {
-        if (port?.endPort === undefined) continue
-        const path = [...at, 'ports', j, 'endPort']
-        if (typeof port.port !== 'number') findings.error(path, 'expected a numeric port beside endPort')
-        else if (port.endPort < port.port) findings.error(path, `expected at least ${port.port}, found ${port.endPort}`)
-      }
-    }
-  }
-}
-
-function checkIpBlock(block: { cidr: string; except?: string[] }, path: FieldPath, findings: Findings): void {
-  const cidr = parseCidr(block.cidr)
-  if (cidr === null) {
-    findings.error([...path, 'cidr'], `expected a CIDR, found "${block.cidr}"`)
-    return
-  }
-  if (!isNetwork(cidr)) findings.warning([...path, 'cidr'], `host bits are set in ${block.cidr}`)
-  for (const [i, text] of (block.except ?? []).entries()) {
-    const except = parseCidr(text)
-    if (except === null) findings.error([...path, 'except', i], `expected a CIDR, found "${text}"`)
-    else if (!cidrContains(cidr, except) || except.prefixLength === cidr.prefixLength) {
-      findings.error([...path, 'except', i], `expected a strict subset of ${block.cidr}, found ${text}`)
     }
   }
 }

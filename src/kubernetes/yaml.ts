@@ -5,7 +5,7 @@
  * and the documents are parsed one by one by the `yaml` package, so that one broken document hides no other and memory
  * stays that of the largest. Positions of fields are found by parsing the document again on demand (the last one is
  * kept), so a loaded document holds only its value. Scalars resolve as kubectl's YAML does (sigs.k8s.io/yaml, YAML 1.1
- * booleans and octals); aliases are bounded, merge keys (`<<`) are applied.
+ * booleans and octals, but a bare y or n stays text: it names things far more often than it means yes); aliases are bounded, merge keys (`<<`) are applied.
  *
  * Not modelled: tags other than the core schema's (an unresolved tag is a warning).
  * Sources: YAML 1.2.2, sigs.k8s.io/yaml goyaml.v2 resolve.go.
@@ -30,7 +30,7 @@ const BOOL_11: ScalarTag = {
   tag: 'tag:yaml.org,2002:bool',
   default: true,
   identify: (value) => typeof value === 'boolean',
-  test: /^(?:[Yy]|[Nn]|[Yy]es|YES|[Oo]n|ON|[Nn]o|NO|[Oo]ff|OFF|[Tt]rue|TRUE|[Ff]alse|FALSE)$/,
+  test: /^(?:[Yy]es|YES|[Oo]n|ON|[Nn]o|NO|[Oo]ff|OFF|[Tt]rue|TRUE|[Ff]alse|FALSE)$/,
   resolve: (text) => /^[ytYT]|^[Oo][Nn]$/.test(text),
 }
 

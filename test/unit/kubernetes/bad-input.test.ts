@@ -101,7 +101,7 @@ const cases: [string, string, string][] = [
   [
     'a label that is a boolean',
     pod(ok, 'name: p, labels: {on: yes}'),
-    '3:30: error: metadata.labels.true: expected a string, found boolean true [wrong-type]\n  hint: quote it: YAML reads yes, no, on, off, y and n as booleans',
+    '3:30: error: metadata.labels.true: expected a string, found boolean true [wrong-type]\n  hint: quote it: YAML reads yes, no, on and off as booleans',
   ],
   [
     'a bad label value',

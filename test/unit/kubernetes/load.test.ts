@@ -34,7 +34,7 @@ describe('documents', () => {
     expect(loaded.diagnostics).toHaveLength(1)
     expect(loaded.diagnostics[0]!.line).toBe(7)
   })
-  it('resolve scalars as kubectl does', () => {
+  it('resolve scalars as kubectl does, but a bare y stays text', () => {
     const loaded = loadText(
       'apiVersion: v1\nkind: X\na: [yes, no, on, off, y, 0755, 0x1f, 1e3, "yes", 22:22, 1_000, -0b11, 2026-01-02, ~]\n',
     )
@@ -43,7 +43,7 @@ describe('documents', () => {
       false,
       true,
       false,
-      true,
+      'y',
       493,
       31,
       1000,

@@ -1,0 +1,243 @@
+/**
+ * Classes of pods: pods that no policy can tell apart.
+ *
+ * A class is a namespace, a set of labels, named ports, a ServiceAccount, and the set of policy blocks that the pod's
+ * addresses are in. Selectors are answered from an index: classes by namespace, namespaces by label, classes by label and
+ * value; the most selective part of a conjunction gives the candidates, the whole condition is then checked on each.
+ */
+
+import type { StringMap } from '../kubernetes/types.ts'
+import { AddressAtoms } from './atoms.ts'
+import type { Expr } from './expr.ts'
+import { matches } from './expr.ts'
+import type { PolicyInput, PolicyPod } from './input.ts'
+import { alternativeHolds } from './match.ts'
+import type { Alternative, Condition, Policy, PolicyOptions } from './model.ts'
+import { META_NAMESPACE } from './model.ts'
+import type { AddressRanges, Family } from './ranges.ts'
+
+/** Every block of addresses that can tell two pods apart. */
+function podBlocks(policies: readonly Policy[]): AddressRanges[] {
+  const found = new Set<AddressRanges>()
+  const add = (a: Alternative | null): void => {
+    for (const c of a?.conditions ?? []) {
+      if (c.t === 'nets' && c.pods !== 'never') found.add(c.ranges)
+      else if (c.t === 'labels' && c.sets !== null) found.add(c.sets)
+    }
+  }
+  eachAlternative(policies, add)
+  return [...found]
+}
+
+/** Every block of addresses that policies name. */
+export function allBlocks(policies: readonly Policy[]): AddressRanges[] {
+  const found = new Set<AddressRanges>()
+  eachAlternative(policies, (a) => {
+    for (const c of a?.conditions ?? []) {
+      if (c.t === 'nets') found.add(c.ranges)
+      else if (c.t === 'labels' && c.sets !== null) found.add(c.sets)
+    }
+  })
+  return [...found]
+}
+
+function eachAlternative(policies: readonly Policy[], visit: (a: Alternative | null) => void): void {
+  for (const p of policies) {
+    for (const way of [p.ingress, p.egress]) {
+      for (const rule of way?.rules ?? []) {
+        visit(rule.self)
+        for (const a of rule.peers ?? []) visit(a)
+      }
+    }
+  }
+}
+
+/** The classes of a cluster and their index. */
+export class ClassIndex {
+  /** One pod of each class. */
+  readonly representatives: readonly PolicyPod[]
+  /** Number of pods of each class. */
+  readonly sizes: Int32Array
+  /** Class of each pod, in the order of the input. */
+  readonly classOfPod: Int32Array
+  private readonly options: PolicyOptions
+  private readonly namespaces: ReadonlyMap<string, StringMap>
+  private readonly byNamespace = new Map<string, number[]>()
+  private readonly byLabel = new Map<string, number[]>()
+  private readonly all: Int32Array
+  private readonly atoms: AddressAtoms
+  private readonly answers = new Map<string, Int32Array>()
+
+  constructor(input: PolicyInput, policies: readonly Policy[], options: PolicyOptions) {
+    this.options = options
+    this.namespaces = input.namespaces
+    this.atoms = new AddressAtoms(podBlocks(policies))
+    const representatives: PolicyPod[] = []
+    const sizes: number[] = []
+    const numbers = new Map<string, number>()
+    const keys = new KeyMaker(this.atoms)
+    this.classOfPod = new Int32Array(input.pods.length)
+    for (const [i, pod] of input.pods.entries()) {
+      const key = keys.of(pod)
+      let number = numbers.get(key)
+      if (number === undefined) {
+        number = representatives.length
+        numbers.set(key, number)
+        representatives.push(pod)
+        sizes.push(0)
+        this.file(number, pod)
+      }
+      sizes[number]!++
+      this.classOfPod[i] = number
+    }
+    this.representatives = representatives
+    this.sizes = Int32Array.from(sizes)
+    this.all = Int32Array.from({ length: representatives.length }, (_, i) => i)
+  }
+
+  /** Number of classes. */
+  get count(): number {
+    return this.representatives.length
+  }
+
+  private file(number: number, pod: PolicyPod): void {
+    push(this.byNamespace, pod.namespace, number)
+    for (const key in pod.labels.pod) push(this.byLabel, `${key}\0${pod.labels.pod[key]}`, number)
+  }
+
+  /** True when new blocks would split a class: an index with them is then made anew. */
+  isSplitBy(blocks: readonly AddressRanges[], pods: readonly PolicyPod[]): boolean {
+    const fresh = new AddressAtoms(blocks)
+    const seen = new Map<number, string>()
+    for (const [i, pod] of pods.entries()) {
+      const key = pod.addresses.map((a) => `${a.family}:${fresh.setOf(a)}`).join()
+      const number = this.classOfPod[i]!
+      const before = seen.get(number)
+      if (before === undefined) seen.set(number, key)
+      else if (before !== key) return true
+    }
+    return false
+  }
+
+  /** Classes whose pods satisfy the alternative, ascending. @param within the only namespace to look in, or null */
+  select(alternative: Alternative, within: string | null = null, family: Family | null = null): Int32Array {
+    const { conditions } = alternative
+    const isPlain = conditions.every((c) => c.t === 'labels' && !c.negate && c.sets === null)
+    const key = isPlain
+      ? JSON.stringify([
+          within,
+          conditions.map((c) => [(c as LabelsCondition).expr, (c as LabelsCondition).hostNetworkAsPod]),
+        ])
+      : ''
+    // answers about one namespace are as many as its policies and cheap to find: not kept
+    const isKept = isPlain && within === null
+    const known = isKept ? this.answers.get(key) : undefined
+    if (known !== undefined) return known
+    const candidates = this.candidates(conditions, within)
+    const found: number[] = []
+    for (const number of candidates) {
+      const pod = this.representatives[number]!
+      const of = family ?? (pod.v4 !== null ? 4 : 6)
+      if (alternativeHolds(alternative, pod, pod, of, this.options)) found.push(number)
+    }
+    const answer = Int32Array.from(found)
+    if (isKept) this.answers.set(key, answer)
+    return answer
+  }
+
+  private candidates(conditions: readonly Condition[], within: string | null): Iterable<number> {
+    let best: Iterable<number> & { readonly length: number } = this.all
+    const consider = (list: readonly number[]): void => {
+      if (list.length < best.length) best = list
+    }
+    if (within !== null) return this.byNamespace.get(within) ?? []
+    for (const c of conditions) {
+      if (c.t !== 'labels' || c.negate || c.sets !== null) continue
+      for (const part of c.expr.op === 'and' ? c.expr.of : [c.expr]) {
+        const list = this.listOf(part)
+        if (list !== null) consider(list)
+      }
+    }
+    return best
+  }
+
+  /** Classes that may satisfy a simple expression, ascending, or null when the index does not know. */
+  private listOf(expr: Expr): readonly number[] | null {
+    if (expr.op === 'false') return []
+    if (expr.op === 'in' && expr.scope === 'pod') {
+      if (expr.values.length === 1) return this.byLabel.get(`${expr.key}\0${expr.values[0]}`) ?? []
+      return merged(expr.values.map((v) => this.byLabel.get(`${expr.key}\0${v}`) ?? []))
+    }
+    if (expr.op === 'in' && expr.scope === 'meta' && expr.key === META_NAMESPACE) {
+      return merged(expr.values.map((v) => this.byNamespace.get(v) ?? []))
+    }
+    if (expr.op === 'in' && expr.scope === 'namespace')
+      return merged(this.namespacesWith(expr).map((n) => this.byNamespace.get(n) ?? []))
+    return null
+  }
+
+  private readonly namespaceAnswers = new Map<string, string[]>()
+
+  private namespacesWith(expr: Expr): string[] {
+    const key = JSON.stringify(expr)
+    let found = this.namespaceAnswers.get(key)
+    if (found === undefined) {
+      const empty: StringMap = {}
+      found = []
+      for (const [name, labels] of this.namespaces) {
+        const scopes = { pod: empty, namespace: labels, serviceaccount: empty, node: empty, meta: empty }
+        if (matches(expr, { labels: scopes })) found.push(name)
+      }
+      this.namespaceAnswers.set(key, found)
+    }
+    return found
+  }
+}
+
+type LabelsCondition = Extract<Condition, { t: 'labels' }>
+
+function push(map: Map<string, number[]>, key: string, value: number): void {
+  const list = map.get(key)
+  if (list === undefined) map.set(key, [value])
+  else list.push(value)
+}
+
+function merged(lists: readonly (readonly number[])[]): readonly number[] {
+  if (lists.length === 1) return lists[0]!
+  return [...new Set(lists.flat())].sort((a, b) => a - b)
+}
+
+/** What makes two pods one class, as text; parts that pods share are numbered once. */
+class KeyMaker {
+  private readonly atoms: AddressAtoms
+  private readonly numbers = new Map<object, number>()
+  private readonly texts = new Map<string, number>()
+
+  constructor(atoms: AddressAtoms) {
+    this.atoms = atoms
+  }
+
+  of(pod: PolicyPod): string {
+    const account = pod.labels.meta.serviceaccount
+    const host = pod.hostNetwork ? pod.node : ''
+    let addresses = ''
+    for (const a of pod.addresses) addresses += `${a.family}:${this.atoms.setOf(a)},`
+    const labels = this.number(pod.labels.pod, () => JSON.stringify(Object.entries(pod.labels.pod).sort()))
+    const ports = pod.ports.length === 0 ? 0 : this.number(pod.ports, () => JSON.stringify(pod.ports))
+    return `${pod.namespace} ${labels} ${ports} ${account} ${host} ${addresses}`
+  }
+
+  private number(value: object, text: () => string): number {
+    let number = this.numbers.get(value)
+    if (number === undefined) {
+      const key = text()
+      number = this.texts.get(key)
+      if (number === undefined) {
+        number = this.texts.size + 1
+        this.texts.set(key, number)
+      }
+      this.numbers.set(value, number)
+    }
+    return number
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * The evaluator: one index of a cluster's policies, asked about pairs, pods and everything at once.
+ *
+ *     const engine = new PolicyEngine(policyInputOf(model))
+ *     engine.isAllowed(flow)                    // point query
+ *     engine.connectionPorts(src, dst)          // all ports between two parties
+ *     engine.explain(flow)                      // every policy and rule that was looked at (explain.ts)
+ *
+ * Policies that select a class of pods are kept as ranges of one flat array, in the order of evaluation; a point query walks
+ * them and checks rules on the two parties directly. All pairs are computed in matrix.ts from the same lists.
+ */
+import { allBlocks, ClassIndex } from './classes.ts'
+import { arrangeTiers, compileObject } from './compile.ts'
+import { allowedPorts, decide, type Exemption, exemptionOf, type PlacedPolicy } from './evaluate.ts'
+import { externalParty, type PolicyInput, type PolicyPod } from './input.ts'
+import { networkSets } from './kinds/calico.ts'
+import type { Flow } from './match.ts'
+import { DEFAULT_OPTIONS, type Direction, type Party, type Policy, type PolicyOptions, type Tier } from './model.ts'
+import { ALL_PORTS, intersectPorts, type PolicyProtocol, type PortSet, portNumberOf } from './port-set.ts'
+import { type Address, type AddressRanges, type Family, parseAddress } from './ranges.ts'
+
+/** The source port of a connection when nothing says which: what Linux would take, an ephemeral one. */
+export const EPHEMERAL_PORT = 40_000
+
+/** Policies in the order of evaluation, by class, for one direction. */
+interface Selection {
+  /** Start of each class's range in `items`; one more than there are classes. */
+  readonly starts: Int32Array
+  /** Index of each policy among the placed ones. */
+  readonly items: Int32Array
+}
+
+/** The answer about one flow. */
+export interface FlowVerdict {
+  readonly allowed: boolean
+  readonly exemption: Exemption | null
+  readonly egress: boolean
+  readonly ingress: boolean
+}
+
+const NO_POLICIES: readonly PlacedPolicy[] = []
+
+/** An indexed cluster. Immutable: an edit gives another engine that shares what has not changed. */
+export class PolicyEngine {
+  readonly input: PolicyInput
+  readonly options: PolicyOptions
+  readonly policies: readonly Policy[]
+  readonly tiers: readonly Tier[]
+  /** Looked at, not enforced. */
+  readonly staged: readonly Policy[]
+  readonly classes: ClassIndex
+  private readonly placed: readonly PlacedPolicy[]
+  private readonly selections: Readonly<Record<Direction, Selection>>
+  private readonly podNumbers: ReadonlyMap<string, number>
+  private readonly classNumbers: ReadonlyMap<Party, number>
+  private readonly podsByAddress: ReadonlyMap<number | bigint, PolicyPod>
+  private readonly lists = new Map<string, readonly PlacedPolicy[]>()
+
+  constructor(
+    input: PolicyInput,
+    options: Partial<PolicyOptions> = {},
+    before?: { readonly engine: PolicyEngine | null; readonly policies: readonly Policy[] },
+  ) {
+    this.input = input
+    this.options = { ...DEFAULT_OPTIONS, ...options }
+    if (before === undefined) {
+      const sets = networkSets(input)
+      this.policies = input.objects.flatMap((o) => compileObject(o, input, sets))
+    } else this.policies = before.policies
+    const { tiers, staged } = arrangeTiers(this.policies, input)
+    this.tiers = tiers
+    this.staged = staged
+    this.placed = tiers.flatMap((t, tier) =>
+      t.policies.map((policy) => ({ policy, tier, denies: t.defaultAction === 'Deny' })),
+    )
+    const old = before?.engine ?? undefined
+    this.classes = old?.classes ?? new ClassIndex(input, this.policies, this.options)
+    this.selections = this.selectSubjects()
+    if (old === undefined) {
+      this.podNumbers = new Map(input.pods.map((p, i) => [p.name, i]))
+      this.classNumbers = new Map(input.pods.map((p, i) => [p as Party, this.classes.classOfPod[i]!]))
+      const podsByAddress = new Map<number | bigint, PolicyPod>()
+      for (const pod of input.pods) if (!pod.hostNetwork) for (const a of pod.addresses) podsByAddress.set(a.value, pod)
+      this.podsByAddress = podsByAddress
+    } else {
+      this.podNumbers = old.podNumbers
+      this.classNumbers = old.classNumbers
+      this.podsByAddress = old.podsByAddress
+    }
+  }
+
+  /** For each class and direction, the placed policies that select it: pairs counted, then sorted by class. */
+  private selectSubjects(): Record<Direction, Selection> {
+    const { count } = this.classes
+    const chosen = this.placed.map(({ policy }) => this.classes.select(policy.subject, policy.subjectNamespace))
+    const build = (direction: Direction): Selection => {
+      const starts = new Int32Array(count + 1)
+      for (const [i, { policy }] of this.placed.entries()) {
+        if (policy[direction] !== null) for (const c of chosen[i]!) starts[c + 1]!++
+      }
+      for (let c = 0; c < count; c++) starts[c + 1]! += starts[c]!
+      const next = starts.slice()
+      const items = new Int32Array(starts[count]!)
+      for (const [i, { policy }] of this.placed.entries()) {
+        if (policy[direction] !== null) for (const c of chosen[i]!) items[next[c]!++] = i
+      }
+      return { starts, items }
+    }
+    return { ingress: build('ingress'), egress: build('egress') }
+  }
+
+  /** The pod `namespace/name`, or undefined. */
+  pod(name: string): PolicyPod | undefined {
+    const i = this.podNumbers.get(name)
+    return i === undefined ? undefined : this.input.pods[i]
+  }
+
+  /** Whoever has the address: a pod, a node, or a machine outside. Null when the text is no address. */
+  partyAt(text: string): Party | null {
+    const address = parseAddress(text)
+    return address === null ? null : this.partyOf(address)
+  }
+
+  /** Whoever has the address. */
+  partyOf(address: Address): Party {
+    const pod = this.podsByAddress.get(address.value)
+    if (pod !== undefined) return pod
+    const node = this.input.nodes.find((n) => n.addresses.some((a) => a.value === address.value))
+    return node ?? externalParty(address)
+  }
+
+  /** Class of a pod of this cluster, or -1. */
+  classOf(party: Party): number {
+    return this.classNumbers.get(party) ?? -1
+  }
+
+  /** Key of the list of policies of a class in a direction: classes with equal keys have equal lists. */
+  policyKey(number: number, direction: Direction): string {
+    const { starts, items } = this.selections[direction]
+    return items.subarray(starts[number]!, starts[number + 1]!).join()
+  }
+
+  /** The policies that select a class in a direction, in the order of evaluation. */
+  policiesOfClass(number: number, direction: Direction): readonly PlacedPolicy[] {
+    const { starts, items } = this.selections[direction]
+    const start = starts[number]!
+    const end = starts[number + 1]!
+    if (start === end) return NO_POLICIES
+    const cached = this.lists.get(`${direction}${number}`)
+    if (cached !== undefined) return cached
+    const list: PlacedPolicy[] = []
+    for (let i = start; i < end; i++) list.push(this.placed[items[i]!]!)
+    this.lists.set(`${direction}${number}`, list)
+    return list
+  }
+
+  /** The policies that select a party in a direction: none for what is no pod of this cluster. */
+  policiesOf(party: Party, direction: Direction): readonly PlacedPolicy[] {
+    const number = this.classOf(party)
+    return number < 0 ? NO_POLICIES : this.policiesOfClass(number, direction)
+  }
+
+  /** The family that two parties speak: IPv4 when both have it, else IPv6, or null when they share none. */
+  familyOf(src: Party, dst: Party): Family | null {
+    if (src.v4 !== null && dst.v4 !== null) return 4
+    return src.v6 !== null && dst.v6 !== null ? 6 : null
+  }
+
+  /** A flow between two parties. @param port for ICMP the type */
+  flow(
+    src: Party,
+    dst: Party,
+    protocol: PolicyProtocol,
+    port: number,
+    others: { readonly sourcePort?: number; readonly family?: Family } = {},
+  ): Flow {
+    return {
+      src,
+      dst,
+      family: others.family ?? this.familyOf(src, dst) ?? 4,
+      port: portNumberOf(protocol, port),
+      sourcePort: portNumberOf(protocol, others.sourcePort ?? EPHEMERAL_PORT),
+    }
+  }
+
+  /** Whether a flow gets through: out of the source and into the destination. */
+  isAllowed(flow: Flow): boolean {
+    const { src, dst } = flow
+    const number = this.classNumbers.get(src)
+    const to = this.classNumbers.get(dst)
+    if (exemptionOf(src, dst, this.options) !== null) return true
+    if (number !== undefined && !decide(this.policiesOfClass(number, 'egress'), 'egress', flow, this.options))
+      return false
+    return to === undefined || decide(this.policiesOfClass(to, 'ingress'), 'ingress', flow, this.options)
+  }
+
+  /** Both directions of a flow by themselves. */
+  verdict(flow: Flow): FlowVerdict {
+    const exemption = exemptionOf(flow.src, flow.dst, this.options)
+    if (exemption !== null) return { allowed: true, exemption, egress: true, ingress: true }
+    const egress = decide(this.policiesOf(flow.src, 'egress'), 'egress', flow, this.options)
+    const ingress = decide(this.policiesOf(flow.dst, 'ingress'), 'ingress', flow, this.options)
+    return { allowed: egress && ingress, exemption, egress, ingress }
+  }
+
+  /** All ports that get through between two parties; empty when they share no family. */
+  connectionPorts(src: Party, dst: Party, family: Family | null = this.familyOf(src, dst)): PortSet {
+    if (family === null) return []
+    if (exemptionOf(src, dst, this.options) !== null) return ALL_PORTS
+    const out = this.sidePorts(src, dst, 'egress', family)
+    return out.length === 0 ? out : intersectPorts(out, this.sidePorts(src, dst, 'ingress', family))
+  }
+
+  /** All ports that one side's policies let through. */
+  sidePorts(src: Party, dst: Party, direction: Direction, family: Family): PortSet {
+    const policies = this.policiesOf(direction === 'ingress' ? dst : src, direction)
+    if (policies.length === 0) return ALL_PORTS
+    return allowedPorts(policies, direction, src, dst, family, portNumberOf('TCP', EPHEMERAL_PORT), this.options)
+  }
+
+  /** The engine with other policies over the same pods. */
+  withPolicies(policies: readonly Policy[]): PolicyEngine {
+    const blocks = newBlocks(this.policies, policies)
+    const isSplit = blocks.length > 0 && this.classes.isSplitBy(blocks, this.input.pods)
+    return new PolicyEngine(this.input, this.options, { engine: isSplit ? null : this, policies })
+  }
+}
+
+/** Blocks of the policies that were not there before. */
+function newBlocks(before: readonly Policy[], after: readonly Policy[]): AddressRanges[] {
+  const known = new Set(before)
+  return allBlocks(after.filter((p) => !known.has(p)))
+}
