@@ -176,10 +176,11 @@ export function applyCniVerb(verb: CniVerb, lookup: NetnsLookup): void {
   }
 }
 
-/** Applies one command of kube-proxy. A chain that exists already is not an error (iptables -N, status 1). */
+/** Applies one command of kube-proxy. What it goes on after (iptables -N of a chain that exists) is not an error. */
 export function applyProxyVerb(verb: ProxyVerb, ns: Netns): void {
   const { argv, check: probe, stdin } = commandLine(verb)
   if (probe !== undefined && execTool(ns, probe).status === 0) return
   const r = execTool(ns, argv, stdin)
-  if (r.status !== 0 && !(verb.verb === 'ensure-chain' && r.status === 1)) refused(argv.join(' '), r.stderr)
+  if (r.status === 0 || verb.verb === 'ipset-try' || (verb.verb === 'ensure-chain' && r.status === 1)) return
+  refused(argv.join(' '), r.stderr)
 }

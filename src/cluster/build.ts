@@ -8,14 +8,13 @@
 import { parseIpv4 } from '../addr/index.ts'
 import { CNI_DRIVERS, findCniDriver } from '../cni/registry.ts'
 import type { Diagnostic } from '../diagnostics/diagnostic.ts'
-import type { ClusterModel, NodeModel, PodModel } from '../kubernetes/types.ts'
+import type { ClusterModel, PodModel } from '../kubernetes/types.ts'
 import { setUp } from '../linux/device/ops.ts'
 import type { Netns } from '../linux/netns.ts'
 import { World } from '../linux/world.ts'
 import { findProxyMode, PROXY_MODES } from '../proxy/registry.ts'
-import type { NodeProgram } from '../proxy/types.ts'
-import { applyCniVerb, applyProxyVerb } from './apply.ts'
-import { attachOrigins } from './origins.ts'
+import { applyCniVerb } from './apply.ts'
+import { NodeProxy } from './node-proxy.ts'
 import { proxyInput } from './proxy-input.ts'
 import { serveDeclaredPorts } from './servers.ts'
 import { Underlay } from './underlay.ts'
@@ -41,7 +40,8 @@ export interface Cluster {
   readonly places: ReadonlyMap<number, Place>
   /** Names for addresses: pods, nodes, Services. */
   readonly names: ReadonlyMap<number, string>
-  readonly proxyPrograms: ReadonlyMap<string, NodeProgram>
+  /** The kube-proxy of every node; empty without one. */
+  readonly proxies: ReadonlyMap<string, NodeProxy>
   readonly diagnostics: readonly Diagnostic[]
   /** A machine outside the cluster, made on first use. */
   host(ipText: string): Netns
@@ -135,9 +135,14 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   const diagnostics = [...plan.diagnostics]
   if (!diagnostics.some((d) => d.severity === 'error')) for (const verb of plan.verbs) applyCniVerb(verb, lookup)
   if (!driver.enforcesNetworkPolicy) diagnostics.push(...unenforced(model, driver.name))
-  const proxyPrograms = new Map<string, NodeProgram>()
+  const proxies = new Map<string, NodeProxy>()
   if (mode !== null) {
-    for (const node of model.nodes) proxyPrograms.set(node.name, programNode(model, node, nodes.get(node.name)!, mode))
+    for (const node of model.nodes) {
+      const ns = nodes.get(node.name)!
+      const proxy = new NodeProxy(ns, mode)
+      proxy.sync(proxyInput(model, node, ns))
+      proxies.set(node.name, proxy)
+    }
   }
   world.softirq()
   serveDeclaredPorts(model, pods, nodes)
@@ -150,7 +155,7 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
     pods,
     places,
     names,
-    proxyPrograms,
+    proxies,
     diagnostics,
     host(ipText) {
       const known = world.netnsByName.get(`host:${ipText}`)
@@ -161,18 +166,6 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
       return ns
     },
   }
-}
-
-function programNode(
-  model: ClusterModel,
-  node: NodeModel,
-  ns: Netns,
-  mode: NonNullable<ReturnType<typeof findProxyMode>>,
-): NodeProgram {
-  const program = mode.program(proxyInput(model, node, ns))
-  for (const verb of program.verbs) applyProxyVerb(verb, ns)
-  attachOrigins(ns, program.origins)
-  return program
 }
 
 /** One warning per policy that is there but that this CNI does not enforce. */

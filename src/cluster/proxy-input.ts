@@ -9,6 +9,9 @@ import type { ClusterModel, NodeModel } from '../kubernetes/types.ts'
 import type { Netns } from '../linux/netns.ts'
 import type { DetectLocalMode, ProxyConfig, ProxyInput } from '../proxy/types.ts'
 
+/** kube-proxy's own interface in IPVS mode: its addresses are Services', not the node's. */
+const IPVS_DEVICE = 'kube-ipvs0'
+
 type Options = Readonly<Record<string, unknown>>
 
 function sub(options: Options, key: string): Options {
@@ -25,6 +28,7 @@ export function proxyConfig(model: ClusterModel): ProxyConfig {
   const marking = mode === 'nftables' ? sub(o, 'nftables') : iptables
   const detect = sub(o, 'detectLocal')
   const conntrack = sub(o, 'conntrack')
+  const ipvs = sub(o, 'ipvs')
   return {
     clusterCidr: typeof o.clusterCIDR === 'string' && o.clusterCIDR !== '' ? o.clusterCIDR : model.config.clusterCidr,
     localDetector:
@@ -38,9 +42,28 @@ export function proxyConfig(model: ClusterModel): ProxyConfig {
     localhostNodePorts: typeof iptables.localhostNodePorts === 'boolean' ? iptables.localhostNodePorts : undefined,
     nodePortAddresses: Array.isArray(o.nodePortAddresses) ? o.nodePortAddresses.map(String) : undefined,
     tcpBeLiberal: typeof conntrack.tcpBeLiberal === 'boolean' ? conntrack.tcpBeLiberal : undefined,
+    ipvsScheduler: typeof ipvs.scheduler === 'string' ? ipvs.scheduler : undefined,
+    strictArp: typeof ipvs.strictARP === 'boolean' ? ipvs.strictARP : undefined,
+    excludeCidrs: Array.isArray(ipvs.excludeCIDRs) ? ipvs.excludeCIDRs.map(String) : undefined,
+    ipvsTimeouts: {
+      tcp: goSeconds(ipvs.tcpTimeout),
+      tcpFin: goSeconds(ipvs.tcpFinTimeout),
+      udp: goSeconds(ipvs.udpTimeout),
+    },
     serviceCidr: model.config.serviceCidr,
     ipFamilies: ['IPv4'],
   }
+}
+
+const UNIT_SECONDS: { readonly [unit: string]: number } = { ms: 0.001, s: 1, m: 60, h: 3600 }
+
+/** A metav1.Duration (`15m0s`) in whole seconds, 0 when there is none. */
+function goSeconds(value: unknown): number {
+  if (typeof value !== 'string') return 0
+  let sum = 0
+  for (const [, n = '', unit = ''] of value.matchAll(/([\d.]+)(ms|s|m|h)/g))
+    sum += Number(n) * (UNIT_SECONDS[unit] ?? 0)
+  return Math.floor(sum)
 }
 
 /** The input of a sync on `node`. */
@@ -49,7 +72,7 @@ export function proxyInput(model: ClusterModel, node: NodeModel, ns: Netns): Pro
   for (const dev of ns.devices.values()) {
     for (const a of dev.addrs) {
       const text = formatIpv4(a.ip)
-      if (dev !== ns.lo && !ips.includes(text)) ips.push(text)
+      if (dev !== ns.lo && dev.name !== IPVS_DEVICE && !ips.includes(text)) ips.push(text)
     }
   }
   return {

@@ -32,6 +32,14 @@ export function commandLine(verb: ProxyVerb): CommandLine {
       return { argv: [`${tool(verb)}-restore`, ...verb.args], stdin: verb.text }
     case 'nft':
       return { argv: ['nft', '-f', '-'], stdin: verb.text }
+    case 'ipset':
+      return { argv: ['ipset', '-exist', 'restore'], stdin: verb.text }
+    case 'ipset-try':
+      return { argv: ['ipset', ...verb.args] }
+    case 'ipvs':
+      return { argv: ['ipvsadm', '-R'], stdin: verb.text }
+    case 'ip':
+      return { argv: ['ip', ...(verb.family === 'IPv6' ? ['-6'] : []), ...verb.args] }
   }
 }
 

@@ -26,6 +26,8 @@ export interface SyncOptions {
   readonly restart?: boolean
   /** When the sync runs, in seconds of any clock. Default: long enough after the sync before. */
   readonly atSeconds?: number
+  /** IPVS: connections (active and inactive) that the kernel counts at a real server now. Default: none. */
+  readonly connections?: (server: string, destination: string) => number
 }
 
 /** One mode of kube-proxy (`--proxy-mode`). */
@@ -37,6 +39,8 @@ export interface ProxyMode<State = unknown> {
    * the sync before, only what changed is written, as kube-proxy's partial sync does.
    */
   program(input: ProxyInput, previous?: NodeProgram<State>, options?: SyncOptions): NodeProgram<State>
+  /** What the mode does once a minute between syncs, when it does something. */
+  tick?(previous: NodeProgram<State>, options?: SyncOptions): NodeProgram<State>
 }
 
 /** A feature that is modelled. */

@@ -10,6 +10,8 @@
  * Sources: core/v1 Service, discovery.k8s.io/v1 EndpointSlice; pkg/proxy/apis/config KubeProxyConfiguration.
  */
 
+import type { AfterSync } from './after-sync.ts'
+
 /** The address family one proxier instance programs. */
 export type IpFamily = 'IPv4' | 'IPv6'
 
@@ -137,6 +139,14 @@ export interface ProxyConfig {
   readonly serviceCidr?: string | undefined
   /** Families to program. Default: those the node has an address of. */
   readonly ipFamilies?: readonly IpFamily[] | undefined
+  /** `--ipvs-scheduler`. Default: rr. */
+  readonly ipvsScheduler?: string | undefined
+  /** `--ipvs-strict-arp`. Default: false. */
+  readonly strictArp?: boolean | undefined
+  /** `--ipvs-exclude-cidrs`: virtual servers that kube-proxy leaves alone when it cleans up. */
+  readonly excludeCidrs?: readonly string[] | undefined
+  /** `--ipvs-tcp-timeout`, `--ipvs-tcpfin-timeout`, `--ipvs-udp-timeout`, seconds; 0 leaves the kernel's. */
+  readonly ipvsTimeouts?: { readonly tcp: number; readonly tcpFin: number; readonly udp: number } | undefined
   /** CPU count, for `nf_conntrack_max`. Default: 4. */
   readonly cpuCores?: number | undefined
 }
@@ -189,12 +199,36 @@ export type ProxyVerb =
       readonly family: IpFamily
       readonly text: string
     }
+  | {
+      /** Lines of `ipset`, in order; kube-proxy runs one command per line. */
+      readonly verb: 'ipset'
+      readonly family: IpFamily
+      readonly text: string
+    }
+  | {
+      /** An `ipset` command that may be refused: kube-proxy logs it and goes on. */
+      readonly verb: 'ipset-try'
+      readonly family: IpFamily
+      readonly args: readonly string[]
+    }
+  | {
+      /** What kube-proxy does to IPVS by netlink, as lines of `ipvsadm -R`. */
+      readonly verb: 'ipvs'
+      readonly family: IpFamily
+      readonly text: string
+    }
+  | {
+      /** What kube-proxy does to links and addresses by netlink, as `ip` commands. */
+      readonly verb: 'ip'
+      readonly family: IpFamily
+      readonly args: readonly string[]
+    }
 
 /** Out-of-band origins: by `family table chain`, one entry per rule of the chain in order, null for fixed rules. */
 export type RuleOrigins = ReadonlyMap<string, readonly (RuleOrigin | null)[]>
 
 /** The commands that bring one node up to date, and what the next sync needs to know. */
-export interface NodeProgram<State = unknown> {
+export interface NodeProgram<State = unknown> extends AfterSync {
   readonly verbs: readonly ProxyVerb[]
   /** Origins of every rule on the node after this program ran, the untouched chains' included. */
   readonly origins: RuleOrigins

@@ -229,17 +229,19 @@ function routeStepsBefore(log: TraceLog, p: LoggedPacket): ReturnType<TraceLog['
 const FILTERED: ReadonlySet<string> = new Set(['NETFILTER_DROP', 'NETFILTER_REJECT'])
 
 function decidedBy(walk: readonly TraceHop[], fate: Fate): DecidedBy | null {
-  const rules = walk.filter((h) => h.point === 'rule' && h.detail.matched === true)
+  const rules = walk.filter((h) => (h.point === 'rule' && h.detail.matched === true) || h.point === 'ipvs')
   const origin = (h: TraceHop | undefined): DecidedBy | null => (h?.detail.origin as DecidedBy | undefined) ?? null
   // a translation decides where the packet is delivered; a drop is decided by the last rule alone
   if (fate.verdict === 'DELIVERED') {
     const service = rules.find((h) => origin(h)?.kind === 'Service')
     return origin(service ?? rules.find((h) => String(h.detail.target).startsWith('DNAT')))
   }
+  if (fate.code === 'IPVS_NO_DESTINATION') return origin(rules.findLast((h) => origin(h) !== null))
   if (!FILTERED.has(fate.code)) return null
-  // an element of a verdict map may send the packet to a common chain that refuses
+  // a verdict map's element or an ipset may send the packet to a common chain that refuses
   const before = rules.at(-2)
-  return origin(rules.at(-1)) ?? (String(before?.detail.target).startsWith('vmap ') ? origin(before) : null)
+  const isSent = before !== undefined && / (?:vmap|--match-set) /.test(String(before.detail.text))
+  return origin(rules.at(-1)) ?? (isSent ? origin(before) : null)
 }
 
 function deliveredOf(

@@ -28,8 +28,8 @@ import type { UdpSock } from './udp-sock.ts'
 export interface ServeOptions {
   /** Bytes to answer with, null for none. Default: echo. */
   readonly respond?: (data: Uint8Array) => Uint8Array | null
-  /** Closes after the first response, as HTTP/1.0 does. */
-  readonly closeAfterResponse?: boolean
+  /** Closes after the first response, as HTTP/1.0 does; a function decides by the request. */
+  readonly closeAfterResponse?: boolean | ((data: Uint8Array) => boolean)
 }
 
 /** A TCP server: accepts, answers each piece of data, closes when the peer has closed. @returns listener or errno */
@@ -41,15 +41,20 @@ export function serveTcp(ns: Netns, ip: number, port: number, o: ServeOptions = 
     for (;;) {
       const c = tcpAccept(l)
       if (typeof c === 'number') return
-      serveConnection(c, respond, o.closeAfterResponse === true)
+      serveConnection(c, respond, o.closeAfterResponse ?? false)
     }
   }
   return l
 }
 
 /** Reads and answers on one connection until it ends. */
-function serveConnection(c: TcpSock, respond: (d: Uint8Array) => Uint8Array | null, once: boolean): void {
+function serveConnection(
+  c: TcpSock,
+  respond: (d: Uint8Array) => Uint8Array | null,
+  closing: boolean | ((d: Uint8Array) => boolean),
+): void {
   let pending: Uint8Array | null = null
+  let once = false
   let finished = false
   const run = (): void => {
     for (;;) {
@@ -75,6 +80,7 @@ function serveConnection(c: TcpSock, respond: (d: Uint8Array) => Uint8Array | nu
         return
       }
       pending = respond(d)
+      once = typeof closing === 'boolean' ? closing : closing(d)
     }
   }
   c.onReadable = run

@@ -23,11 +23,17 @@ export const IPTABLES_FEATURES: readonly ProxyFeature[] = [
     'Only changed services are rewritten, stale chains are deleted, failures force a full sync.',
   ),
   supported('large cluster mode', 'Above 1000 endpoints comments go and stale chains may wait for a later sync.'),
+  supported(
+    'health check NodePort',
+    'A server on the node answers 200 or 503 with the JSON body and headers of the real one.',
+  ),
+  supported(
+    'UDP conntrack cleanup',
+    'Entries that lead to no serving endpoint are deleted after a change, as of 1.33.',
+  ),
   partial('dual stack', 'ip6tables rules are written for families the node has an address of, not for every node.'),
-  partial('health check NodePort', 'The ACCEPT rule is written; the HTTP server behind it is not there.'),
   partial('nfacct counters', 'Rules name the counters they are told of; whether the node can make them is not probed.'),
   partial('kubelet chains', 'KUBE-FIREWALL is made; KUBE-KUBELET-CANARY and KUBE-MARK-DROP are not.'),
   partial('conntrack sysctls', 'nf_conntrack_max, the TCP timeouts and be_liberal; the hash table size is not.'),
-  unsupported('UDP conntrack cleanup', 'Entries of endpoints that are gone are not deleted after a sync.'),
   unsupported('topology-mode annotation', 'kube-proxy before 1.31 asks for it; here hints count without it.'),
 ]

@@ -9,6 +9,7 @@
  *
  * Source: pkg/proxy/iptables/proxier.go.
  */
+import { afterSync } from '../after-sync.ts'
 import { ipFamilies } from '../families.ts'
 import type { ProxyMode, SyncOptions } from '../mode.ts'
 import type { IpFamily, NodeProgram, ProxyInput, ProxyVerb, RuleOrigin } from '../types.ts'
@@ -55,5 +56,5 @@ function program(
     verbs.push({ verb: 'iptables-restore', family, args: RESTORE_ARGS, text: sync.text })
     state.set(family, sync.state)
   }
-  return { verbs, origins, lookups: new Map(), state }
+  return { verbs, origins, lookups: new Map(), state, ...afterSync(input, previous?.state, state) }
 }

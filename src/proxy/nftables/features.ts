@@ -36,6 +36,14 @@ export const NFTABLES_FEATURES: readonly ProxyFeature[] = [
     'Changed Services only; elements are diffed; stale chains are flushed now and deleted later.',
   ),
   supported('restart', 'Base chains are made again, elements are read back, endpoint chains stay as they are.'),
+  supported(
+    'health check NodePort',
+    'A server on the node answers 200 or 503 with the JSON body and headers of the real one.',
+  ),
+  supported(
+    'UDP conntrack cleanup',
+    'Entries that lead to no serving endpoint are deleted after a change, as of 1.33.',
+  ),
   partial('dual stack', 'The ip6 table is written for families the node has an address of.'),
   unsupported('layout before 1.32', 'Filter chains at priority -110 with filter-output-post-dnat are not written.'),
 ]

@@ -8,8 +8,10 @@
  *
  * Source: pkg/proxy/nftables/proxier.go as of 1.34.
  */
+import { afterSync } from '../after-sync.ts'
 import { ipFamilies } from '../families.ts'
 import type { ProxyMode, SyncOptions } from '../mode.ts'
+import { PRIMARY } from '../node-port-addresses.ts'
 import { conntrackSysctls } from '../start.ts'
 import type { IpFamily, NodeProgram, ProxyInput, ProxyVerb, RuleOrigin } from '../types.ts'
 import { NFTABLES_FEATURES } from './features.ts'
@@ -41,5 +43,5 @@ function program(
     for (const text of sync.texts) verbs.push({ verb: 'nft', family, text })
     state.set(family, sync.state)
   }
-  return { verbs, origins, lookups, state }
+  return { verbs, origins, lookups, state, ...afterSync(input, previous?.state, state, [PRIMARY]) }
 }
