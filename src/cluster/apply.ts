@@ -8,7 +8,7 @@ import { parseCidr, parseIpv4, parseMac } from '../addr/index.ts'
 import type { CniVerb, LinkSpec } from '../cni/verb.ts'
 import { DEV_VXLAN, type NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE } from '../linux/device/device.ts'
 import { inetAddrAdd } from '../linux/device/inet.ts'
-import { createIpip, ipipDefaults } from '../linux/device/ipip.ts'
+import { createIpip, ipipDefaults, loadIpip } from '../linux/device/ipip.ts'
 import { createBridge, createDummy, createVeth, setMac, setMaster, setMtu, setUp } from '../linux/device/ops.ts'
 import { createVxlan, vxlanDefaults, vxlanPriv } from '../linux/device/vxlan.ts'
 import { FDB_NUD_PERMANENT, VxlanRdst } from '../linux/device/vxlan-fdb.ts'
@@ -19,7 +19,9 @@ import {
   NUD_PERMANENT,
   neighUpdate,
 } from '../linux/neighbour/neighbour.ts'
+import { restoreText } from '../linux/netfilter/iptables/restore.ts'
 import type { Netns } from '../linux/netns.ts'
+import { RTN_BLACKHOLE } from '../linux/route/rtn.ts'
 import { sysctlSet } from '../linux/sysctl.ts'
 import { execTool } from '../linux/tools/exec.ts'
 import { commandLine } from '../proxy/commands.ts'
@@ -128,7 +130,12 @@ export function applyCniVerb(verb: CniVerb, lookup: NetnsLookup): void {
           dst: dst.ip,
           prefixLength: dst.prefixLength,
           scope: verb.scope === undefined ? undefined : SCOPES[verb.scope],
-          nexthops: [{ dev: device(ns, verb.dev, verb), via, onlink: verb.onlink ?? false }],
+          type: verb.type === 'blackhole' ? RTN_BLACKHOLE : undefined,
+          protocol: verb.protocol,
+          metric: verb.metric,
+          mtu: verb.mtu,
+          nexthops:
+            verb.dev === undefined ? [] : [{ dev: device(ns, verb.dev, verb), via, onlink: verb.onlink ?? false }],
         }),
       )
       break
@@ -151,6 +158,21 @@ export function applyCniVerb(verb: CniVerb, lookup: NetnsLookup): void {
       const dst = parseIpv4(verb.dst) ?? refused(verb, 'bad address')
       const rd = new VxlanRdst(dst, cfg.dstport, cfg.vni, null)
       check(verb, fdb.update(mac.hi, mac.lo, rd, FDB_NUD_PERMANENT, false, 'replace', ns.world.nowNs))
+      break
+    }
+    case 'modprobe':
+      loadIpip(ns.world)
+      break
+    case 'file':
+      break
+    case 'ipset-restore': {
+      const r = execTool(ns, ['ipset', 'restore'], verb.text)
+      if (r.status !== 0) refused('ipset restore', r.stderr)
+      break
+    }
+    case 'iptables-restore': {
+      const r = restoreText(ns, verb.text, { noflush: true, origin: (line) => verb.origins.get(line) ?? null })
+      if (!r.ok) refused('iptables-restore', r.errors.map((e) => `${e.line}: ${e.message}`).join('\n'))
       break
     }
     case 'iptables-chain': {

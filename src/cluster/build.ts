@@ -144,6 +144,7 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
       proxies.set(node.name, proxy)
     }
   }
+  if (!diagnostics.some((d) => d.severity === 'error')) for (const verb of plan.resync ?? []) applyCniVerb(verb, lookup)
   world.softirq()
   serveDeclaredPorts(model, pods, nodes)
   const names = addressNames(model)

@@ -19,6 +19,8 @@ export interface CniFeature {
 export interface CniProgram {
   /** In the order in which the real plugin and its daemon would issue them. */
   readonly verbs: readonly CniVerb[]
+  /** What the daemon puts right after kube-proxy wrote its rules: an agent that insists on its place in a chain. */
+  readonly resync?: readonly CniVerb[]
   readonly diagnostics: readonly Diagnostic[]
   /** Name of the host-side device of each pod (`ns/name`), for pictures and `get links`. */
   readonly hostDevices: ReadonlyMap<string, string>

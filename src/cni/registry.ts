@@ -1,6 +1,8 @@
 /**
  * The CNI drivers podwalk knows: one line each.
  */
+
+import { calico } from './calico/driver.ts'
 import type { CniDriver } from './driver.ts'
 import { flannel } from './flannel/driver.ts'
 import { kubenet } from './kubenet/driver.ts'
@@ -9,6 +11,7 @@ import { kubenet } from './kubenet/driver.ts'
 export const CNI_DRIVERS: readonly CniDriver[] = [
   kubenet, //
   flannel,
+  calico,
 ]
 
 /** Names that manifests and users write and that have no driver here: UNMODELLED, not a typing mistake. */

@@ -42,6 +42,26 @@ export type LinkSpec =
     }
   | { readonly type: 'dummy'; readonly name: string; readonly mac?: string; readonly mtu?: number }
 
+/** What a policy's rule in a table comes from: the object, and the place when somebody asks. */
+export interface PolicyOrigin {
+  readonly kind: string
+  /** Empty for objects without one. */
+  readonly namespace: string
+  readonly name: string
+  /** `spec.ingress[0]`, or in words why no rule of the object is meant. */
+  readonly rule: string
+  readonly at: () => SourcePosition
+  /** The rule that was nearest to letting a packet through, in a sentence. */
+  readonly nearest?: (asked: {
+    readonly src: number
+    readonly sport: number
+    readonly dst: number
+    readonly dport: number
+    /** `TCP` */
+    readonly protocol: string
+  }) => string
+}
+
 /** One step of configuration. */
 export type CniVerb = { readonly netns: NetnsName; readonly origin?: SourcePosition } & (
   | { readonly verb: 'sysctl'; readonly key: string; readonly value: string }
@@ -60,8 +80,14 @@ export type CniVerb = { readonly netns: NetnsName; readonly origin?: SourcePosit
   | {
       readonly verb: 'route-add'
       readonly dst: string
-      readonly dev: string
+      /** Left out for a blackhole. */
+      readonly dev?: string
       readonly via?: string
+      readonly type?: 'unicast' | 'blackhole'
+      /** RTPROT_*: 3 (boot) when left out. */
+      readonly protocol?: number
+      readonly metric?: number
+      readonly mtu?: number
       readonly scope?: 'global' | 'link' | 'host'
       readonly onlink?: boolean
     }
@@ -78,6 +104,18 @@ export type CniVerb = { readonly netns: NetnsName; readonly origin?: SourcePosit
       readonly dev: string
       readonly mac: string
       readonly dst: string
+    }
+  /** Loads a kernel module of the host: ipip makes tunl0. */
+  | { readonly verb: 'modprobe'; readonly module: 'ipip' }
+  /** A file on the node, for `exec NODE -- cat`. */
+  | { readonly verb: 'file'; readonly path: string; readonly text: string }
+  /** `ipset restore` of the text. */
+  | { readonly verb: 'ipset-restore'; readonly text: string }
+  /** `iptables-restore --noflush` of the text; `origins` says what caused the rule of a line (1-based). */
+  | {
+      readonly verb: 'iptables-restore'
+      readonly text: string
+      readonly origins: ReadonlyMap<number, unknown>
     }
   | { readonly verb: 'iptables-chain'; readonly table: string; readonly chain: string }
   | { readonly verb: 'iptables'; readonly args: readonly string[]; readonly ensure: 'append' | 'prepend' }

@@ -2,10 +2,10 @@
  * From loaded objects to the cluster: the order of the control plane.
  *
  * Validation, inference of settings, nodes with addresses and pod CIDRs, pods of the controllers, the scheduler, pod
- * addresses (host-local, per node, in the order in which the pods were made), Services, EndpointSlices. Nothing stops at
- * the first problem: what is broken is reported and left out, the rest is built.
+ * addresses (host-local per node, or Calico's blocks, in the order in which the pods were made), Services, EndpointSlices.
+ * Nothing stops at the first problem: what is broken is reported and left out, the rest is built.
  *
- * Not modelled: IPv6, dual stack; IPAM other than host-local is the CNI driver's.
+ * Not modelled: IPv6, dual stack; IPAM other than host-local and calico-ipam.
  * Sources: see the files of each step.
  */
 import { formatCidr, nthIpv4, parseIpv4Cidr } from '../addr/cidr.ts'
@@ -13,12 +13,13 @@ import { formatIpv4, parseIpv4 } from '../addr/ipv4.ts'
 import { parseIpv6 } from '../addr/ipv6.ts'
 import type { Diagnostic, SourcePosition } from '../diagnostics/diagnostic.ts'
 import { Diagnostics, formatPosition, NO_POSITION } from '../diagnostics/diagnostic.ts'
+import { CalicoAddresses } from './calico/addresses.ts'
 import type { ResolvedSpec } from './cluster-spec.ts'
 import { resolveSpec } from './cluster-spec.ts'
 import type { PodDraft } from './controllers.ts'
 import { makePods } from './controllers.ts'
 import { buildEndpointSlices } from './endpoint-slices.ts'
-import { HostLocalRange } from './host-local.ts'
+import { HostLocalRange, type IpamResult } from './host-local.ts'
 import type { Inferred } from './infer.ts'
 import { inferSettings } from './infer.ts'
 import type { Loaded } from './load.ts'
@@ -69,7 +70,8 @@ export function buildClusterModel(loaded: Loaded, overrides: ClusterOverrides = 
   const namespaces = buildNamespaces(loaded.objects, valid)
   const podDrafts = makePods(loaded.objects, valid, nodes)
   const placed = placePods(podDrafts, nodes, namespaces, diagnostics)
-  const addressed = addressPods(placed, nodes, diagnostics)
+  const calico = spec.cni.name === 'calico' ? calicoAddresses(spec, valid, namespaces, nodes, diagnostics) : null
+  const addressed = addressPods(placed, calico ?? new HostLocalAddresses(nodes, diagnostics), diagnostics)
   const services = buildServices(valid.of('v1/Service'), spec, diagnostics)
   const slices = valid.of('discovery.k8s.io/v1/EndpointSlice')
   const endpoints = valid.of('v1/Endpoints')
@@ -86,6 +88,7 @@ export function buildClusterModel(loaded: Loaded, overrides: ClusterOverrides = 
     networkPolicies: valid.of('networking.k8s.io/v1/NetworkPolicy').map(sourced),
     policyObjects: [...valid.of('networking.k8s.io/v1/NetworkPolicy'), ...otherPolicies].map(sourced),
     otherObjects: [...valid.of('v1/ConfigMap'), ...otherPolicies, ...valid.others],
+    ...(calico !== null && { calico: calico.addressing() }),
   }
   return { model, diagnostics: diagnostics.sorted(), inferred: inferred.facts }
 }
@@ -221,19 +224,66 @@ function pendingPod(pod: PodDraft, message: string, node?: NodeModel): PendingPo
   }
 }
 
-function addressPods(
-  { placed }: { placed: readonly PlacedPod[] },
+/** What gives pods their addresses. */
+interface Ipam {
+  reserve(node: NodeModel, ip: number, id: string): IpamResult
+  allocate(node: NodeModel, pod: PodDraft): IpamResult
+  /** What to do about a node that has no more. */
+  readonly hint: string
+  /** Where addresses of a node's pods come from. */
+  home(node: NodeModel): string
+}
+
+/** host-local: a range per node. */
+class HostLocalAddresses implements Ipam {
+  readonly hint = 'a smaller nodeCIDRMaskSize gives each node more addresses'
+  private readonly ranges = new Map<string, HostLocalRange>()
+
+  constructor(nodes: readonly NodeModel[], diagnostics: Diagnostics) {
+    for (const node of nodes) {
+      const cidr = parseIpv4Cidr(node.podCidr)!
+      const invalid = HostLocalRange.invalidRange(cidr)
+      if (invalid !== null) diagnostics.error('bad-cidr', node.source, `node ${node.name}: ${invalid}`)
+      this.ranges.set(node.name, new HostLocalRange(cidr))
+    }
+  }
+
+  reserve(node: NodeModel, ip: number, id: string): IpamResult {
+    return this.ranges.get(node.name)!.reserve(ip, id)
+  }
+
+  allocate(node: NodeModel, pod: PodDraft): IpamResult {
+    return this.ranges.get(node.name)!.allocate(`${pod.namespace}/${pod.name}`)
+  }
+
+  home(node: NodeModel): string {
+    return `node ${node.name}'s podCIDR ${node.podCidr}`
+  }
+}
+
+/** calico-ipam: blocks of the pools. */
+function calicoAddresses(
+  spec: ResolvedSpec,
+  valid: ValidObjects,
+  namespaces: readonly { name: string; labels: StringMap }[],
   nodes: readonly NodeModel[],
   diagnostics: Diagnostics,
+): Ipam & CalicoAddresses {
+  const annotations = new Map(
+    valid.of('v1/Namespace').map(({ object: { metadata } }) => [metadata.name, metadata.annotations ?? {}]),
+  )
+  const known = new Map(
+    namespaces.map((n) => [n.name, { labels: n.labels, annotations: annotations.get(n.name) ?? {} }]),
+  )
+  return new CalicoAddresses(nodes, known, valid.others, spec.cni.options, spec.clusterCidr, diagnostics)
+}
+
+function addressPods(
+  { placed }: { placed: readonly PlacedPod[] },
+  ipam: Ipam,
+  diagnostics: Diagnostics,
 ): { pods: PodModel[]; pending: PendingPod[] } {
-  const ranges = new Map<string, HostLocalRange>()
-  for (const node of nodes) {
-    const cidr = parseIpv4Cidr(node.podCidr)!
-    const invalid = HostLocalRange.invalidRange(cidr)
-    if (invalid !== null) diagnostics.error('bad-cidr', node.source, `node ${node.name}: ${invalid}`)
-    ranges.set(node.name, new HostLocalRange(cidr))
-  }
-  const given = reserveGiven(placed, ranges, diagnostics)
+  const given = reserveGiven(placed, ipam, diagnostics)
   const pods: PodModel[] = []
   const pending: PendingPod[] = []
   const exhausted = new Set<string>()
@@ -242,13 +292,12 @@ function addressPods(
     let ip = given.get(pod)
     if (pod.spec.hostNetwork === true) ip = node.internalIp
     else if (ip === undefined) {
-      const result = ranges.get(node.name)!.allocate(`${pod.namespace}/${pod.name}`)
+      const result = ipam.allocate(node, pod)
       if (result.error !== undefined) {
         pending.push(pendingPod(pod, result.error, node))
         if (!exhausted.has(node.name)) {
           const who = `pod ${pod.namespace}/${pod.name} on node ${node.name}`
-          const hint = 'a smaller nodeCIDRMaskSize gives each node more addresses'
-          diagnostics.error('exhausted-cidr', pod.source, `${who}: ${result.error}`, { hint })
+          diagnostics.error('exhausted-cidr', pod.source, `${who}: ${result.error}`, { hint: ipam.hint })
         }
         exhausted.add(node.name)
         continue
@@ -282,11 +331,7 @@ function addressPods(
 }
 
 /** Reserves the addresses that pods already have, so that the new ones get others. */
-function reserveGiven(
-  placed: readonly PlacedPod[],
-  ranges: ReadonlyMap<string, HostLocalRange>,
-  diagnostics: Diagnostics,
-): Map<PodDraft, string> {
+function reserveGiven(placed: readonly PlacedPod[], ipam: Ipam, diagnostics: Diagnostics): Map<PodDraft, string> {
   const given = new Map<PodDraft, string>()
   const owners = new Map<number, PodDraft>()
   for (const { pod, node } of placed) {
@@ -308,9 +353,9 @@ function reserveGiven(
       })
       continue
     }
-    const result = ranges.get(node.name)!.reserve(ip, `${pod.namespace}/${pod.name}`)
+    const result = ipam.reserve(node, ip, `${pod.namespace}/${pod.name}`)
     if (result.error !== undefined) {
-      const message = `${pod.givenIp} is not an address of node ${node.name}'s podCIDR ${node.podCidr}: another is allocated`
+      const message = `${pod.givenIp} is not an address of ${ipam.home(node)}: another is allocated`
       diagnostics.warning('pod-ip-outside', at(), message, path)
       continue
     }

@@ -48,13 +48,15 @@ export function inferSettings(valid: ValidObjects, diagnostics: Diagnostics): In
   for (const loaded of valid.others) readConfigurationObject(loaded, reader)
   for (const loaded of valid.of('v1/ConfigMap')) readConfigMap(loaded, reader)
   for (const loaded of valid.of('apps/v1/DaemonSet')) readDaemonSet(loaded, reader)
+  settleCalicoPool(reader)
   return reader.inferred
 }
 
 class Reader {
   readonly inferred: Inferred = { facts: [] }
   private readonly diagnostics: Diagnostics
-  private cniSource: SourcePosition | null = null
+  /** Where the CNI was found. */
+  cniSource: SourcePosition | null = null
   private readonly otherCnis = new Set<string>()
 
   constructor(diagnostics: Diagnostics) {
@@ -299,6 +301,13 @@ function readKind(conf: Json, loaded: LoadedObject, reader: Reader): void {
     }
   })
   reader.fact('nodes', `${nodes.length} nodes of kind cluster ${name}`, loaded.positionOf(['nodes']))
+}
+
+/** calico-node and its operator make a pool of 192.168.0.0/16 when nobody says another network. */
+function settleCalicoPool(reader: Reader): void {
+  const { cni, clusterCidr } = reader.inferred
+  if (cni?.name !== 'calico' || clusterCidr !== undefined || reader.cniSource === null) return
+  reader.set('clusterCidr', '192.168.0.0/16', "pod network (Calico's default)", () => reader.cniSource!)
 }
 
 /** CNIs that are recognised by their DaemonSet alone. */

@@ -40,6 +40,12 @@ const kinds: Record<string, KnownKind> = {
 /** Kinds that podwalk builds the cluster from, by `apiVersion/kind`. */
 export const KNOWN_KINDS: ReadonlyMap<string, KnownKind> = new Map([...Object.entries(kinds), ...POLICY_KINDS])
 
+const CALICO_KINDS =
+  'IPPool IPReservation IPAMConfig IPAMConfiguration IPAMBlock BlockAffinity IPAMHandle BGPConfiguration BGPPeer BGPFilter ' +
+  'FelixConfiguration KubeControllersConfiguration ClusterInformation CalicoNodeStatus HostEndpoint NetworkSet ' +
+  'GlobalNetworkSet NetworkPolicy GlobalNetworkPolicy StagedNetworkPolicy StagedGlobalNetworkPolicy ' +
+  'StagedKubernetesNetworkPolicy Tier Profile Node WorkloadEndpoint'
+
 /** Kinds of any version that change nothing about packets, by `group/kind`. */
 const WITHOUT_EFFECT = new Set(
   [
@@ -71,8 +77,9 @@ const WITHOUT_EFFECT = new Set(
     'kubelet.config.k8s.io KubeletConfiguration',
     'kind.x-k8s.io Cluster',
     'operator.tigera.io Installation APIServer',
-    'crd.projectcalico.org IPPool BGPConfiguration FelixConfiguration',
-    'projectcalico.org IPPool BGPConfiguration FelixConfiguration',
+    // Configuration and policy of Calico: read by its IPAM (calico/) and its driver.
+    `crd.projectcalico.org ${CALICO_KINDS}`,
+    `projectcalico.org ${CALICO_KINDS}`,
   ].flatMap((line) => {
     const [group, ...names] = line.split(' ')
     return names.map((name) => `${group}/${name}`)

@@ -10,6 +10,7 @@
  * Sources: k8s.io/api/core/v1, discovery/v1, networking/v1, apps/v1 and batch/v1 types.go.
  */
 import type { SourcePosition } from '../diagnostics/diagnostic.ts'
+import type { CalicoAddressing } from './calico/ipam.ts'
 
 /** Labels or annotations. */
 export type StringMap = Readonly<Record<string, string>>
@@ -428,6 +429,8 @@ export interface ClusterModel {
   readonly policyObjects: readonly Sourced<KubernetesObject>[]
   /** Objects that podwalk loads but does not act on (ConfigMap, CRDs and their instances ...), for drivers to read. */
   readonly otherObjects: readonly LoadedObject[]
+  /** Pools, blocks and tunnel addresses of calico-ipam, when Calico is the CNI. */
+  readonly calico?: CalicoAddressing
 }
 
 /** Settings that the command line puts over the manifests. */

@@ -1,13 +1,15 @@
 /**
  * From a rule to the manifest line that caused it.
  *
- * kube-proxy's rules carry a RuleOrigin (object and field); a CNI driver's rules carry the source position of their cause.
+ * kube-proxy's rules carry a RuleOrigin (object and field); a CNI driver's rules carry the source position of their cause,
+ * those of a policy a PolicyOrigin (object, rule and place).
  * An EndpointSlice that podwalk derived leads to its Service.
  */
 import type { Cluster } from '../cluster/build.ts'
 import type { SourcePosition } from '../diagnostics/diagnostic.ts'
 import type { FieldPath, Sourced } from '../kubernetes/types.ts'
 import type { RuleOrigin } from '../proxy/types.ts'
+import { policyOrigin } from './policy-miss.ts'
 import type { DecidedBy } from './trace-types.ts'
 
 /** `spec.ports[0].nodePort` */
@@ -62,6 +64,12 @@ export function describeOrigin(origin: unknown, cluster: Cluster): DecidedBy | n
       }
     } else at = place(findService(cluster, key), origin.path)
     return { kind, namespace: origin.namespace, name, rule: pathText(origin.path), file: at.file, line: at.line }
+  }
+  const policy = policyOrigin(origin)
+  if (policy !== null) {
+    const { kind, namespace, name, rule } = policy
+    const { file, line } = policy.at()
+    return { kind, namespace, name, rule, file, line }
   }
   if (!isPosition(origin)) return null
   const isHere = (o: { readonly source: SourcePosition }): boolean =>

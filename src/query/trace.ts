@@ -7,13 +7,14 @@
 import { formatIpv4 } from '../addr/index.ts'
 import { buildCluster, type Cluster } from '../cluster/build.ts'
 import { type Diagnostic, Diagnostics, NO_POSITION } from '../diagnostics/diagnostic.ts'
-import { type CapturedFrame, TraceLog } from '../engine/trace-log.ts'
+import { type CapturedFrame, TraceLog, type TraceStep } from '../engine/trace-log.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
 import { T_CHILD, T_RX, T_TX } from '../linux/trace.ts'
 import { describeFrame } from '../wire/describe.ts'
 import { type FiveTuple, parseFiveTuple } from './five-tuple.ts'
 import { nearestMiss } from './nearest-miss.ts'
 import { type Fate, fateOf, type LoggedPacket, PacketIndex } from './packets.ts'
+import { policyMiss } from './policy-miss.ts'
 import { withLookupOrigins } from './proxy-lookups.ts'
 import { type ResolvedEnds, resolveEnds } from './resolve.ts'
 import {
@@ -110,6 +111,7 @@ function report(
   const delivered =
     story === null || fate.verdict !== 'DELIVERED' ? null : deliveredOf(cluster, log, index.family(forward!), story)
   const protocol = question.protocol
+  const first = forward === undefined ? null : firstFrame(log, index, forward)
   return {
     apiVersion: API_VERSION,
     kind: 'Trace',
@@ -130,13 +132,14 @@ function report(
     nearestMiss:
       fate.verdict === 'DELIVERED'
         ? null
-        : nearestMiss(cluster, {
+        : (policyMissOf(steps, fate, first, traffic, ends, protocol) ??
+          nearestMiss(cluster, {
             ip: ends.dstIp,
             port: ends.dport,
             protocol,
             code: fate.code,
             netns: walk.at(-1)?.netns,
-          }),
+          })),
     decidedBy: decidedBy(walk, fate),
     delivered,
     walk,
@@ -150,6 +153,20 @@ function report(
     names: namesOf(cluster, log),
     notes: ends.notes,
   }
+}
+
+/** What a policy that dropped the packet has to say. */
+function policyMissOf(
+  steps: readonly TraceStep[],
+  fate: Fate,
+  first: CapturedFrame | null,
+  traffic: Traffic,
+  ends: ResolvedEnds,
+  protocol: TraceQuestion['protocol'],
+): string | null {
+  if (!FILTERED.has(fate.code)) return null
+  const src = (first === null ? null : parseFiveTuple(first.bytes)?.src) ?? 0
+  return policyMiss(steps, { src, sport: traffic.sport, dst: ends.dstIp, dport: ends.dport, protocol })
 }
 
 /** Made by the IP layer of that namespace: ARP begins at the device, what others sent begins elsewhere. */

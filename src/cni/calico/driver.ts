@@ -1,0 +1,64 @@
+/**
+ * Calico: routed pods, policy in iptables, blocks of addresses, tunnels or BGP between the nodes.
+ *
+ * Real thing: the CNI plugin calico (pods), Felix (devices, routes of VXLAN, iptables, ip sets), BIRD (routes of IPIP and
+ * of no encapsulation). Addresses come from calico-ipam (kubernetes/calico). What is not modelled stands in features.ts.
+ * Until sessions are played, the routes of BIRD are those that a full mesh or reflectors end with.
+ */
+import type { Diagnostic } from '../../diagnostics/diagnostic.ts'
+import type { ClusterModel } from '../../kubernetes/types.ts'
+import type { CniDriver, CniProgram } from '../driver.ts'
+import type { CniVerb } from '../verb.ts'
+import { readCalicoConfig } from './config.ts'
+import { CALICO_FEATURES } from './features.ts'
+import { FelixCluster, felixNode } from './felix.ts'
+import { felixConfig } from './felix-config.ts'
+import { ipSetText } from './ip-sets.ts'
+import { birdRoutes, deviceVerbs, felixRoutes, IPIP_DEVICE, podVerbs, VXLAN_DEVICE } from './network.ts'
+import { restoreTables } from './text.ts'
+
+/** IPIP's overhead: of the manifest's default pool. */
+const IPIP_OVERHEAD = 20
+
+function program(model: ClusterModel): CniProgram {
+  const { config, unmodelled, diagnostics: said } = readCalicoConfig(model)
+  const hostDevices = new Map<string, string>()
+  const diagnostics: Diagnostic[] = [...said]
+  if (unmodelled !== undefined) return { verbs: [], diagnostics, hostDevices, unmodelled }
+  const verbs: CniVerb[] = []
+  const resync: CniVerb[] = []
+  const addressing = model.calico!
+  const nodes = new Map(model.nodes.map((n) => [n.name, n]))
+  const cluster = new FelixCluster(model, config.version, felixConfig(model, '').interfacePrefix)
+  diagnostics.push(...cluster.policies.diagnostics)
+  for (const node of model.nodes) verbs.push(...deviceVerbs(node, addressing, config, felixConfig(model, node.name)))
+  for (const node of model.nodes) {
+    verbs.push(...felixRoutes(model, node, config, nodes))
+    if (config.bird) verbs.push(...birdRoutes(model, node, config, nodes))
+  }
+  for (const w of cluster.workloads) {
+    hostDevices.set(`${w.pod.namespace}/${w.pod.name}`, w.interfaceName)
+    verbs.push(...podVerbs(w, config))
+  }
+  for (const node of model.nodes) {
+    const netns = `node:${node.name}` as const
+    const tunnelDevices = [
+      ...(config.ipip && addressing.tunnels.ipip.has(node.name) ? [IPIP_DEVICE] : []),
+      ...(config.vxlan && addressing.tunnels.vxlan.has(node.name) ? [VXLAN_DEVICE] : []),
+    ]
+    const facts = { ipip: config.ipip, vxlan: config.vxlan, tunnelDevices, blockedCidrs: [] }
+    const { tables, ipSets } = felixNode(cluster, node, facts)
+    resync.push({ verb: 'ipset-restore', netns, text: ipSetText(ipSets) })
+    resync.push({ verb: 'iptables-restore', netns, ...restoreTables(tables) })
+  }
+  return { verbs, resync, diagnostics, hostDevices }
+}
+
+/** The driver. */
+export const calico = {
+  name: 'calico',
+  features: CALICO_FEATURES,
+  enforcesNetworkPolicy: true,
+  podMtu: (underlayMtuBytes: number) => underlayMtuBytes - IPIP_OVERHEAD,
+  program,
+} satisfies CniDriver
