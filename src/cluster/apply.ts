@@ -171,7 +171,7 @@ export function applyCniVerb(verb: CniVerb, lookup: NetnsLookup): void {
       break
     }
     case 'iptables-restore': {
-      const r = restoreText(ns, verb.text, { noflush: true, origin: (line) => verb.origins.get(line) ?? null })
+      const r = restoreText(ns, 4, verb.text, { noflush: true, origin: (line) => verb.origins.get(line) ?? null })
       if (!r.ok) refused('iptables-restore', r.errors.map((e) => `${e.line}: ${e.message}`).join('\n'))
       break
     }

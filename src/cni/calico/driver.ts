@@ -6,8 +6,9 @@
  * Until sessions are played, the routes of BIRD are those that a full mesh or reflectors end with.
  */
 import type { Diagnostic } from '../../diagnostics/diagnostic.ts'
-import type { ClusterModel } from '../../kubernetes/types.ts'
+import type { ClusterModel, PodModel } from '../../kubernetes/types.ts'
 import type { CniDriver, CniProgram } from '../driver.ts'
+import { hostPorts, portmapNodeVerbs, portmapPodVerbs } from '../portmap.ts'
 import type { CniVerb } from '../verb.ts'
 import { readCalicoConfig } from './config.ts'
 import { CALICO_FEATURES } from './features.ts'
@@ -20,12 +21,28 @@ import { restoreTables } from './text.ts'
 /** IPIP's overhead: of the manifest's default pool. */
 const IPIP_OVERHEAD = 20
 
+/** Name of the network in the manifest's conflist. */
+const NETWORK_NAME = 'k8s-pod-network'
+
+/** hostPorts that portmap does not publish here. */
+function portWarnings(pod: PodModel): Diagnostic[] {
+  return hostPorts(pod)
+    .filter((p) => p.protocol === 'SCTP')
+    .map((p) => ({
+      code: 'unmodelled',
+      severity: 'warning',
+      message: `pod ${pod.namespace}/${pod.name}: hostPort ${p.hostPort}/SCTP is UNMODELLED`,
+      ...pod.source,
+    }))
+}
+
 function program(model: ClusterModel): CniProgram {
   const { config, unmodelled, diagnostics: said } = readCalicoConfig(model)
   const hostDevices = new Map<string, string>()
   const diagnostics: Diagnostic[] = [...said]
   if (unmodelled !== undefined) return { verbs: [], diagnostics, hostDevices, unmodelled }
   const verbs: CniVerb[] = []
+  const published = new Set<string>()
   const resync: CniVerb[] = []
   const addressing = model.calico!
   const nodes = new Map(model.nodes.map((n) => [n.name, n]))
@@ -39,6 +56,12 @@ function program(model: ClusterModel): CniProgram {
   for (const w of cluster.workloads) {
     hostDevices.set(`${w.pod.namespace}/${w.pod.name}`, w.interfaceName)
     verbs.push(...podVerbs(w, config))
+    diagnostics.push(...portWarnings(w.pod))
+    if (hostPorts(w.pod).length === 0) continue
+    const node = nodes.get(w.node)!
+    if (!published.has(w.node)) verbs.push(...portmapNodeVerbs(node, w.interfaceName))
+    published.add(w.node)
+    verbs.push(...portmapPodVerbs(node, w.pod, NETWORK_NAME, `${w.pod.ip}/32`))
   }
   for (const node of model.nodes) {
     const netns = `node:${node.name}` as const

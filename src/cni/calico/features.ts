@@ -64,7 +64,11 @@ export const CALICO_FEATURES: readonly CniFeature[] = [
   { name: 'nftables data plane', support: 'not', sentence: 'The verdict is UNMODELLED.' },
   { name: 'eBPF data plane', support: 'not', sentence: 'The verdict is UNMODELLED.' },
   { name: 'WireGuard', support: 'not', sentence: 'The verdict is UNMODELLED.' },
-  { name: 'hostPort (portmap)', support: 'not', sentence: 'Pods with a hostPort are named in a warning.' },
+  {
+    name: 'hostPort (portmap)',
+    support: 'partial',
+    sentence: 'CNI-HOSTPORT chains for TCP and UDP; SCTP is named in a warning.',
+  },
   {
     name: 'HTTP rules, QoS, floating IPs, egress gateways',
     support: 'not',

@@ -9,9 +9,9 @@
  */
 import { cidrContainsIpv4, formatIpv4, parseCidr, parseIpv4, parseIpv4Cidr } from '../../addr/index.ts'
 import type { NodeModel } from '../../kubernetes/types.ts'
+import { stableMac } from '../hash.ts'
 import type { CniVerb, NetnsName } from '../verb.ts'
 import type { BackendConfig } from './config.ts'
-import { stableMac } from './hash.ts'
 
 const EXT_IFACE = 'eth0'
 const IPIP_DEVICE = 'flannel.ipip'

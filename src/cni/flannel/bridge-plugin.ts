@@ -9,9 +9,9 @@
  */
 import { formatIpv4, parseCidr } from '../../addr/index.ts'
 import type { NodeModel, PodModel } from '../../kubernetes/types.ts'
+import { containerId, pluginChain, stableMac } from '../hash.ts'
 import type { CniVerb, NetnsName } from '../verb.ts'
 import type { DelegateConfig } from './cni-conf.ts'
-import { containerId, pluginChain, stableMac } from './hash.ts'
 
 /** The delegate's configuration on one node. */
 export interface BridgeConfig extends DelegateConfig {

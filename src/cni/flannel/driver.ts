@@ -10,6 +10,7 @@ import { cidrContainsIpv4, parseIpv4Cidr } from '../../addr/index.ts'
 import type { Diagnostic } from '../../diagnostics/diagnostic.ts'
 import type { ClusterModel, NodeModel, PodModel } from '../../kubernetes/types.ts'
 import type { CniDriver, CniProgram } from '../driver.ts'
+import { hostPorts, portmapNodeVerbs, portmapPodVerbs } from '../portmap.ts'
 import type { CniVerb, NetnsName } from '../verb.ts'
 import { vethName } from '../veth-name.ts'
 import { deviceVerbs, flannelMtu, peerVerbs, publicIp } from './backend.ts'
@@ -17,7 +18,6 @@ import { type BridgeConfig, bridgeVerbs, gatewayVerbs, ipMasqVerbs, podVerbs } f
 import { type FlannelConfig, readFlannelConfig } from './config.ts'
 import { FLANNEL_FEATURES } from './features.ts'
 import { forwardVerbs, masqVerbs } from './masq.ts'
-import { hostPorts, portmapNodeVerbs, portmapPodVerbs } from './portmap.ts'
 
 /** Bytes that the default backend, vxlan, puts in front of a packet. */
 const VXLAN_OVERHEAD = 50
@@ -99,7 +99,7 @@ function program(model: ClusterModel): CniProgram {
     if (!bridge.portmap || hostPorts(pod).length === 0) continue
     if (!published.has(node.name)) verbs.push(...portmapNodeVerbs(node, bridge.bridge))
     published.add(node.name)
-    verbs.push(...portmapPodVerbs(node, pod, bridge.name))
+    verbs.push(...portmapPodVerbs(node, pod, bridge.name, node.podCidr))
   }
   return { verbs, diagnostics, hostDevices }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { buildCluster, type Cluster, UnmodelledClusterError } from '../../../src/cluster/build.ts'
-import { pluginChain } from '../../../src/cni/flannel/hash.ts'
+import { pluginChain } from '../../../src/cni/hash.ts'
 import { execTool } from '../../../src/linux/tools/exec.ts'
 import { askTrace } from '../../../src/query/ask.ts'
 import type { Trace } from '../../../src/query/trace-types.ts'

@@ -5,7 +5,7 @@
  * sandbox id of the runtime, the random MAC of a bridge, FormatChainName of the plugins (pkg/utils/utils.go).
  */
 import { createHash } from 'node:crypto'
-import type { PodModel } from '../../kubernetes/types.ts'
+import type { PodModel } from '../kubernetes/types.ts'
 
 /** iptables allows 28 characters in a chain's name. */
 const CHAIN_CHARACTERS = 28
