@@ -14,6 +14,7 @@ import type { Netns } from '../linux/netns.ts'
 import { World } from '../linux/world.ts'
 import { findProxyMode, PROXY_MODES } from '../proxy/registry.ts'
 import { applyCniVerb } from './apply.ts'
+import { startDnsServers } from './dns-server.ts'
 import { NodeProxy } from './node-proxy.ts'
 import { proxyInput } from './proxy-input.ts'
 import { serveDeclaredPorts } from './servers.ts'
@@ -43,6 +44,8 @@ export interface Cluster {
   /** The kube-proxy of every node; empty without one. */
   readonly proxies: ReadonlyMap<string, NodeProxy>
   readonly diagnostics: readonly Diagnostic[]
+  /** What servers in the cluster were asked and cannot answer, because it is not modelled. */
+  readonly unmodelled: readonly string[]
   /** A machine outside the cluster, made on first use. */
   host(ipText: string): Netns
 }
@@ -146,7 +149,8 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   }
   if (!diagnostics.some((d) => d.severity === 'error')) for (const verb of plan.resync ?? []) applyCniVerb(verb, lookup)
   world.softirq()
-  serveDeclaredPorts(model, pods, nodes)
+  const unmodelled: string[] = []
+  serveDeclaredPorts(model, pods, nodes, startDnsServers(model, pods, unmodelled))
   const names = addressNames(model)
   return {
     model,
@@ -158,6 +162,7 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
     names,
     proxies,
     diagnostics,
+    unmodelled,
     host(ipText) {
       const known = world.netnsByName.get(`host:${ipText}`)
       if (known !== undefined) return known

@@ -45,16 +45,22 @@ export function serve(ns: Netns, protocol: Protocol, port: number, name: string)
   return false
 }
 
-/** Opens every port that the cluster's objects say is served. */
+/** Names a port of a namespace: `ID TCP 80`. */
+export function servedKey(ns: Netns, protocol: Protocol, port: number): string {
+  return `${ns.id} ${protocol} ${port}`
+}
+
+/** Opens every port that the cluster's objects say is served, but for those that another process holds already. */
 export function serveDeclaredPorts(
   model: ClusterModel,
   pods: ReadonlyMap<string, Netns>,
   nodes: ReadonlyMap<string, Netns>,
+  held: ReadonlySet<string> = new Set(),
 ): void {
-  const seen = new Set<string>()
+  const seen = new Set<string>(held)
   const open = (ns: Netns | undefined, protocol: Protocol, port: number, name: string): void => {
     if (ns === undefined || port === 0) return
-    const key = `${ns.id} ${protocol} ${port}`
+    const key = servedKey(ns, protocol, port)
     if (seen.has(key)) return
     seen.add(key)
     serve(ns, protocol, port, name)

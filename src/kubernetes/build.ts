@@ -109,6 +109,7 @@ function configOf(spec: ResolvedSpec): ClusterConfig {
     cni: spec.cni,
     proxy: spec.proxy,
     dnsDomain: spec.dnsDomain,
+    upstreamDns: spec.upstreamDns,
     seed: spec.seed,
   }
 }

@@ -40,6 +40,7 @@ export interface ClusterSpec {
   nodePortRange?: string
   mtu?: number
   dnsDomain?: string
+  upstreamDNS?: StringMap
   seed?: number
   cni?: { name: string; options?: Record<string, unknown> }
   kubeProxy?: { mode?: string; options?: Record<string, unknown> }
@@ -57,6 +58,7 @@ export interface ResolvedSpec {
   readonly nodePortRange: readonly [number, number]
   readonly mtu: number
   readonly dnsDomain: string
+  readonly upstreamDns: StringMap
   readonly seed: number
   readonly cni: { readonly name: string; readonly options: Readonly<Record<string, unknown>> }
   readonly proxy: { readonly mode: string; readonly options: Readonly<Record<string, unknown>> }
@@ -109,6 +111,7 @@ export function resolveSpec(
     nodePortRange: [low ?? 30000, high ?? 32767],
     mtu: given.mtu ?? given.underlay?.mtu ?? inferred.mtu ?? 1500,
     dnsDomain: given.dnsDomain ?? inferred.dnsDomain ?? 'cluster.local',
+    upstreamDns: given.upstreamDNS ?? {},
     seed: overrides.seed ?? given.seed ?? 1,
     cni: chooseCni(given, inferred),
     proxy: {

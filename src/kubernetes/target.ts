@@ -31,7 +31,13 @@ export type Target =
 
 /** A target with what was chosen on the way, or why there is none. */
 export type TargetResult =
-  | { readonly target: Target; readonly notes: readonly string[]; readonly diagnostic?: never }
+  | {
+      readonly target: Target
+      readonly notes: readonly string[]
+      readonly diagnostic?: never
+      /** The name that was asked of the DNS on the way. */
+      readonly dnsName?: string
+    }
   | { readonly target?: never; readonly diagnostic: Diagnostic }
 
 /** How the words are read. */
@@ -328,10 +334,11 @@ class TargetReader {
     const service = this.model.services.find(({ object }) => keyOf(object) === answer.service)?.object
     if (service !== undefined && service.spec.clusterIP === ip && portText !== undefined) {
       const found = this.service(service.metadata.namespace, service.metadata.name, portText)
-      return found.target === undefined ? found : { target: found.target, notes: [...notes, ...found.notes] }
+      return found.target === undefined ? found : { ...found, notes: [...notes, ...found.notes], dnsName: name }
     }
     const port = this.number(portText)
-    return port === null ? this.badPort(portText) : { target: { kind: 'ip', ip, ...port, dns: answer }, notes }
+    if (port === null) return this.badPort(portText)
+    return { target: { kind: 'ip', ip, ...port, dns: answer }, notes, dnsName: name }
   }
 
   private podPort(pod: PodModel, portText: string | undefined, notes: readonly string[]): TargetResult {

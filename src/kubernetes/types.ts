@@ -398,6 +398,8 @@ export interface ClusterConfig {
   readonly cni: CniConfig
   readonly proxy: ProxyConfig
   readonly dnsDomain: string
+  /** Names outside of the cluster, as the user says the upstream DNS answers them (coredns/upstream.ts). */
+  readonly upstreamDns?: StringMap
   readonly seed: number
 }
 

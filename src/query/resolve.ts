@@ -22,6 +22,10 @@ export interface ResolvedEnds {
   /** The namespace that has the destination address itself, null for a Service or an unknown address. */
   readonly dstNs: Netns | null
   readonly notes: readonly string[]
+  /** The destination was given by a name that the source's resolver looks up. */
+  readonly dnsName?: string
+  /** The source, when it is a pod. */
+  readonly srcPod?: PodModel
 }
 
 /** Port asked when the question names none and nothing else tells. */
@@ -88,6 +92,23 @@ export function resolveEnds(cluster: Cluster, question: TraceQuestion, diagnosti
     dport,
     dstNs: place?.ns ?? null,
     notes,
+    ...(to.dnsName !== undefined && { dnsName: to.dnsName }),
+    ...(source.pod !== undefined && { srcPod: source.pod }),
+  }
+}
+
+/** The same question with the address that the resolver found. */
+export function withAddress(cluster: Cluster, ends: ResolvedEnds, ipText: string): ResolvedEnds {
+  const ip = parseIpv4(ipText)
+  if (ip === null || ip === ends.dstIp) return ends
+  const place = findTarget(cluster, ipText).target
+  const { node: _node, ...dst } = ends.dst
+  const at = place?.pod === undefined ? {} : { node: place.pod.node }
+  return {
+    ...ends,
+    dst: { ...dst, kind: place?.kind ?? 'ip', name: place?.name ?? ipText, ...at, ip: ipText },
+    dstIp: ip,
+    dstNs: place?.ns ?? null,
   }
 }
 

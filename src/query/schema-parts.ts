@@ -38,12 +38,17 @@ export function exactly(properties: { readonly [name: string]: Schema }, optiona
   return { type: 'object', properties, required, additionalProperties: false }
 }
 
-/** A document with apiVersion and kind. */
-export function documentOf(kind: string, title: string, properties: { readonly [name: string]: Schema }): Schema {
+/** A document with apiVersion and kind; fields named in `optional` may be absent. */
+export function documentOf(
+  kind: string,
+  title: string,
+  properties: { readonly [name: string]: Schema },
+  optional: readonly string[] = [],
+): Schema {
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     $id: `https://podwalk.dev/schemas/v1alpha1/${kind}.json`,
     title,
-    ...exactly({ apiVersion: { const: 'podwalk.dev/v1alpha1' }, kind: { const: kind }, ...properties }),
+    ...exactly({ apiVersion: { const: 'podwalk.dev/v1alpha1' }, kind: { const: kind }, ...properties }, optional),
   }
 }

@@ -94,6 +94,35 @@ export interface Delivered {
   readonly dport: number
 }
 
+/** One DNS query of a resolution. */
+export interface TraceDnsQuery {
+  readonly name: string
+  readonly type: string
+  readonly server: string
+  readonly transport: 'udp' | 'tcp'
+  /** answer, timeout, refused, unreachable */
+  readonly outcome: string
+  /** `NOERROR`, `NXDOMAIN` ...; null without an answer. */
+  readonly rcode: string | null
+  /** `NAME TTL TYPE DATA` of each record. */
+  readonly answers: readonly string[]
+}
+
+/** How the name of the destination became an address: what the resolver of the source did first. */
+export interface TraceResolution {
+  readonly name: string
+  readonly libc: 'glibc' | 'musl'
+  readonly searches: readonly string[]
+  readonly ndots: number
+  readonly queries: readonly TraceDnsQuery[]
+  readonly addresses: readonly string[]
+  /** False for a cluster whose manifests hold no DNS: the answers came without packets. */
+  readonly hasPackets: boolean
+  /** The walk of the query that brought the address. */
+  readonly walk: readonly TraceHop[]
+  readonly reply: readonly TraceHop[]
+}
+
 /** The whole document. */
 export interface Trace {
   readonly apiVersion: typeof API_VERSION
@@ -136,6 +165,8 @@ export interface Trace {
     readonly device: string
     readonly linkType: 'ether' | 'ip'
   }[]
+  /** Only when the destination was given by a name and the source is a pod. */
+  readonly resolution?: TraceResolution
   /** Names of the addresses that occur. */
   readonly names: { readonly [ip: string]: string }
   readonly notes: readonly string[]

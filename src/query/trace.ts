@@ -6,12 +6,14 @@
  */
 import { formatIpv4 } from '../addr/index.ts'
 import { buildCluster, type Cluster } from '../cluster/build.ts'
+import { processFiles } from '../cluster/processes.ts'
 import { type Diagnostic, Diagnostics, NO_POSITION } from '../diagnostics/diagnostic.ts'
 import { type CapturedFrame, TraceLog, type TraceStep } from '../engine/trace-log.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
-import { T_CHILD, T_RX, T_TX } from '../linux/trace.ts'
-import { describeFrame } from '../wire/describe.ts'
-import { type FiveTuple, parseFiveTuple } from './five-tuple.ts'
+import { captureOf } from './capture.ts'
+import { parseFiveTuple } from './five-tuple.ts'
+import { findReply, firstFrame, isFirstIpPacketOf, lastTuple, routeStepsBefore } from './legs.ts'
+import { dnsLeg, type NameWalk, resolutionOf, resolveByPackets, unresolvedFate } from './name-walk.ts'
 import { nearestMiss } from './nearest-miss.ts'
 import { type Fate, fateOf, type LoggedPacket, PacketIndex } from './packets.ts'
 import { policyMiss } from './policy-miss.ts'
@@ -22,9 +24,8 @@ import {
   type DecidedBy,
   type Delivered,
   type Trace,
-  type TraceFrame,
   type TraceHop,
-  type TracePacket,
+  type TraceResolution,
 } from './trace-types.ts'
 import { startTraffic, type Traffic } from './traffic.ts'
 import { walkOf } from './walk.ts'
@@ -65,15 +66,22 @@ export function traceInCluster(cluster: Cluster, question: TraceQuestion): Trace
     diagnostics.error('unmodelled', NO_POSITION, 'SCTP sockets are UNMODELLED: no packet can be sent')
     return { trace: null, diagnostics: diagnostics.sorted() }
   }
-  const ends = resolveEnds(cluster, question, diagnostics)
-  if (ends === null) return { trace: null, diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()] }
+  const asked = resolveEnds(cluster, question, diagnostics)
+  if (asked === null) return { trace: null, diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()] }
   const log = new TraceLog(cluster.world, { frames: true, misses: question.verbose })
   const startNs = cluster.world.nowNs
   cluster.world.tracer = log
+  const resolved = resolveByPackets(cluster, asked, log)
+  const { ends } = resolved
+  if (resolved.failure !== null) {
+    cluster.world.tracer = null
+    const trace = unresolvedTrace(cluster, question, log, startNs, resolved)
+    return { trace, diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()] }
+  }
   const traffic = startTraffic(cluster, ends, question)
   traffic.run(log)
   cluster.world.tracer = null
-  const trace = report(cluster, question, ends, log, traffic, startNs)
+  const trace = report(cluster, question, ends, log, traffic, startNs, resolved)
   return { trace, diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()] }
 }
 
@@ -84,10 +92,11 @@ function report(
   log: TraceLog,
   traffic: Traffic,
   startNs: number,
+  resolved: NameWalk,
 ): Trace {
   const index = new PacketIndex(log)
   const roots = index.roots()
-  const forward = roots.find((p) => isFirstIpPacketOf(p, ends.srcNs.id))
+  const forward = roots.find((p) => p.steps[0]!.index >= resolved.endStep && isFirstIpPacketOf(p, ends.srcNs.id))
   const story = forward === undefined ? null : index.storyteller(forward)
   const fate: Fate =
     story !== null
@@ -99,7 +108,10 @@ function report(
           hint: 'ip route get on the sender shows the same.',
           step: null,
         }
-  const steps = story === null ? [...log.steps()].filter((s) => s.netns === ends.srcNs.id) : index.story(story)
+  const steps =
+    story === null
+      ? [...log.steps()].filter((s) => s.netns === ends.srcNs.id && s.index >= resolved.endStep)
+      : index.story(story)
   const replyRoot = story === null ? undefined : findReply(index, roots, forward!, story)
   const replyStory = replyRoot === undefined ? null : index.storyteller(replyRoot)
   const replyFate = replyStory === null ? null : fateOf(replyStory)
@@ -107,26 +119,15 @@ function report(
   const before = story === null ? null : routeStepsBefore(log, story)
   const walk = withLookupOrigins(walkOf(steps, cluster, log, question.verbose, before), cluster, asked)
   const reply = replyStory === null ? [] : walkOf(index.story(replyStory), cluster, log, question.verbose, null)
-  const interfaces = interfacesOf(cluster, log)
   const delivered =
     story === null || fate.verdict !== 'DELIVERED' ? null : deliveredOf(cluster, log, index.family(forward!), story)
   const protocol = question.protocol
   const first = forward === undefined ? null : firstFrame(log, index, forward)
+  const resolution = resolved.resolver === null ? {} : { resolution: namePart(cluster, question, resolved, log, index) }
   return {
     apiVersion: API_VERSION,
     kind: 'Trace',
-    question: {
-      src: ends.src,
-      dst: ends.dst,
-      protocol,
-      sport: traffic.sport,
-      dport: ends.dport,
-      size: traffic.size,
-      flow: question.flow,
-      cni: cluster.model.config.cni.name,
-      proxyMode: cluster.model.config.proxy.mode,
-      seed: question.seed,
-    },
+    question: questionOf(cluster, question, ends, traffic.sport, traffic.size),
     verdict: fate.verdict,
     reason: { code: fate.code, text: fate.text, hint: fate.hint },
     nearestMiss:
@@ -147,10 +148,8 @@ function report(
     replyVerdict:
       replyFate === null ? null : { verdict: replyFate.verdict, code: replyFate.code, text: replyFate.text },
     flow: question.flow ? traffic.flowResult() : null,
-    packets: packetList(cluster, log, index, roots),
-    frames: framesOf(cluster, log, index, roots, startNs),
-    interfaces,
-    names: namesOf(cluster, log),
+    ...captureOf(cluster, log, index, startNs),
+    ...resolution,
     notes: ends.notes,
   }
 }
@@ -169,10 +168,64 @@ function policyMissOf(
   return policyMiss(steps, { src, sport: traffic.sport, dst: ends.dstIp, dport: ends.dport, protocol })
 }
 
-/** Made by the IP layer of that namespace: ARP begins at the device, what others sent begins elsewhere. */
-function isFirstIpPacketOf(p: LoggedPacket, netns: number): boolean {
-  const first = p.steps[0]!
-  return first.netns === netns && first.point !== T_TX && first.point !== T_RX && first.point !== T_CHILD
+function namePart(
+  cluster: Cluster,
+  question: TraceQuestion,
+  resolved: NameWalk,
+  log: TraceLog,
+  index: PacketIndex,
+): TraceResolution {
+  const leg = dnsLeg(cluster, resolved, log, index, question.verbose)
+  return resolutionOf(
+    resolved,
+    resolved.failure === null ? leg : null,
+    processFiles(cluster, resolved.ends.srcPod).libc,
+  )
+}
+
+/** The trace of a question whose name has no address: its walk is that of the DNS query. */
+function unresolvedTrace(
+  cluster: Cluster,
+  question: TraceQuestion,
+  log: TraceLog,
+  startNs: number,
+  resolved: NameWalk,
+): Trace {
+  const { ends } = resolved
+  const index = new PacketIndex(log)
+  const leg = dnsLeg(cluster, resolved, log, index, question.verbose)
+  const fate = unresolvedFate(resolved, leg)
+  const replyFate = leg?.replyFate ?? null
+  return {
+    ...{ apiVersion: API_VERSION, kind: 'Trace' },
+    question: questionOf(cluster, question, ends, 0, 0),
+    verdict: fate.verdict,
+    reason: { code: fate.code, text: fate.text, hint: fate.hint },
+    nearestMiss: null,
+    decidedBy: leg === null ? null : decidedBy(leg.walk, fate),
+    delivered: null,
+    walk: leg?.walk ?? [],
+    reply: leg?.reply ?? [],
+    replyVerdict: replyFate && { verdict: replyFate.verdict, code: replyFate.code, text: replyFate.text },
+    flow: null,
+    ...captureOf(cluster, log, index, startNs),
+    resolution: namePart(cluster, question, resolved, log, index),
+    notes: ends.notes,
+  }
+}
+
+function questionOf(
+  cluster: Cluster,
+  question: TraceQuestion,
+  ends: ResolvedEnds,
+  sport: number,
+  size: number,
+): Trace['question'] {
+  return {
+    ...{ src: ends.src, dst: ends.dst, protocol: question.protocol, sport, dport: ends.dport, size },
+    ...{ flow: question.flow, cni: cluster.model.config.cni.name, proxyMode: cluster.model.config.proxy.mode },
+    seed: question.seed,
+  }
 }
 
 /**
@@ -194,52 +247,6 @@ function unansweredBalancer(cluster: Cluster, ends: ResolvedEnds, story: LoggedP
     hint: 'A cloud balancer or MetalLB would bring the packet to a node: ask for node/NAME and the NodePort, or from a node.',
     step: end,
   }
-}
-
-/** The first frame of the packet or of its pieces, null when none was sent. */
-function firstFrame(log: TraceLog, index: PacketIndex, root: LoggedPacket): CapturedFrame | null {
-  let at = -1
-  for (const p of index.family(root)) {
-    const s = p.steps.find((x) => x.frame >= 0)
-    if (s !== undefined && (at < 0 || s.frame < at)) at = s.frame
-  }
-  return at < 0 ? null : log.frames[at]!
-}
-
-/** The tuple as the place where the packet ended received it; of fragments, the first one has the ports. */
-function lastTuple(log: TraceLog, family: readonly LoggedPacket[], netns: number): FiveTuple | null {
-  const ids = new Set(family.map((p) => p.id))
-  const frames = log.frames.filter((f) => ids.has(f.packet) && f.netns === netns)
-  const tuples = frames.flatMap((f) => parseFiveTuple(f.bytes) ?? [])
-  return tuples.findLast((t) => t.sport !== 0) ?? tuples.at(-1) ?? null
-}
-
-/** The first packet that the place where the forward packet ended sent after that. */
-function findReply(
-  index: PacketIndex,
-  roots: readonly LoggedPacket[],
-  forward: LoggedPacket,
-  story: LoggedPacket,
-): LoggedPacket | undefined {
-  const end = story.steps.at(-1)!
-  const family = new Set(index.family(forward).map((p) => p.id))
-  const arrival = story.steps.find((s) => s.netns === end.netns)?.index ?? end.index
-  return roots.find((p) => {
-    const s = p.steps[0]!
-    return !family.has(p.id) && isFirstIpPacketOf(p, end.netns) && s.index > arrival
-  })
-}
-
-/** The route lookups of the sender's socket, which have no packet yet. */
-function routeStepsBefore(log: TraceLog, p: LoggedPacket): ReturnType<TraceLog['at']>[] {
-  const out = []
-  const first = p.steps[0]!
-  for (let i = first.index - 1; i >= 0; i--) {
-    const s = log.at(i)
-    if (s.packet !== 0 || s.netns !== first.netns) break
-    out.unshift(s)
-  }
-  return out
 }
 
 /** Ends that a rule brought about; whatever else ends a packet has no rule to show. */
@@ -279,84 +286,4 @@ function deliveredOf(
     dst: formatIpv4(t.dst),
     dport: t.dport,
   }
-}
-
-function place(cluster: Cluster, netns: number): { node: string | null; netns: string } {
-  const p = cluster.places.get(netns)
-  return { node: p?.node ?? null, netns: p?.netns ?? cluster.world.namespaces[netns]!.name }
-}
-
-function packetList(
-  cluster: Cluster,
-  log: TraceLog,
-  index: PacketIndex,
-  roots: readonly LoggedPacket[],
-): TracePacket[] {
-  const out: TracePacket[] = []
-  for (const p of roots) {
-    const first = firstFrame(log, index, p)
-    if (first === null) continue
-    const story = index.storyteller(p)
-    const fate = fateOf(story)
-    const end = story.steps.at(-1)!
-    out.push({
-      n: out.length + 1,
-      from: place(cluster, first.netns).netns,
-      summary: describeFrame(first.bytes, 'ether'),
-      verdict: fate.verdict,
-      reason: fate.code,
-      to: place(cluster, end.netns).netns,
-    })
-  }
-  return out
-}
-
-function framesOf(
-  cluster: Cluster,
-  log: TraceLog,
-  index: PacketIndex,
-  roots: readonly LoggedPacket[],
-  startNs: number,
-): TraceFrame[] {
-  const numbers = new Map<number, number>()
-  let n = 0
-  for (const p of roots) {
-    if (firstFrame(log, index, p) === null) continue
-    n++
-    for (const member of index.family(p)) numbers.set(member.id, n)
-  }
-  return log.frames.map((f) => ({
-    ...place(cluster, f.netns),
-    device: cluster.world.devices[f.device]!.name,
-    direction: f.direction,
-    atNs: f.atNs - startNs,
-    hex: Buffer.from(f.bytes).toString('hex'),
-    packet: numbers.get(f.packet) ?? 0,
-  }))
-}
-
-function interfacesOf(cluster: Cluster, log: TraceLog): Trace['interfaces'] {
-  const seen = new Set<number>()
-  const out: Trace['interfaces'][number][] = []
-  for (const f of log.frames) {
-    if (seen.has(f.device)) continue
-    seen.add(f.device)
-    const dev = cluster.world.devices[f.device]!
-    out.push({ ...place(cluster, f.netns), device: dev.name, linkType: dev.ether ? 'ether' : 'ip' })
-  }
-  return out
-}
-
-function namesOf(cluster: Cluster, log: TraceLog): Trace['names'] {
-  const ips = new Set<number>()
-  for (const f of log.frames) {
-    const t = parseFiveTuple(f.bytes)
-    if (t !== null) ips.add(t.src).add(t.dst)
-  }
-  const out: { [ip: string]: string } = {}
-  for (const ip of [...ips].sort((a, b) => (a >>> 0) - (b >>> 0))) {
-    const name = cluster.names.get(ip)
-    if (name !== undefined) out[formatIpv4(ip)] = name
-  }
-  return out
 }

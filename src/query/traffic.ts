@@ -98,6 +98,7 @@ export function startTraffic(cluster: Cluster, ends: ResolvedEnds, question: Tra
     size: question.protocol === 'TCP' ? requestSize(ends, question) : size,
     run(log) {
       const start = w.nowNs
+      const from = log.frames.length
       send()
       w.softirq()
       const limit = start + (question.flow ? FLOW_NS : ONE_PACKET_NS)
@@ -106,7 +107,7 @@ export function startTraffic(cluster: Cluster, ends: ResolvedEnds, question: Tra
       while (w.nowNs < limit) {
         const next = w.timers.nextNs()
         const quiet = question.flow && session?.result == null ? limit : last + QUIET_NS
-        const waiting = !answered(log)
+        const waiting = !answered(log, from)
         const stop = waiting ? limit : Math.min(quiet, limit)
         if (next > stop) break
         w.runUntil(next)
@@ -130,9 +131,11 @@ export function startTraffic(cluster: Cluster, ends: ResolvedEnds, question: Tra
   }
 
   /** Whether the source has been sent anything but ARP since: a frame of IPv4 that came in at the source. */
-  function answered(log: TraceLog): boolean {
+  function answered(log: TraceLog, from: number): boolean {
     const id = ends.srcNs.id
-    return log.frames.some((f) => f.netns === id && f.direction === 'rx' && f.bytes[12] === 8 && f.bytes[13] === 0)
+    return log.frames.some(
+      (f, i) => i >= from && f.netns === id && f.direction === 'rx' && f.bytes[12] === 8 && f.bytes[13] === 0,
+    )
   }
 }
 

@@ -8,6 +8,7 @@
 
 import type { Trace, TraceFrame } from '../query/trace-types.ts'
 import { dissectFrame } from '../wire/dissect.ts'
+import { dnsDataText, parseDns } from '../wire/dns.ts'
 import type { Layer } from '../wire/layers.ts'
 
 /** Who speaks to whom. Ports are 0 where the protocol has none. */
@@ -41,11 +42,11 @@ export function readFrame(trace: Trace, frame: TraceFrame): FrameText {
   const iface = trace.interfaces.find(
     (i) => i.node === frame.node && i.netns === frame.netns && i.device === frame.device,
   )
-  const layers = dissectFrame(Buffer.from(frame.hex, 'hex'), iface?.linkType ?? 'ether')
-  return readLayers(layers)
+  const bytes = Buffer.from(frame.hex, 'hex')
+  return readLayers(dissectFrame(bytes, iface?.linkType ?? 'ether'), bytes)
 }
 
-function readLayers(layers: readonly Layer[]): FrameText {
+function readLayers(layers: readonly Layer[], bytes: Uint8Array): FrameText {
   const at = layers.findIndex((l) => l.layer === 'ipv4' || l.layer === 'ipv6')
   const ip = layers[at]
   if (ip === undefined || (ip.layer !== 'ipv4' && ip.layer !== 'ipv6')) {
@@ -62,10 +63,13 @@ function readLayers(layers: readonly Layer[]): FrameText {
     }
     case 'udp':
       if (layers[at + 2]?.layer === 'vxlan') {
-        const inside = insideText(readLayers(layers.slice(at + 3)))
+        const inside = insideText(readLayers(layers.slice(at + 3), bytes))
         return { flow: { src, sport: above.sport, dst, dport: above.dport }, what: `VXLAN ${inside}` }
       }
-      return { flow: { src, sport: above.sport, dst, dport: above.dport }, what: `UDP ${above.length - 8} bytes` }
+      return {
+        flow: { src, sport: above.sport, dst, dport: above.dport },
+        what: dnsWords(above, bytes) ?? `UDP ${above.length - 8} bytes`,
+      }
     case 'sctp':
       return {
         flow: { src, sport: above.sport, dst, dport: above.dport },
@@ -75,7 +79,7 @@ function readLayers(layers: readonly Layer[]): FrameText {
     case 'icmpv6':
       return { flow: { src, sport: 0, dst, dport: 0 }, what: above.name }
     case 'ipv4': {
-      const inside = insideText(readLayers(layers.slice(at + 1)))
+      const inside = insideText(readLayers(layers.slice(at + 1), bytes))
       return { flow: { src, sport: 0, dst, dport: 0 }, what: `IPIP ${inside}` }
     }
     default: {
@@ -83,6 +87,22 @@ function readLayers(layers: readonly Layer[]): FrameText {
       return { flow: { src, sport: 0, dst, dport: 0 }, what: isFragment ? 'fragment' : `protocol ${ip.protocol}` }
     }
   }
+}
+
+const DNS_PORT = 53
+const UDP_HEADER_BYTES = 8
+
+/** `DNS A? api.shop.svc.cluster.local` or `DNS 10.96.20.1`, null for what is no DNS. */
+function dnsWords(udp: Extract<Layer, { layer: 'udp' }>, bytes: Uint8Array): string | null {
+  if (udp.sport !== DNS_PORT && udp.dport !== DNS_PORT) return null
+  const at = udp.offset + UDP_HEADER_BYTES
+  const m = parseDns(bytes.subarray(at, udp.offset + udp.length))
+  const q = m?.questions[0]
+  if (m === null || q === undefined) return null
+  if (!m.isResponse) return `DNS ${q.type}? ${q.name}`
+  const data = m.answers.map((r) => `${r.type} ${dnsDataText(r)}`).join(', ')
+  const cutOff = m.isTruncated ? ', truncated' : ''
+  return `DNS ${m.rcode === 'NOERROR' ? data || 'no data' : m.rcode}${cutOff}`
 }
 
 /** `[10.244.0.2:40000 > 10.244.1.2:80 SYN]`: the packet that a tunnel carries. */

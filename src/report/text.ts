@@ -18,6 +18,7 @@ import { endText, type Flow } from './flow.ts'
 import { flowTable } from './flow-table.ts'
 import { HopWriter, telling } from './hop-text.ts'
 import { cut, cutMiddle, markOf, type Paint, plain, roleOf, wrap } from './paint.ts'
+import { resolutionLines } from './resolution-text.ts'
 
 /** How text is written. */
 export interface TextOptions {
@@ -37,6 +38,14 @@ export function traceText(trace: Trace, options: TextOptions = {}): string {
   const columns = options.columns ?? DEFAULT_COLUMNS
   const paint = options.paint ?? plain
   const lines = [...heading(trace, columns, paint), '']
+  const { resolution } = trace
+  if (resolution !== undefined) {
+    lines.push(...resolutionLines(resolution, columns, paint), '')
+    for (const hops of [resolution.walk, resolution.reply]) {
+      if (hops.length > 0) lines.push(...walkLines(trace, hops, null, columns, paint, options.below), '')
+    }
+    if (resolution.walk.length > 0) lines.push(paint('strong', 'connection'), '')
+  }
   lines.push(...walkLines(trace, trace.walk, requestFlow(trace), columns, paint, options.below))
   if (trace.walk.length > 0) lines.push('')
   lines.push(...verdictLines(trace, columns, paint))

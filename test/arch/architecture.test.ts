@@ -18,6 +18,7 @@ const RANK: { readonly [room: string]: number } = {
     bgp: 4,
     kubernetes: 4,
     lab: 4,
+    apps: 4,
     policy: 5,
     cni: 5,
     proxy: 5,
@@ -32,6 +33,7 @@ const PACKAGE_ROOMS: { readonly [name: string]: readonly string[] } = {
   netmask: ['addr'],
   yaml: ['kubernetes', 'report'],
   commander: ['cli'],
+  'dns-packet': ['wire'],
 }
 const MAX_LINES = 600
 const MAX_COMMAND_LINES = 120

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import type { Cluster } from '../../cluster/build.ts'
-import type { Netns } from '../../linux/netns.ts'
+import type { FoundTarget } from '../../query/target.ts'
 import { CliError, EXIT_UNMODELLED, usageError } from '../exit.ts'
 import { readCluster, reportDiagnostics } from '../input.ts'
 import { addInputOptions, type InputFlags } from '../options.ts'
@@ -31,7 +31,7 @@ export function registerExec(program: Command): void {
     .command('exec')
     .argument('<target>', 'where to run it')
     .argument('<tool...>', 'the tool and its arguments, behind --')
-    .description('run ip, iptables-save, ping, conntrack ... inside a simulated node or pod')
+    .description('run ip, iptables-save, ping, nslookup ... inside a simulated node or pod')
     .addHelpText('before', EXAMPLES)
     .addHelpText('after', TARGETS)
   addInputOptions(command).action(exec)
@@ -40,9 +40,9 @@ export function registerExec(program: Command): void {
 async function exec(target: string, argv: string[], flags: InputFlags): Promise<void> {
   const model = await readCluster(flags)
   const cluster = await startCluster(model, flags)
-  const ns = await find(cluster, target, flags)
-  const { execTool } = await import('../../linux/tools/exec.ts')
-  const result = execTool(ns, argv, needsStdin(argv, flags) ? readFileSync(0, 'utf8') : '')
+  const place = await find(cluster, target, flags)
+  const { execCommand } = await import('../../cluster/exec.ts')
+  const result = execCommand(cluster, place, argv, needsStdin(argv, flags) ? readFileSync(0, 'utf8') : '')
   writeData(result.stdout, undefined)
   if (result.stderr !== '') process.stderr.write(result.stderr)
   if (flags.strict === true && result.status === TOOL_UNMODELLED) throw new CliError(EXIT_UNMODELLED, '')
@@ -57,7 +57,7 @@ function needsStdin(argv: readonly string[], flags: InputFlags): boolean {
   )
 }
 
-async function find(cluster: Cluster, target: string, flags: InputFlags): Promise<Netns> {
+async function find(cluster: Cluster, target: string, flags: InputFlags): Promise<FoundTarget> {
   const { findTarget } = await import('../../query/target.ts')
   const { target: found, diagnostics } = findTarget(cluster, target, flags.namespace)
   if (found === null) {
@@ -65,5 +65,5 @@ async function find(cluster: Cluster, target: string, flags: InputFlags): Promis
     throw usageError(`cannot run a tool in ${target}`, 'TARGET is node/NAME, pod/NS/NAME, NS/POD or deploy/NS/NAME')
   }
   if (found.how !== '') note(`podwalk: ${target}: ${found.how}`)
-  return found.ns
+  return found
 }

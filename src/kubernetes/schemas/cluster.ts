@@ -11,6 +11,7 @@
  *       nodeCIDRMaskSize: 24
  *       serviceCIDR: 10.96.0.0/12
  *       mtu: 1500
+ *       upstreamDNS: {example.com: 203.0.113.80}   # what names outside of the cluster are
  *       cni: {name: kubenet, options: {}}
  *       kubeProxy: {mode: iptables, options: {}}
  *
@@ -101,6 +102,7 @@ export const cluster: ObjectSchema = kind({
       nodePortRange: checked((t) => (/^\d{1,5}-\d{1,5}$/.test(t) ? null : 'a port range such as 30000-32767')),
       mtu: { t: 'int', min: 576, max: 65535 },
       dnsDomain: checked(badSubdomain),
+      upstreamDNS: map(string),
       seed: int,
       cni: object({ 'name!': string, ...named }),
       kubeProxy: object({ mode: oneOf('iptables', 'nftables', 'ipvs', 'none'), ...named }),

@@ -47,7 +47,7 @@ const TOOLS: { readonly [name: string]: Tool } = {
   conntrack,
   ipvsadm,
   nft,
-  ping,
+  ping: (ns, argv) => ping(ns, argv),
 }
 
 /** Exists in Linux, not here: named as UNMODELLED rather than as not found. */

@@ -66,9 +66,28 @@ interface PingOptions {
   target: string
 }
 
+/** Names for what ping prints; made by whoever can resolve. */
+export interface PingNames {
+  /** The canonical name of the target. */
+  readonly shown: string
+  /** The name of an address, null when it has none. */
+  readonly nameOf: (ipText: string) => string | null
+}
+
+/** Where in `argv` the target stands, -1 when there is none. */
+export function pingTarget(argv: readonly string[]): number {
+  let at = -1
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i]!
+    if (!word.startsWith('-')) at = i
+    else if (word.length === 2 && 'ciWwstQMI'.includes(word[1]!)) i++
+  }
+  return at
+}
+
 /** Runs `ping ARGV`. */
-export function ping(ns: Netns, argv: readonly string[]): ToolResult {
-  const run = new Ping()
+export function ping(ns: Netns, argv: readonly string[], names?: PingNames): ToolResult {
+  const run = new Ping(names)
   const r = runTool(() => run.main(ns, argv))
   return r.status === 0 ? { status: run.status, stdout: r.stdout, stderr: run.stderr } : { ...r, stdout: run.out }
 }
@@ -144,6 +163,18 @@ class Ping {
   private readonly rtts: number[] = []
   private readonly seen = new Set<number>()
   private readonly sentAt = new Map<number, number>()
+  private readonly names: PingNames | undefined
+
+  constructor(names?: PingNames) {
+    this.names = names
+  }
+
+  /** pr_addr: the name with the address, or the address alone. */
+  private addressText(ip: number): string {
+    const text = formatIpv4(ip)
+    const name = this.names?.nameOf(text)
+    return name === undefined || name === null ? text : `${name} (${text})`
+  }
 
   main(ns: Netns, argv: readonly string[]): string {
     const o = readOptions(argv)
@@ -162,7 +193,7 @@ class Ping {
     if (o.source !== 0 && rawBind(sk, o.source) < 0)
       throw new ToolExit(2, 'ping: bind: Cannot assign requested address')
     const from = o.source === 0 ? '' : `from ${formatIpv4(o.source)} : `
-    this.out = `PING ${o.target} (${formatIpv4(dst)}) ${from}${o.size}(${o.size + 28}) bytes of data.\n`
+    this.out = `PING ${this.names?.shown ?? o.target} (${formatIpv4(dst)}) ${from}${o.size}(${o.size + 28}) bytes of data.\n`
     this.loop(ns, sk, dst, o)
     rawClose(sk)
     return this.out
@@ -255,7 +286,7 @@ class Ping {
       }
       const time = packet.length - at - 8 >= TIMEVAL_BYTES ? ` time=${rttText(rtt)} ms` : ''
       if (!o.quiet)
-        this.out += `${packet.length - at} bytes from ${formatIpv4(from)}: icmp_seq=${seq} ttl=${packet[8]}${time}${dup}\n`
+        this.out += `${packet.length - at} bytes from ${this.addressText(from)}: icmp_seq=${seq} ttl=${packet[8]}${time}${dup}\n`
       return
     }
     const inner = at + 8
@@ -271,13 +302,13 @@ class Ping {
     const text = errorText(type, packet[at + 1]!, view, at)
     if (text === null) return
     if (type !== ICMP_REDIRECT) this.errors++
-    if (!o.quiet) this.out += `From ${formatIpv4(from)} icmp_seq=${view.getUint16(echo + 6)} ${text}\n`
+    if (!o.quiet) this.out += `From ${this.addressText(from)} icmp_seq=${view.getUint16(echo + 6)} ${text}\n`
   }
 
   private summary(o: PingOptions, elapsedNs: number): void {
     const errors = this.errors === 0 ? '' : `+${this.errors} errors, `
     const loss = formatPercent(((this.sent - this.received) * 100) / this.sent)
-    this.out += `\n--- ${o.target} ping statistics ---\n`
+    this.out += `\n--- ${this.names?.shown ?? o.target} ping statistics ---\n`
     this.out += `${this.sent} packets transmitted, ${this.received} received, ${errors}${loss}% packet loss, time ${Math.floor(elapsedNs / NS_PER_MS)}ms\n`
     if (this.rtts.length > 0) {
       const us = this.rtts.map((n) => Math.floor(n / 1000))

@@ -1,0 +1,30 @@
+/**
+ * A command in a pod, on a node or on a machine outside: the tools that configure and show the kernel, and the programs of
+ * a user, which resolve names.
+ */
+import { APP_NAMES, findApp } from '../apps/registry.ts'
+import type { PodModel } from '../kubernetes/types.ts'
+import type { Netns } from '../linux/netns.ts'
+import { execTool, TOOL_NAMES } from '../linux/tools/exec.ts'
+import type { ToolResult } from '../linux/tools/result.ts'
+import type { Cluster } from './build.ts'
+import { processFiles } from './processes.ts'
+
+/** Everything that can be run. */
+export const COMMAND_NAMES: readonly string[] = [...new Set([...TOOL_NAMES, ...APP_NAMES])]
+
+/** Where a command runs. */
+export interface ExecPlace {
+  readonly ns: Netns
+  readonly pod?: PodModel
+}
+
+/** Runs `argv`; the first word is the command, a path in front of it is ignored. */
+export function execCommand(cluster: Cluster, place: ExecPlace, argv: readonly string[], stdin = ''): ToolResult {
+  const name = (argv[0] ?? '').replace(/^.*\//, '')
+  const app = findApp(name)
+  if (app !== undefined) return app(place.ns, argv.slice(1), processFiles(cluster, place.pod))
+  const result = execTool(place.ns, argv, stdin)
+  if (result.status !== 127) return result
+  return { ...result, stderr: `podwalk: exec: ${name} is not modelled; modelled: ${COMMAND_NAMES.join(', ')}\n` }
+}
