@@ -47,6 +47,16 @@ export const SUITES: readonly SuiteEntry[] = [
     load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/clusterip-cross-node'),
   },
   {
+    name: 'replay-same',
+    rows: ['replay/clusterip-same-node'],
+    load: async () => (await import('./scenario/walk.ts')).walkSuite('replay/clusterip-same-node'),
+  },
+  {
+    name: 'replay-cross',
+    rows: ['replay/clusterip-cross-node'],
+    load: async () => (await import('./scenario/walk.ts')).walkSuite('replay/clusterip-cross-node'),
+  },
+  {
     name: 'walk-traced',
     rows: ['walk/clusterip-cross-node-traced'],
     load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/clusterip-cross-node-traced'),

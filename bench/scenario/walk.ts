@@ -7,6 +7,7 @@
  * addresses and ports, TTL, both checksums. `-traced` records every step in a ring (TraceLog).
  */
 import { parseIpv4 } from '../../src/addr/index.ts'
+import { enableFlowCache, type PacketFlowCache } from '../../src/engine/flow-cache.ts'
 import { TraceLog } from '../../src/engine/trace-log.ts'
 import { injectFrame } from '../../src/linux/core/dev.ts'
 import type { PacketTap } from '../../src/linux/trace.ts'
@@ -25,6 +26,8 @@ interface Walk {
   readonly to: 'near' | 'far'
   readonly vip: string | null
   readonly traced?: true
+  /** With the flow cache: recorded once, then replayed. */
+  readonly replayed?: true
   /** Routers on the way. */
   readonly hops: number
 }
@@ -33,6 +36,8 @@ const WALKS: { readonly [row: string]: Walk } = {
   'walk/same-node-bridge': { to: 'near', vip: null, hops: 0 },
   'walk/clusterip-same-node': { to: 'near', vip: NEAR_VIP, hops: 0 },
   'walk/clusterip-cross-node': { to: 'far', vip: FAR_VIP, hops: 2 },
+  'replay/clusterip-same-node': { to: 'near', vip: NEAR_VIP, hops: 0, replayed: true },
+  'replay/clusterip-cross-node': { to: 'far', vip: FAR_VIP, hops: 2, replayed: true },
   'walk/clusterip-cross-node-traced': { to: 'far', vip: FAR_VIP, hops: 2, traced: true },
 }
 
@@ -48,6 +53,7 @@ export function walkSuite(name: string): Suite {
     path.serverDev.macLo = card ^ 1
     const log = walk.traced === true ? new TraceLog(w, { ring: RING }) : null
     w.tracer = log
+    const cache = walk.replayed === true ? enableFlowCache(w) : null
     let before = 0
     let steps = 0
     const row = await measure({
@@ -67,6 +73,7 @@ export function walkSuite(name: string): Suite {
         if (arrived < BATCH) throw new Error(`${name}: ${arrived} of ${BATCH} arrived`)
         if (log !== null && log.length - steps < 10 * BATCH)
           throw new Error(`${name}: ${log.length - steps} steps recorded`)
+        if (cache !== null) checkCache(name, cache)
         w.runUntil(w.nowNs)
       },
     })
@@ -83,6 +90,13 @@ export function walkSuite(name: string): Suite {
 function withKernel(row: BenchRow, kernelValue: number): void {
   row.kernelValue = Math.round(kernelValue)
   row.ratioToKernel = Number((row.value / kernelValue).toFixed(2))
+}
+
+/** Nearly all packets were replayed, the audits agree. */
+function checkCache(name: string, cache: PacketFlowCache): void {
+  const { replayed, audits, mismatches } = cache.stats
+  if (mismatches > 0) throw new Error(`${name}: ${mismatches} of ${audits} audits differ from what was replayed`)
+  if (replayed < 0.99 * BATCH) throw new Error(`${name}: ${replayed} of ${BATCH} packets replayed`)
 }
 
 /** Sends one more packet and looks at what the far eth0 receives. */

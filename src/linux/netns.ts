@@ -54,6 +54,13 @@ export class Netns {
   /** The counters of the hot path, by number (ip/mib.ts). */
   readonly mib = new Float64Array(MIB_NAMES.length)
   private readonly counters = new Map<string, number>()
+  /**
+   * Moves with whatever decides a packet's way here and is not looked at packet by packet: routes, rules, addresses,
+   * devices, netfilter tables, sets, settings. A recorded walk of an older generation is void (linux/flow-cache.ts).
+   */
+  gen = 0
+  /** Counters by name that were counted: a walk that moves it is not replayed. */
+  counted = 0
   /** The loopback device. */
   lo!: NetDevice
 
@@ -73,6 +80,7 @@ export class Netns {
 
   /** __IP_INC_STATS: counts one event. */
   count(name: string, n = 1): void {
+    this.counted++
     this.counters.set(name, (this.counters.get(name) ?? 0) + n)
   }
 

@@ -7,7 +7,8 @@
 
 /** A 32-bit generator. */
 export class Random {
-  private a: number
+  /** The newest word of the state: moves with every draw. */
+  a: number
   private b: number
   private c: number
   private d: number

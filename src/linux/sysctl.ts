@@ -339,6 +339,7 @@ export function sysctlSet(ns: Netns, name: string, value: string): boolean {
   if (parts.length > p.fields.length || parts.some((t) => !/^-?\d+$/.test(t))) return false
   const field = p.fields[0]!
   const before = p.obj[field]
+  ns.gen++
   for (let i = 0; i < parts.length; i++) p.obj[p.fields[i]!] = Number(parts[i])
   if (p.neigh !== undefined) {
     if (p.dev !== undefined) p.dev.neighSet.add(field)

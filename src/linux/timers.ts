@@ -29,6 +29,11 @@ export class TimerQueue {
   private readonly heap: Timer[] = []
   private seq = 0
 
+  /** How often a timer was armed: tells whether something armed one in between. */
+  get armed(): number {
+    return this.seq
+  }
+
   /** mod_timer: arms or moves the timer. */
   arm(t: Timer, atNs: number): void {
     t.atNs = atNs

@@ -13,6 +13,7 @@ import { freeSkb } from './core/skb.ts'
 import type { NetDevice } from './device/device.ts'
 import { ipipInitNet } from './device/ipip.ts'
 import { createLoopback } from './device/loopback.ts'
+import type { FlowCache, FlowRecorder } from './flow-cache.ts'
 import { In6Table } from './ipv6/in6.ts'
 import type { ConntrackHash } from './netfilter/conntrack/hash.ts'
 import { Netns } from './netns.ts'
@@ -55,6 +56,12 @@ export class World {
   tracer: Tracer | null = null
   /** Sees frames on all devices; null costs one check. */
   tap: PacketTap | null = null
+  /** Replays recorded walks; null: every packet is walked. */
+  flows: FlowCache | null = null
+  /** Takes down what the packet's walk does, while one is being recorded. */
+  recorder: FlowRecorder | null = null
+  /** Set by whatever makes a walk depend on more than its flow and the tables: chance, rates, other packets. */
+  impure = false
   /** True while the backlog is being processed or a timer runs: transmits then only enqueue. */
   inSoftirq = false
   /** The ipip module is there: every namespace has tunl0. */
@@ -99,6 +106,11 @@ export class World {
     if (this.tail < 0) this.head = slot
     else this.arena.meta[(this.tail << META_SHIFT) + M_NEXT] = slot
     this.tail = slot
+  }
+
+  /** Nothing waits and nothing runs: a packet sent now is walked to its end before the sender goes on. */
+  get idle(): boolean {
+    return !this.inSoftirq && this.head < 0
   }
 
   /** local_bh_enable after process-context work: runs the backlog unless a softirq is running already. */

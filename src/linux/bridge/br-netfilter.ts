@@ -166,6 +166,7 @@ function bridgedDnat(w: World, slot: number, port: BridgePort, rt: Rtable, daddr
   const m = slot << META_SHIFT
   const brDev = port.bridge.dev
   const neigh = neighLookupOrCreate(brDev.ns, brDev, rt.hasGateway ? rt.gateway : daddr)
+  if (w.recorder !== null) w.recorder.neighbour(neigh)
   const mac = meta[m + M_MAC]!
   if ((neigh.state & NUD_CONNECTED) !== 0 && neigh.hh) {
     a.view.setUint16(mac, neigh.macHi)

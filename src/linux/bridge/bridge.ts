@@ -162,6 +162,7 @@ export class Bridge {
     const p = new BridgePort(dev, this, number)
     dev.port = p
     this.ports.unshift(p)
+    dev.ns.gen++
     // nbp_vlan_init
     if (this.vlanGroup !== null) p.vlanGroup = this.defaultVlans()
     this.addLocal(dev.macHi, dev.macLo, p)
@@ -176,6 +177,7 @@ export class Bridge {
     const p = dev.port
     if (p === null || p.bridge !== this) return
     p.state = BR_STATE_DISABLED
+    dev.ns.gen++
     this.ports = this.ports.filter((q) => q !== p)
     this.portStateSelection()
     for (const e of [...this.fdb.entries()]) if (e.port === p) this.deleteOf(e, p)
@@ -210,6 +212,7 @@ export class Bridge {
 
   /** br_port_carrier_check, br_stp_enable_port: state follows the device; a port going down forgets what it learned. */
   portChanged(p: BridgePort): void {
+    p.dev.ns.gen++
     const on = p.dev.up && p.dev.carrier && this.dev.up
     if (on && p.state === BR_STATE_DISABLED) p.state = BR_STATE_FORWARDING
     else if (!on && p.state !== BR_STATE_DISABLED) {
@@ -268,6 +271,7 @@ export class Bridge {
     }
     this.dev.macHi = hi
     this.dev.macLo = lo
+    this.dev.ns.gen++
     if (hi !== 0 || lo !== 0) this.addLocal(hi, lo, null)
     macChanged(this.dev)
     this.dev.ns.neigh.flushDev(this.dev)

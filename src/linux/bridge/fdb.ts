@@ -40,6 +40,8 @@ export class Fdb {
   private slots: (FdbEntry | undefined)[] = new Array(64)
   /** Entries in order of creation, newest last. */
   private list: FdbEntry[] = []
+  /** Moves with every entry that comes or goes. */
+  gen = 0
 
   /** br_fdb_find_rcu */
   find(hi: number, lo: number, vid = 0): FdbEntry | undefined {
@@ -54,6 +56,7 @@ export class Fdb {
 
   /** Adds an entry whose MAC is not there yet. */
   insert(e: FdbEntry): void {
+    this.gen++
     this.list.push(e)
     if (this.list.length * 2 > this.mask) this.rebuild((this.mask + 1) * 2)
     else this.place(e)
@@ -63,6 +66,7 @@ export class Fdb {
   remove(e: FdbEntry): void {
     const i = this.list.indexOf(e)
     if (i < 0) return
+    this.gen++
     this.list.splice(i, 1)
     this.rebuild(this.mask + 1)
   }
@@ -76,6 +80,7 @@ export class Fdb {
   removeIf(gone: (e: FdbEntry) => boolean): void {
     const kept = this.list.filter((e) => !gone(e))
     if (kept.length === this.list.length) return
+    this.gen++
     this.list = kept
     this.rebuild(this.mask + 1)
   }

@@ -222,6 +222,7 @@ export function devQueueXmit(w: World, slot: number): number {
     freeSkb(w, slot, R_NO_CARRIER)
     return 0
   }
+  if (w.flows !== null && (kind === DEV_VETH || kind === DEV_NIC) && w.idle && w.flows.transmit(w, slot, dev)) return 0
   if (kind !== DEV_LOOPBACK) w.frameCount++
   if (w.arena.vlan[slot] !== 0 && VLAN_OFFLOAD[kind] === 0) vlanPushInside(w, slot)
   if (kind === DEV_VLAN) vlanHardHeader(w, slot, dev)
@@ -231,6 +232,7 @@ export function devQueueXmit(w: World, slot: number): number {
   if (kind === DEV_VETH || kind === DEV_NIC) {
     const rc = vethXmit(w, slot, dev)
     w.softirq()
+    if (w.recorder !== null && !w.inSoftirq) w.flows!.recorded(w)
     return rc
   }
   if (STACKED[kind] === 1) {

@@ -94,6 +94,7 @@ export function createDummy(ns: Netns, name: string, mac: Mac | null = null, mtu
 export function carrierChanged(dev: NetDevice, carrier: boolean): void {
   if (dev.carrier === carrier) return
   dev.carrier = carrier
+  dev.ns.gen++
   if (dev.port !== null) dev.port.bridge.portChanged(dev.port)
   for (let i = 0; i < dev.uppers.length; i++) carrierChanged(dev.uppers[i]!, carrier)
   if (!dev.up) return
@@ -139,6 +140,7 @@ export function setUp(dev: NetDevice): number {
   const err = ndoOpen(dev)
   if (err !== 0) return err
   dev.flags |= IFF_UP
+  dev.ns.gen++
   const peer = dev.peer
   if (peer?.up) {
     dev.carrier = true
@@ -158,6 +160,7 @@ export function setUp(dev: NetDevice): number {
 export function setDown(dev: NetDevice): void {
   if (!dev.up) return
   dev.flags &= ~IFF_UP
+  dev.ns.gen++
   if (dev.kind === DEV_VXLAN) vxlanStop(dev)
   if (dev.peer !== null) {
     dev.carrier = false
@@ -197,6 +200,7 @@ export function setMac(dev: NetDevice, mac: Mac): void {
     dev.macHi = mac.hi
     dev.macLo = mac.lo
     dev.macSet = true
+    dev.ns.gen++
     dev.port?.bridge.portMacChanged(dev.port)
     addressChanged(dev)
   }
@@ -245,6 +249,7 @@ export function renameDevice(dev: NetDevice, name: string): void {
   const list = [...ns.devices.values()]
   dev.addrs = dev.addrs.map((a, i) => ({ ...a, label: renamedLabel(a.label, name, i) }))
   dev.name = name
+  ns.gen++
   ns.devices.clear()
   for (const d of list) ns.devices.set(d.name, d)
 }
@@ -270,6 +275,8 @@ export function moveDevice(dev: NetDevice, ns: Netns, name = dev.name): number {
   dropAddresses(dev)
   dev.ns.fib.devUnregister(dev)
   dev.ns.neigh.flushDev(dev)
+  dev.ns.gen++
+  ns.gen++
   changeNetNamespace(dev, ns, name)
   Object.assign(dev.conf, new Ipv4Conf(), ns.sysctl.dflt)
   Object.assign(dev.neighParms, new NeighParms(), ns.sysctl.neighDefault)
@@ -298,6 +305,7 @@ export function deleteDevice(dev: NetDevice): number {
     dropAddresses(d)
     d.ns.fib.devUnregister(d)
     d.ns.neigh.flushDev(d)
+    d.ns.gen++
   }
   for (const d of pair) {
     d.peer = null

@@ -65,6 +65,7 @@ export function ipError(w: World, ns: Netns, slot: number): void {
 
 /** ip_rt_send_redirect: tells the sender the better next hop; the slot stays the caller's. */
 export function ipRtSendRedirect(w: World, ns: Netns, slot: number): void {
+  w.impure = true
   const nh = w.arena.meta[(slot << META_SHIFT) + M_NH]!
   const rt = w.arena.dst[slot] as Rtable
   if (rt.dev.conf.send_redirects === 0 && ns.sysctl.all.send_redirects === 0) return

@@ -105,6 +105,8 @@ export class FragQueues {
   /** Bytes held, against ipfrag_high_thresh. */
   memory = 0
   private ident = -1
+  /** IP IDs given out. */
+  idents = 0
   /** Sizes of the pieces of datagrams put together here, by slot; valid while the slot holds packet `id`. */
   private readonly geometry = new Map<number, { readonly id: number; readonly cuts: readonly number[] }>()
   private readonly peerRids = new Map<number, number>()
@@ -118,6 +120,7 @@ export class FragQueues {
     if (this.ident < 0) this.ident = this.ns.world.random.below(65536)
     this.ident = (this.ident + 1) & 0xffff
     if (this.ident === 0) this.ident = 1
+    this.idents++
     return this.ident
   }
 

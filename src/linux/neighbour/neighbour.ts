@@ -198,6 +198,7 @@ export function neighOutput(w: World, ns: Netns, slot: number, dev: NetDevice, n
   if ((dev.flags & (IFF_LOOPBACK | IFF_POINTOPOINT)) !== 0) nexthop = 0
   const n = ns.neigh.lookup(dev, nexthop) ?? ns.neigh.create(dev, nexthop)
   if (w.tracer !== null) w.tracer.step(T_NEIGH, slot, ns, dev, nexthop, n.state, 0, n)
+  if (w.recorder !== null) w.recorder.neighbour(n)
   if (!dev.ether) {
     // neigh_direct_output: no link header
     w.arena.meta[(slot << META_SHIFT) + M_DEV] = dev.id

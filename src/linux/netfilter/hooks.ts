@@ -101,7 +101,10 @@ export class NfState {
   /** Legacy iptables tables. */
   readonly tables: IptTables
 
+  private readonly ns: Netns
+
   constructor(ns: Netns, family: 4 | 6) {
+    this.ns = ns
     this.tables = new IptTables(ns, family)
   }
 
@@ -146,6 +149,7 @@ export class NfState {
 
   /** Brings `kinds` in step with the list. */
   private count(hook: number): void {
+    this.ns.gen++
     let bits = 0
     for (const kind of this.hooks[hook]!) bits |= kind <= NFH_CONFIRM ? 1 << kind : NFM_OTHER
     this.kinds[hook] = bits
@@ -311,11 +315,15 @@ function callHook(
   if (kind === NFH_RAW) return iptRawHook(w, ns, hook, slot, inDev, outDev)
   if (kind === NFH_SECURITY) return iptSecurityHook(w, ns, hook, slot, inDev, outDev)
   if (kind >= NFH_IPVS_LOCAL_IN_REPLY && kind <= NFH_IPVS_FORWARD_REPLY) return ipVsHook(w, ns, kind, hook, slot)
-  if (kind >= NFH_NFT) return nftHook(w, ns, kind - NFH_NFT, hook, slot, inDev, outDev)
+  if (kind >= NFH_NFT) {
+    w.impure = true
+    return nftHook(w, ns, kind - NFH_NFT, hook, slot, inDev, outDev)
+  }
   throw new Error(`unknown netfilter hook kind ${kind}`)
 }
 
 function ipVsHook(w: World, ns: Netns, kind: number, hook: number, slot: number): number {
+  w.impure = true
   if (kind === NFH_IPVS_LOCAL_IN_REQUEST || kind === NFH_IPVS_LOCAL_OUT_REQUEST) return ipVsIn(w, ns, hook, slot)
   return kind === NFH_IPVS_FORWARD_ICMP ? ipVsForwardIcmp(w, ns, hook, slot) : ipVsOut(w, ns, hook, slot)
 }

@@ -89,6 +89,7 @@ export function updateOrCreateFnhe(
   expiresNs: number,
 ): void {
   nh.exceptions ??= new Map()
+  ns.gen++
   let fnhe = nh.exceptions.get(daddr)
   if (fnhe !== undefined) {
     fnhe.genid = ns.fib.fnheGenid

@@ -432,11 +432,13 @@ export class Fib {
   /** rt_cache_flush: decisions are made anew. */
   flushCache(): void {
     this.genid++
+    this.ns.gen++
   }
 
   /** net.ipv4.route.flush, which `ip route flush cache` writes: exceptions are forgotten too. */
   flushExceptions(): void {
     this.genid++
+    this.ns.gen++
     this.fnheGenid++
   }
 

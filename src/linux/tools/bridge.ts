@@ -43,6 +43,7 @@ const NS_PER_S = 1_000_000_000
 
 /** Runs `bridge ARGV`; `stdin` is what `-batch -` reads. */
 export function bridge(ns: Netns, argv: readonly string[], stdin = ''): ToolResult {
+  ns.gen++
   const o: IpOptions = {
     details: false,
     json: false,

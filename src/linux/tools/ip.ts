@@ -56,6 +56,7 @@ const OBJECTS: readonly (readonly [string, IpObject | null])[] = [
 
 /** Runs `ip ARGV`; `stdin` is what `-batch -` reads. */
 export function ip(ns: Netns, argv: readonly string[], stdin = ''): ToolResult {
+  ns.gen++
   const o: IpOptions = {
     details: false,
     json: false,

@@ -36,6 +36,7 @@ import {
 } from './layout.ts'
 import {
   TCP_ACK_SET,
+  TCP_CONNTRACK_ESTABLISHED,
   TCP_CONNTRACK_SYN_RECV,
   TCP_CONNTRACK_SYN_SENT,
   TCPHDR_ACK,
@@ -299,4 +300,36 @@ export function tcpInWindow(
     }
   }
   return NFCT_TCP_ACCEPT
+}
+
+/**
+ * Whether tcp_in_window would accept the segment without remark, with nothing learned: for a segment in the middle of an
+ * established connection whose directions both are known. The judge of a replayed packet; tcpInWindow does the learning.
+ */
+export function tcpWouldPass(
+  rows: Int32Array,
+  e: number,
+  dir: number,
+  view: DataView,
+  th: number,
+  pktEnd: number,
+): boolean {
+  const sender = e + C_TCP_SEEN + dir * SEEN_WORDS
+  const receiver = e + C_TCP_SEEN + (1 - dir) * SEEN_WORDS
+  const senderMaxwin = rows[sender + S_MAXWIN]! >>> 0
+  const receiverMaxwin = rows[receiver + S_MAXWIN]!
+  if (rows[e + C_TCP_STATE] !== TCP_CONNTRACK_ESTABLISHED || senderMaxwin === 0 || receiverMaxwin === 0) return false
+  const doffBytes = (view.getUint8(th + 12) >>> 4) << 2
+  if (doffBytes < 20 || pktEnd - th < doffBytes) return false
+  const seq = view.getInt32(th + 4)
+  let sack = view.getInt32(th + 8)
+  if ((rows[receiver + S_FLAGS]! & TCP_FLAG_SACK_PERM) !== 0) sack = tcpSack(view, th, doffBytes, sack)
+  const end = segmentEnd(seq, pktEnd - th, doffBytes, TCPHDR_ACK)
+  const receiverEnd = rows[receiver + S_END]!
+  return (
+    before(seq, rows[sender + S_MAXEND]! + 1) &&
+    before(sack, (receiverEnd + 1) | 0) &&
+    after(end, (rows[sender + S_END]! - receiverMaxwin - 1) | 0) &&
+    after(sack, (receiverEnd - Math.max(senderMaxwin, MAXACKWINCONST) - 1) | 0)
+  )
 }

@@ -32,6 +32,12 @@ export function udpPacket(w: World, ct: Conntrack, hook: number, slot: number, i
     traceInvalid(w, ct.ns, slot, 0, error)
     return -NF_ACCEPT
   }
+  udpSeen(w, ct, slot, id)
+  return NF_ACCEPT
+}
+
+/** The part of nf_conntrack_udp_packet behind the checks: what a good datagram does to its entry. */
+export function udpSeen(w: World, ct: Conntrack, slot: number, id: number): void {
   const h = ct.hash
   const s = id * C_WORDS + C_STATUS
   const status = h.rows[s]!
@@ -39,7 +45,7 @@ export function udpPacket(w: World, ct: Conntrack, hook: number, slot: number, i
   if ((status & IPS_CONFIRMED) === 0) h.streamTs[id] = w.nowNs + STREAM_AFTER_NS
   if ((status & IPS_SEEN_REPLY) === 0) {
     refreshConntrack(w, ct, slot, id, sysctl.nf_conntrack_udp_timeout * 1e9)
-    return NF_ACCEPT
+    return
   }
   const isStream = w.nowNs > h.streamTs[id]!
   refreshConntrack(
@@ -50,7 +56,6 @@ export function udpPacket(w: World, ct: Conntrack, hook: number, slot: number, i
     (isStream ? sysctl.nf_conntrack_udp_timeout_stream : sysctl.nf_conntrack_udp_timeout) * 1e9,
   )
   if (isStream && (status & IPS_NAT_CLASH) === 0) h.rows[s] = status | IPS_ASSURED
-  return NF_ACCEPT
 }
 
 /** udp_error: CTI_NONE when the header is well-formed and, on PRE_ROUTING, the checksum right. */

@@ -178,6 +178,7 @@ export function iptDoTable(
     }
     p.packets[i]! += 1
     p.bytes[i]! += s.end - s.nh
+    if (w.recorder !== null) w.recorder.rule(p, i, s.end - s.nh)
     const t = entries[i * ENTRY_WORDS + E_TARGET]!
     switch (words[t]) {
       case TARGET_JUMP:

@@ -110,15 +110,19 @@ export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot
       return true
     }
     case K.MATCH_STATISTIC_RANDOM:
+      w.impure = true
       return (w.random.u32() & 0x7fffffff) < words[a]! >>> 0 !== (words[a + 1] === 1)
     case K.MATCH_STATISTIC_NTH: {
+      w.impure = true
       const next = words[a + 1] === words[a] ? 0 : words[a + 1]! + 1
       words[a + 1] = next
       return (next === 0) !== (words[a + 2] === 1)
     }
     case K.MATCH_RECENT:
+      w.impure = true
       return matchRecent(w, p, a, slot)
     case K.MATCH_SET: {
+      w.impure = true
       const set = words[a]! < 0 ? null : p.sets[words[a]!]!
       if (set === null) return false
       const flags = words[a + 3]!
@@ -128,10 +132,12 @@ export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot
     case K.MATCH_PHYSDEV:
       return matchPhysdev(w, p, a, slot)
     case K.MATCH_LIMIT: {
+      w.impure = true
       const limit = p.limits[words[a]!]!
       return limit.take(jiffies(w.nowNs))
     }
     case K.MATCH_LENGTH:
+      w.impure = true
       return inRange(words[a]!, words[a + 1]!, view.getUint16(s.nh + 2)) !== (words[a + 2] === 1)
     case K.MATCH_TOS:
       return ((view.getUint8(s.nh + 1) & words[a + 1]!) === words[a]!) !== (words[a + 2] === 1)
@@ -175,10 +181,12 @@ export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot
       return true
     }
     case K.MATCH_IPVS:
+      w.impure = true
       return matchIpvs(w, ns, slot, words, a)
     case K.MATCH_RPFILTER:
       return matchRpfilter(w, ns, slot, words[a]!)
     case K.MATCH_TCPMSS:
+      w.impure = true
       return matchTcpmss(w, words, a)
     case K.MATCH_ECN:
       return matchEcn(w, words, a)
@@ -211,6 +219,7 @@ function matchTcp(w: World, words: Int32Array, a: number): boolean {
   if (((view.getUint8(s.th + 13) & words[a + 5]!) === words[a + 6]!) === ((inv & 4) !== 0)) return false
   const option = words[a + 7]!
   if (option === 0) return true
+  w.impure = true
   if (view.getUint8(s.th + 12) >>> 4 < 5) {
     s.hotdrop = true
     return false
@@ -298,9 +307,11 @@ function matchConntrack(w: World, ns: Netns, words: Int32Array, a: number, slot:
     }
   }
   if ((flags & XT_CT_STATUS) !== 0) {
+    w.impure = true
     if (((words[a + 3]! & status) !== 0) === ((inv & XT_CT_STATUS) !== 0)) return false
   }
   if ((flags & XT_CT_EXPIRES) !== 0) {
+    w.impure = true
     const left = Math.floor(ct.expiresNs(id) / 1e9)
     if (inRange(words[a + 21]! >>> 0, words[a + 22]! >>> 0, left) === ((inv & XT_CT_EXPIRES) !== 0)) return false
   }

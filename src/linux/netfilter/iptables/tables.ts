@@ -222,6 +222,7 @@ export class IptTables {
 
   /** After a table was replaced: conntrack is needed or not, lists that no rule names any more are freed. */
   changed(table: IptTable): void {
+    this.ns.gen++
     let conntrack = false
     for (const chain of table.chains.values()) {
       for (const rule of chain.rules) {

@@ -78,10 +78,12 @@ export function runTarget(w: World, ns: Netns, p: IptProgram, t: number, slot: n
     case K.TARGET_TTL:
       return changeTtl(w, words[a]!, words[a + 1]!)
     case K.TARGET_TCPMSS:
+      w.impure = true
       if (tcpmssMangle(w, ns, slot, words[a]!)) return XT_CONTINUE
       w.dropReason = R_NF_DROP
       return NF_DROP
     case K.TARGET_SET:
+      w.impure = true
       return changeSets(w, p, a, slot)
     case K.TARGET_CLASSIFY:
       meta[m + M_PRIORITY] = words[a]!
@@ -101,6 +103,7 @@ function connmark(w: World, ns: Netns, words: Int32Array, a: number, slot: numbe
   const ct = ns.ct
   if (id === 0 || ct === null) return XT_CONTINUE
   const mode = words[a]!
+  if (mode !== 2) w.impure = true
   const ctmark = words[a + 1]!
   const ctmask = words[a + 2]!
   const nfmask = words[a + 3]!
