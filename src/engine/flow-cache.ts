@@ -11,14 +11,14 @@ import type { FlowCache } from '../linux/flow-cache.ts'
 import { IPPROTO_TCP, IPPROTO_UDP } from '../linux/netfilter/conntrack/layout.ts'
 import type { World } from '../linux/world.ts'
 import { M_DATA, M_FLAGS, M_HASH, M_LEN, M_MARK, META_SHIFT, SKB_CSUM_OK } from '../packet/layout.ts'
-import { AT_IP, AT_L4, FlowProgram, holds, REPLAYED, replay, VOID } from './flow-program.ts'
+import { AT_IP, AT_L4, check, FITS, FlowProgram, replay, WALK } from './flow-program.ts'
 import { WalkRecorder } from './flow-recorder.ts'
 import { sameProgram } from './same-program.ts'
 
 /** Packets between two audits of a program. */
 const AUDIT_EVERY = 1024
 /** Packets that a flow is walked after a recording that was of no use. */
-const WAIT = 32
+const WAIT = 16
 /** Ethernet and IPv4 without options, as the first two bytes behind the type say; 8 bytes of transport. */
 const MIN_FRAME = AT_L4 + 8
 const IPV4_PLAIN = 0x08004500
@@ -115,16 +115,17 @@ export class PacketFlowCache implements FlowCache {
       p.csumOk === (meta[m + M_FLAGS]! & SKB_CSUM_OK)
     ) {
       if (length <= p.maxLength) {
-        if ((++p.hits & this.auditMask) === 0) {
+        const answer = check(w, p, slot, length)
+        if (answer === FITS) {
+          if ((++p.hits & this.auditMask) !== 0) {
+            replay(w, p, slot, length)
+            this.stats.replayed++
+            return true
+          }
           this.record(w, slot, dev, at, length, p)
           return false
         }
-        const r = replay(w, p, slot, length)
-        if (r === REPLAYED) {
-          this.stats.replayed++
-          return true
-        }
-        if (r !== VOID) return false
+        if (answer === WALK) return false
         this.stats.voided++
         this.programs[at] = null
       }
@@ -139,15 +140,15 @@ export class PacketFlowCache implements FlowCache {
     return false
   }
 
-  recorded(w: World): void {
+  recorded(): void {
     const p = this.recorder.finish()
     const old = this.audited
     this.audited = null
     if (old !== null) {
       this.stats.audits++
       if (p !== null && sameProgram(old, p)) return
-      // a program that no longer holds would have been dropped by the next packet
-      if (p !== null && holds(w, old)) this.stats.mismatches++
+      // the program held, and yet the packet went another way; unless this time more or less of it can be replayed
+      if (p !== null && p.final === old.final) this.stats.mismatches++
     }
     const known = this.programs[this.recordingAt]!
     if (p === null) {

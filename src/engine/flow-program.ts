@@ -50,8 +50,8 @@ import { foldChecksum, ipFastCsum, pseudoSumV4 } from '../wire/checksum.ts'
 export const AT_IP = ETH_HLEN
 export const AT_L4 = ETH_HLEN + 20
 
-/** What replay answers: the packet has arrived; the program is void; this packet has to be walked. */
-export const REPLAYED = 0
+/** What `check` answers: the packet may be replayed; the program is void; this packet has to be walked. */
+export const FITS = 0
 export const VOID = 1
 export const WALK = 2
 
@@ -125,8 +125,6 @@ export class FlowProgram {
   ruleBytes: Float64Array[] = []
   ruleStart = new Int32Array(1)
   ruleIndex = new Int32Array(0)
-  /** Bytes of the packet that the rule saw less those of the packet that was sent. */
-  ruleExtra = new Int32Array(0)
   mibs: Float64Array[] = []
   mibIndex = new Int32Array(0)
   mibAdd = new Int32Array(0)
@@ -158,7 +156,7 @@ export class FlowProgram {
 }
 
 /** Whether what the program relied on is still so. */
-export function holds(w: World, p: FlowProgram): boolean {
+function holds(w: World, p: FlowProgram): boolean {
   const namespaces = p.namespaces
   for (let i = 0; i < namespaces.length; i++) if (namespaces[i]!.gen !== p.gens[i]) return false
   const neighbours = p.neighbours
@@ -232,16 +230,20 @@ function adjust(check: number, delta: number): number {
 }
 
 /**
- * Takes the packet to where its walk ends. M_DATA at the Ethernet header; the key has been compared, the packet is not
- * longer than `maxLength` and as long as its IP header says.
+ * Whether the program holds and the packet in `slot` is one that it speaks of. M_DATA at the Ethernet header; the key has
+ * been compared, the packet is not longer than `maxLength` and as long as its IP header says.
  */
-export function replay(w: World, p: FlowProgram, slot: number, length: number): number {
+export function check(w: World, p: FlowProgram, slot: number, length: number): number {
+  if (!holds(w, p)) return VOID
+  return fits(w, p, w.arena.meta[(slot << META_SHIFT) + M_DATA]!, length) ? FITS : WALK
+}
+
+/** Takes a packet that has been checked to where its walk ends. */
+export function replay(w: World, p: FlowProgram, slot: number, length: number): void {
   const meta = w.arena.meta
   const view = w.arena.view
   const m = slot << META_SHIFT
   const eth = meta[m + M_DATA]!
-  if (!holds(w, p)) return VOID
-  if (!fits(w, p, eth, length)) return WALK
   const l4 = eth + AT_L4
   const now = w.nowNs
   const ids = p.ctIds
@@ -266,18 +268,17 @@ export function replay(w: World, p: FlowProgram, slot: number, length: number): 
   ethTypeTrans(w, slot, p.final)
   netifRx(w, slot)
   w.softirq()
-  return REPLAYED
 }
 
 function count(w: World, p: FlowProgram, length: number): void {
-  const { ruleStart, ruleIndex, ruleExtra } = p
+  const { ruleStart, ruleIndex } = p
   for (let t = 0; t < p.rulePackets.length; t++) {
     const packets = p.rulePackets[t]!
     const bytes = p.ruleBytes[t]!
     for (let k = ruleStart[t]!; k < ruleStart[t + 1]!; k++) {
       const i = ruleIndex[k]!
       packets[i]! += 1
-      bytes[i]! += length + ruleExtra[k]!
+      bytes[i]! += length
     }
   }
   for (let i = 0; i < p.mibs.length; i++) p.mibs[i]![p.mibIndex[i]!]! += p.mibAdd[i]! + p.mibTimesLength[i]! * length

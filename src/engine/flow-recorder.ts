@@ -4,7 +4,7 @@
  * While it records it is the world's tracer: trace points say where the packet went, counters are compared before and
  * after (a device or namespace is noted when the packet first touches it), rules and neighbours are reported to it. The
  * program ends where the packet is received by a device for the last time: what happens there, and whatever it sets off,
- * is walked again for each packet. Anything that a replay could not repeat makes the walk unusable.
+ * is walked again for each packet. Where something happens that a replay could not repeat, it ends one device earlier.
  */
 import type { Fdb, FdbEntry } from '../linux/bridge/fdb.ts'
 import { DEV_BRIDGE, DEV_NIC, DEV_VETH, type NetDevice } from '../linux/device/device.ts'
@@ -82,7 +82,6 @@ interface NetnsBefore {
 interface RuleHit {
   readonly program: IptProgram
   readonly i: number
-  readonly bytes: number
 }
 
 interface CtSeen {
@@ -101,7 +100,6 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
   private w!: World
   private packet = 0
   private key!: FlowProgram
-  private usable = false
   private devices: DeviceBefore[] = []
   private namespaces: NetnsBefore[] = []
   private hits: RuleHit[] = []
@@ -124,7 +122,6 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     this.w = w
     this.packet = w.arena.meta[(slot << META_SHIFT) + M_ID]!
     this.key = key
-    this.usable = true
     this.devices = []
     this.namespaces = []
     this.hits = []
@@ -148,13 +145,14 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
   finish(): FlowProgram | null {
     this.w.tracer = null
     this.w.recorder = null
-    const program = this.usable ? this.mark : null
+    const program = this.mark
     this.mark = null
     return program
   }
 
   rule(program: IptProgram, i: number, bytes: number): void {
-    this.hits.push({ program, i, bytes })
+    if (bytes !== this.key.maxLength) this.foreign = true
+    this.hits.push({ program, i })
   }
 
   neighbour(n: Neighbour): void {
@@ -172,7 +170,7 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     c: number,
     ref: unknown,
   ): void {
-    if (!this.usable) return
+    if (this.foreign) return
     const meta = this.w.arena.meta
     const m = slot << META_SHIFT
     if (slot < 0 || meta[m + M_ID] !== this.packet) {
@@ -261,18 +259,16 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
   /** The packet was received by `dev`: so far the walk can be replayed, or not. */
   private setMark(slot: number, dev: NetDevice, length: number): void {
     const w = this.w
+    // what is behind the last mark is walked each time
     if (this.foreign || w.impure || w.timers.armed !== this.armed || w.random.a !== this.drawn) {
-      this.usable = false
+      this.foreign = true
       return
     }
     // the first link alone is not worth a program
     if (this.transmits < 2) return
     const p = this.compile(dev, length)
-    if (p === null || !this.takeHeader(p, slot)) {
-      this.usable = false
-      return
-    }
-    this.mark = p
+    if (p === null || !this.takeHeader(p, slot)) this.foreign = true
+    else this.mark = p
   }
 
   private compile(final: NetDevice, frameLength: number): FlowProgram | null {
@@ -298,7 +294,7 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     p.ctInfos = Int32Array.from(this.cts, (c) => c.info)
     p.ctWords = Int32Array.from(this.cts.flatMap((c) => ctKeyWords(c.ct.hash.rows, c.id)))
     p.checksum = this.cts.some((c) => c.ct.ns.sysctl.nf_conntrack_checksum !== 0)
-    this.compileRules(p, length)
+    this.compileRules(p)
     this.compileMibs(p, length)
     if (!this.compileDevices(p, length, final, frameLength)) return null
     // the last device counts the frame itself
@@ -306,16 +302,14 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     return p
   }
 
-  private compileRules(p: FlowProgram, length: number): void {
+  private compileRules(p: FlowProgram): void {
     const programs = [...new Set(this.hits.map((h) => h.program))]
     const start = [0]
     const index: number[] = []
-    const extra: number[] = []
     for (const program of programs) {
       for (const h of this.hits) {
         if (h.program !== program) continue
         index.push(h.i)
-        extra.push(h.bytes - length)
       }
       start.push(index.length)
     }
@@ -323,7 +317,6 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     p.ruleBytes = programs.map((x) => x.bytes)
     p.ruleStart = Int32Array.from(start)
     p.ruleIndex = Int32Array.from(index)
-    p.ruleExtra = Int32Array.from(extra)
   }
 
   private compileMibs(p: FlowProgram, length: number): void {

@@ -18,7 +18,7 @@ export interface FlowCache {
    */
   transmit(w: World, slot: number, dev: NetDevice): boolean
   /** The walk that `transmit` began to record is over. */
-  recorded(w: World): void
+  recorded(): void
 }
 
 /** Listens to a walk that is being recorded. */

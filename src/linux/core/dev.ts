@@ -232,7 +232,7 @@ export function devQueueXmit(w: World, slot: number): number {
   if (kind === DEV_VETH || kind === DEV_NIC) {
     const rc = vethXmit(w, slot, dev)
     w.softirq()
-    if (w.recorder !== null && !w.inSoftirq) w.flows!.recorded(w)
+    if (w.recorder !== null && !w.inSoftirq) w.flows!.recorded()
     return rc
   }
   if (STACKED[kind] === 1) {
