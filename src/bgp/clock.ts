@@ -35,6 +35,8 @@ export interface BgpConnection {
   send(m: BgpMessage): void
   /** After the OPENs: how messages are written and read from now on. */
   agree(send: CodecContext, receive: CodecContext): void
+  /** IP_TTL and IP_TOS, where the transport has them. */
+  options(ttl: number, tos: number): void
   /** Sends what is queued and closes. `closed` is not called. */
   close(): void
 }

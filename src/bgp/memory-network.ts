@@ -37,6 +37,10 @@ class End implements BgpConnection {
     // values need no agreement
   }
 
+  options(): void {
+    // there are no packets
+  }
+
   close(): void {
     if (!this.isOpen) return
     this.pass('closed')

@@ -158,6 +158,8 @@ export class Peer implements DecisionPeer {
     const s = new Session(this, true)
     this.incoming = s
     s.connection = c
+    const { ttl, tos } = this.speaker.profile
+    c.options(this.spec.multihopTtl ?? (this.isInternal ? ttl.accepted : 1), tos)
     return s
   }
 

@@ -176,6 +176,11 @@ export class Speaker {
     return this.locals.get(prefix)
   }
 
+  /** Prefixes of its own networks. */
+  localPrefixes(): IterableIterator<string> {
+    return this.locals.keys()
+  }
+
   /** A neighbour by address. */
   peer(address: string): Peer | undefined {
     return this.peers.find((p) => p.spec.address === address)

@@ -14,6 +14,7 @@ import type { Netns } from '../linux/netns.ts'
 import { World } from '../linux/world.ts'
 import { findProxyMode, PROXY_MODES } from '../proxy/registry.ts'
 import { applyCniVerb } from './apply.ts'
+import { BgpFabric, unmodelledBgp } from './bgp.ts'
 import { startDnsServers } from './dns-server.ts'
 import { NodeProxy } from './node-proxy.ts'
 import { proxyInput } from './proxy-input.ts'
@@ -46,6 +47,8 @@ export interface Cluster {
   readonly diagnostics: readonly Diagnostic[]
   /** What servers in the cluster were asked and cannot answer, because it is not modelled. */
   readonly unmodelled: readonly string[]
+  /** The BGP speakers, null when nobody speaks BGP. */
+  readonly bgp: BgpFabric | null
   /** A machine outside the cluster, made on first use. */
   host(ipText: string): Netns
 }
@@ -135,6 +138,8 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   }
   const plan = driver.program(model)
   if (plan.unmodelled !== undefined) throw new UnmodelledClusterError(plan.unmodelled.what, plan.unmodelled.modelled)
+  const noBgp = plan.bgp === undefined ? null : unmodelledBgp(plan.bgp)
+  if (noBgp !== null) throw new UnmodelledClusterError(noBgp, ['BGP over IPv4 TCP without MD5'])
   const diagnostics = [...plan.diagnostics]
   if (!diagnostics.some((d) => d.severity === 'error')) for (const verb of plan.verbs) applyCniVerb(verb, lookup)
   if (!driver.enforcesNetworkPolicy) diagnostics.push(...unenforced(model, driver.name))
@@ -152,25 +157,24 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   const unmodelled: string[] = []
   serveDeclaredPorts(model, pods, nodes, startDnsServers(model, pods, unmodelled))
   const names = addressNames(model)
+  const host = (ipText: string): Netns => {
+    const known = world.netnsByName.get(`host:${ipText}`)
+    if (known !== undefined) return known
+    const ns = underlay.addHost(ipText)
+    places.set(ns.id, { node: null, netns: ns.name })
+    names.set(parseIpv4(ipText)!, `host/${ipText}`)
+    return ns
+  }
+  let bgp: BgpFabric | null = null
+  if (plan.bgp !== undefined && !diagnostics.some((d) => d.severity === 'error')) {
+    bgp = new BgpFabric(world, plan.bgp, (netns) => (netns.startsWith('host:') ? host(netns.slice(5)) : lookup(netns)))
+    bgp.start()
+    bgp.converge()
+    diagnostics.push(...bgp.diagnostics())
+  }
   return {
-    model,
-    world,
-    underlay,
-    nodes,
-    pods,
-    places,
-    names,
-    proxies,
-    diagnostics,
-    unmodelled,
-    host(ipText) {
-      const known = world.netnsByName.get(`host:${ipText}`)
-      if (known !== undefined) return known
-      const ns = underlay.addHost(ipText)
-      places.set(ns.id, { node: null, netns: ns.name })
-      names.set(parseIpv4(ipText)!, `host/${ipText}`)
-      return ns
-    },
+    ...{ model, world, underlay, nodes, pods, places, names, proxies, diagnostics, unmodelled, bgp },
+    host,
   }
 }
 

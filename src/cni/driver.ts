@@ -4,6 +4,7 @@
  * A driver reads the cluster as data and answers with verbs (verb.ts); the cluster builder applies them in order. It never
  * sees a packet, and the data path never knows a driver's name. Adding a driver is one folder and one registry line.
  */
+import type { BgpPlan } from '../bgp/config.ts'
 import type { Diagnostic } from '../diagnostics/diagnostic.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
 import type { CniVerb } from './verb.ts'
@@ -24,6 +25,8 @@ export interface CniProgram {
   readonly diagnostics: readonly Diagnostic[]
   /** Name of the host-side device of each pod (`ns/name`), for pictures and `get links`. */
   readonly hostDevices: ReadonlyMap<string, string>
+  /** BGP speakers that the driver runs: the builder starts them and lets them converge. */
+  readonly bgp?: BgpPlan | undefined
   /** Set when the settings ask for something that the driver does not model: the verdict is UNMODELLED with its name. */
   readonly unmodelled?: { readonly what: string; readonly modelled: readonly string[] } | undefined
 }
