@@ -26,7 +26,7 @@ import {
 } from '../../packet/layout.ts'
 import { netifReceiveSkb } from '../core/dev.ts'
 import { freeSkb } from '../core/skb.ts'
-import { IFF_PROMISC, type NetDevice } from '../device/device.ts'
+import type { NetDevice } from '../device/device.ts'
 import { skbVlanUntag } from '../device/vlan.ts'
 import {
   R_BRIDGE_LINK_LOCAL,
@@ -133,7 +133,7 @@ export function brHandleFrameFinish(w: World, slot: number): void {
   const hi = v.getUint16(mac)
   const lo = v.getInt32(mac + 2)
   // local_rcv: a promiscuous bridge device also receives what is bridged
-  const promisc = (br.dev.flags & IFF_PROMISC) !== 0
+  const promisc = br.dev.promiscuity > 0
   if ((hi & 0x0100) !== 0) {
     const kind = hi === 0xffff && lo === -1 ? PKT_BROADCAST : PKT_MULTICAST
     brFlood(w, slot, br, kind, true, false)
@@ -159,7 +159,7 @@ function brPassFrameUp(w: World, slot: number, br: Bridge, promisc: boolean): vo
   const m = slot << META_SHIFT
   if (w.arena.vlan[slot] !== 0) {
     // a promiscuous bridge device sees every VLAN
-    const all = (br.dev.flags & IFF_PROMISC) !== 0
+    const all = br.dev.promiscuity > 0
     if ((!all && !brAllowedEgress(w, slot, br.vlanGroup)) || (!brHandleVlan(w, slot, br.vlanGroup) && !all)) {
       freeSkb(w, slot, R_BRIDGE_VLAN)
       return

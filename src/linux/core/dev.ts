@@ -51,10 +51,14 @@ import {
   DEV_WIREGUARD,
   IFF_UP,
   type NetDevice,
+  RX_IPVLAN,
+  RX_MACVLAN,
   RX_VLAN,
 } from '../device/device.ts'
 import { ipipXmit } from '../device/ipip.ts'
+import { ipvlanHandleFrame, ipvlanXmit } from '../device/ipvlan.ts'
 import { loopbackXmit } from '../device/loopback.ts'
+import { macvlanHandleFrame, macvlanXmit } from '../device/macvlan.ts'
 import { vethXmit } from '../device/veth.ts'
 import { skbVlanUntag, vlanDoReceive, vlanHardHeader, vlanPushInside, vlanXmit } from '../device/vlan.ts'
 import { vxlanXmit } from '../device/vxlan-xmit.ts'
@@ -168,7 +172,10 @@ function receiveHooks(w: World, slot: number, dev: NetDevice): boolean {
   const hooks = dev.hooks
   if ((hooks & RX_VLAN) !== 0 && (w.arena.vlan[slot]! & VLAN_TAG_PRESENT) !== 0 && vlanDoReceive(w, slot, dev))
     return true
-  return false
+  if ((hooks & (RX_MACVLAN | RX_IPVLAN)) === 0) return false
+  // packets of dev_loopback_xmit have no link header
+  if (w.arena.meta[(slot << META_SHIFT) + M_PKTTYPE] === PACKET_LOOPBACK) return false
+  return (hooks & RX_MACVLAN) !== 0 ? macvlanHandleFrame(w, slot, dev) : ipvlanHandleFrame(w, slot, dev)
 }
 
 /** A tag for which there is no VLAN device: with an id the frame is another host's, VLAN 0 is plain. */
@@ -265,6 +272,8 @@ function stackedXmit(w: World, slot: number, dev: NetDevice, kind: number): numb
   } else if (kind === DEV_VXLAN) vxlanXmit(w, slot, dev)
   else if (kind === DEV_IPIP) ipipXmit(w, slot, dev)
   else if (kind === DEV_VLAN) rc = vlanXmit(w, slot, dev)
+  else if (kind === DEV_MACVLAN) rc = macvlanXmit(w, slot, dev)
+  else if (kind === DEV_IPVLAN) rc = ipvlanXmit(w, slot, dev)
   else freeSkb(w, slot, R_UNMODELLED, kind, 'device kind')
   w.xmitRecursion--
   w.inSoftirq = wasSoftirq
@@ -286,7 +295,8 @@ export function injectFrame(w: World, dev: NetDevice, frame: Uint8Array): number
   if (slot < 0) return ENOBUFS
   const m = slot << META_SHIFT
   w.arena.meta[m + M_DEV] = dev.id
-  w.arena.meta[m + M_PROTO] = (frame[12]! << 8) | frame[13]!
+  // ipvlan_header_ops has no parse_protocol: nobody knows what the frame carries
+  w.arena.meta[m + M_PROTO] = dev.kind === DEV_IPVLAN ? 0 : (frame[12]! << 8) | frame[13]!
   w.arena.meta[m + M_PKTTYPE] = PACKET_OUTGOING
   return netXmitErrno(devQueueXmit(w, slot)) || frame.length
 }

@@ -104,8 +104,12 @@ export class NetDevice {
   uppers: NetDevice[] = []
   /** The address came with creation or `ip link set address` (NET_ADDR_SET), not from the device below. */
   macSet = false
-  /** IFF_PROMISC by count: `dev->promiscuity`. */
+  /** `dev->promiscuity`: users of promiscuous mode; IFF_PROMISC in `flags` is only the one that a person asked for. */
   promiscuity = 0
+  /** Unicast addresses beside the own one (`dev->uc`), by number. */
+  ucCount = 0
+  /** `perm_addr` of an ipvlan device, null without. */
+  permMac: { readonly hi: number; readonly lo: number } | null = null
   /** State of a kind that lives in its own file. */
   priv: unknown = null
   /** IPv4 addresses in order of listing: primaries first. */

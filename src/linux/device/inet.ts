@@ -4,10 +4,11 @@
  * Linux: net/ipv4/devinet.c (inet_insert_ifa, inet_del_ifa, inet_select_addr, confirm_addr_indev). Not modelled: address
  * lifetimes.
  */
-import { EADDRNOTAVAIL, EEXIST, EINVAL } from '../errno.ts'
+import { EADDRINUSE, EADDRNOTAVAIL, EEXIST, EINVAL } from '../errno.ts'
 import { nfNatMasqInetEvent } from '../netfilter/nat/masquerade.ts'
 import type { Netns } from '../netns.ts'
-import { type Ifaddr, type NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE } from './device.ts'
+import { DEV_IPVLAN, type Ifaddr, type NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE } from './device.ts'
+import { ipvlanAddrBusy } from './ipvlan.ts'
 
 /** What `ip addr add` gives. */
 export interface AddrSpec {
@@ -32,7 +33,8 @@ export function ifaMatches(ifa: Ifaddr, ip: number): boolean {
   return ((ifa.peer ^ ip) & prefixMask(ifa.prefixLength)) === 0
 }
 
-/** inet_insert_ifa: primaries come before secondaries of the same subnet. @returns 0, -EEXIST, or -EINVAL for another scope */
+/** inet_insert_ifa: primaries come before secondaries of the same subnet. @returns 0, -EEXIST,
+ * -EINVAL for another scope, -EADDRINUSE when another ipvlan device of the same host has it */
 export function inetAddrAdd(dev: NetDevice, spec: AddrSpec): number {
   dev.confSetAll = true
   if (spec.ip === 0) return 0
@@ -47,6 +49,7 @@ export function inetAddrAdd(dev: NetDevice, spec: AddrSpec): number {
     if (a.scope !== scope) return EINVAL
     secondary = true
   }
+  if (dev.kind === DEV_IPVLAN && ipvlanAddrBusy(dev, spec.ip)) return EADDRINUSE
   const ifa: Ifaddr = {
     ip: spec.ip,
     peer,

@@ -5,7 +5,7 @@
  * dev_close). Callers (text front ends, drivers) check names first; a broken rule here is our bug and throws.
  */
 import { Bridge } from '../bridge/bridge.ts'
-import { EINVAL, ELOOP, ENETDOWN, EOPNOTSUPP, ERANGE } from '../errno.ts'
+import { EADDRINUSE, EBUSY, EINVAL, ELOOP, ENETDOWN, EOPNOTSUPP, ERANGE } from '../errno.ts'
 import { arpGratuitous } from '../neighbour/arp.ts'
 import { nfNatMasqDeviceEvent } from '../netfilter/nat/masquerade.ts'
 import type { Netns } from '../netns.ts'
@@ -14,7 +14,9 @@ import {
   DEV_BRIDGE,
   DEV_DUMMY,
   DEV_IPIP,
+  DEV_IPVLAN,
   DEV_LOOPBACK,
+  DEV_MACVLAN,
   DEV_NIC,
   DEV_VETH,
   DEV_VLAN,
@@ -23,10 +25,15 @@ import {
   IFF_UP,
   type NetDevice,
   RT_SCOPE_HOST,
+  RX_IPVLAN,
+  RX_MACVLAN,
 } from './device.ts'
 import { inetAddrAdd, inetAddrDel } from './inet.ts'
 import { ipipChangeMtu, ipipUninit, ipTunnelPriv } from './ipip.ts'
+import { ipvlanOpen, ipvlanUninit } from './ipvlan.ts'
+import { macvlanAddrBusy, macvlanHash, macvlanOpen, macvlanPriv, macvlanStop, macvlanUninit } from './macvlan.ts'
 import { changeNetNamespace, randomMac, registerNetdevice, unregisterNetdevice } from './register.ts'
+import { devUcCount } from './rx-filter.ts'
 import { uppersFollowMac, uppersFollowMtu, uppersFollowState } from './uppers.ts'
 import { vlanPriv, vlanUninit } from './vlan.ts'
 import { vxlanChangeMtu, vxlanOpen, vxlanStop, vxlansOver } from './vxlan.ts'
@@ -121,8 +128,11 @@ function ndoOpen(dev: NetDevice): number {
       dev.macHi = lower.macHi
       dev.macLo = lower.macLo
     }
+    if (dev.macHi !== lower.macHi || dev.macLo !== lower.macLo) devUcCount(lower, 1)
     return 0
   }
+  if (dev.kind === DEV_MACVLAN) return macvlanOpen(dev)
+  if (dev.kind === DEV_IPVLAN) ipvlanOpen(dev)
   if (dev.kind === DEV_VXLAN) {
     dev.flags |= IFF_UP
     const err = vxlanOpen(dev)
@@ -130,6 +140,15 @@ function ndoOpen(dev: NetDevice): number {
     return err
   }
   return 0
+}
+
+/** `ndo_stop` of the kinds that have one. */
+function ndoStop(dev: NetDevice): void {
+  const lower = dev.lower
+  if (dev.kind === DEV_VXLAN) vxlanStop(dev)
+  else if (dev.kind === DEV_MACVLAN) macvlanStop(dev)
+  else if (dev.kind === DEV_VLAN && lower !== null && (dev.macHi !== lower.macHi || dev.macLo !== lower.macLo))
+    devUcCount(lower, -1)
 }
 
 const upperVerbs = { setUp, setDown, setMac, setMtu, carrierChanged }
@@ -161,7 +180,7 @@ export function setDown(dev: NetDevice): void {
   if (!dev.up) return
   dev.flags &= ~IFF_UP
   dev.ns.gen++
-  if (dev.kind === DEV_VXLAN) vxlanStop(dev)
+  ndoStop(dev)
   if (dev.peer !== null) {
     dev.carrier = false
     carrierChanged(dev.peer, false)
@@ -183,6 +202,8 @@ export function setMaster(dev: NetDevice, master: NetDevice | null): number {
   if (master.bridge === null || !dev.ether) return EINVAL
   if (dev.kind === DEV_BRIDGE) return ELOOP
   if (dev.kind === DEV_LOOPBACK || master.ns !== dev.ns) return EINVAL
+  // its rx_handler is taken
+  if ((dev.hooks & (RX_MACVLAN | RX_IPVLAN)) !== 0) return EBUSY
   if (dev.port !== null) {
     if (dev.port.bridge === master.bridge) return 0
     dev.port.bridge.delPort(dev)
@@ -191,8 +212,14 @@ export function setMaster(dev: NetDevice, master: NetDevice | null): number {
   return 0
 }
 
-/** ip link set DEV address MAC */
-export function setMac(dev: NetDevice, mac: Mac): void {
+/** ip link set DEV address MAC. @returns 0 or a negative errno */
+export function setMac(dev: NetDevice, mac: Mac): number {
+  if (dev.kind === DEV_MACVLAN) {
+    if (macvlanAddrBusy(dev, mac.hi, mac.lo)) return EADDRINUSE
+    const { port } = macvlanPriv(dev)
+    // macvlan_set_mac_address in passthru mode: it is the lower device's address, which comes back as an event
+    if (port.passthru && (port.lower.macHi !== mac.hi || port.lower.macLo !== mac.lo)) return setMac(port.lower, mac)
+  }
   if (dev.bridge !== null) {
     dev.bridge.macSet = true
     dev.bridge.changeMac(mac.hi, mac.lo)
@@ -204,8 +231,10 @@ export function setMac(dev: NetDevice, mac: Mac): void {
     dev.port?.bridge.portMacChanged(dev.port)
     addressChanged(dev)
   }
+  if (dev.kind === DEV_MACVLAN && dev.up) macvlanHash(dev)
   if (dev.bridge === null) macChanged(dev)
   arpNotify(dev)
+  return 0
 }
 
 /** NETDEV_CHANGEADDR for the devices on this one; a bridge's address may change with its ports. */
@@ -234,6 +263,7 @@ export function setMtu(dev: NetDevice, mtu: number): number {
   if (!Number.isInteger(mtu) || mtu < least || mtu > most) return EINVAL
   if (dev.kind === DEV_VXLAN && vxlanChangeMtu(dev, mtu) !== 0) return EINVAL
   if (dev.kind === DEV_VLAN && mtu > dev.lower!.mtu) return ERANGE
+  if (dev.kind === DEV_MACVLAN && mtu > dev.lower!.mtu) return EINVAL
   dev.mtu = mtu
   if (dev.bridge !== null) dev.bridge.mtuSet = true
   if (dev.uppers.length > 0) uppersFollowMtu(dev, upperVerbs)
@@ -311,6 +341,8 @@ export function deleteDevice(dev: NetDevice): number {
     d.peer = null
     if (d.kind === DEV_IPIP) ipipUninit(d)
     if (d.kind === DEV_VLAN) vlanUninit(d)
+    if (d.kind === DEV_MACVLAN) macvlanUninit(d)
+    if (d.kind === DEV_IPVLAN) ipvlanUninit(d)
     if (d.lower !== null) d.lower.uppers = d.lower.uppers.filter((u) => u !== d)
     unregisterNetdevice(d)
   }

@@ -9,6 +9,7 @@ import {
   ETH_HLEN,
   M_CT,
   M_CTINFO,
+  M_DEV,
   M_FLAGS,
   M_FRAG_MAX,
   M_IIF,
@@ -65,6 +66,20 @@ export function skbScrubPacket(w: World, slot: number, xnet: boolean): void {
   if (xnet) {
     meta[m + M_MARK] = 0
   }
+}
+
+/** dev_forward_skb: `dev` receives the frame, link header at M_DATA. Takes the slot. @returns false when it was dropped */
+export function devForwardSkb(w: World, slot: number, dev: NetDevice): boolean {
+  if (!isSkbForwardable(w, slot, dev)) {
+    dev.rxDropped++
+    freeSkb(w, slot, dev.up ? R_MTU : R_NO_CARRIER, dev.mtu)
+    return false
+  }
+  const from = w.devices[w.arena.meta[(slot << META_SHIFT) + M_DEV]!]
+  skbScrubPacket(w, slot, from?.ns !== dev.ns)
+  ethTypeTrans(w, slot, dev)
+  netifRx(w, slot)
+  return true
 }
 
 /** veth_xmit. Takes the slot. @returns 0 or NET_XMIT_DROP */

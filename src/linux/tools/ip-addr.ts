@@ -16,7 +16,7 @@ import {
   RT_SCOPE_UNIVERSE,
 } from '../device/device.ts'
 import { type AddrSpec, inetAddrAdd, inetAddrDel } from '../device/inet.ts'
-import { EADDRNOTAVAIL, EEXIST } from '../errno.ts'
+import { EADDRINUSE, EADDRNOTAVAIL, EEXIST } from '../errno.ts'
 import type { Netns } from '../netns.ts'
 import {
   type Args,
@@ -112,6 +112,7 @@ function modify(ns: Netns, args: Args, verb: 'add' | 'replace' | 'del'): string 
   }
   if (verb === 'replace') inetAddrDel(dev, local.ip, length)
   const err = inetAddrAdd(dev, spec)
+  if (err === EADDRINUSE) throw new ToolExit(2, 'Error: Address already assigned to an ipvlan device.')
   if (err === EEXIST) throw new ToolExit(2, 'Error: ipv4: Address already assigned.')
   rtnetlink(err)
   return ''

@@ -13,7 +13,9 @@ import {
   DEV_BRIDGE,
   DEV_DUMMY,
   DEV_IPIP,
+  DEV_IPVLAN,
   DEV_LOOPBACK,
+  DEV_MACVLAN,
   DEV_NIC,
   DEV_VETH,
   DEV_VLAN,
@@ -32,6 +34,7 @@ import type { Netns } from '../netns.ts'
 import type { IpOptions } from './ip-args.ts'
 import type { JsonValue } from './ip-json.ts'
 import { ipipDetails } from './ip-link-ipip.ts'
+import { ipvlanDetails, macvlanDetails } from './ip-link-macvlan.ts'
 import { vlanDetails } from './ip-link-vlan.ts'
 import { vxlanDetails } from './ip-link-vxlan.ts'
 
@@ -52,6 +55,8 @@ export const KIND_NAMES: { readonly [kind: number]: string } = {
   [DEV_VXLAN]: 'vxlan',
   [DEV_IPIP]: 'ipip',
   [DEV_VLAN]: 'vlan',
+  [DEV_MACVLAN]: 'macvlan',
+  [DEV_IPVLAN]: 'ipvlan',
 }
 
 const STATE_NAMES = ['disabled', 'listening', 'learning', 'forwarding', 'blocking']
@@ -171,7 +176,13 @@ export function addressLine(dev: NetDevice, o: IpOptions): string {
   const mac = hardwareAddress(dev)
   const link = linkOf(dev)
   const nsid = link !== null && link.ns !== dev.ns ? ` link-netnsid ${netnsId(dev.ns, link.ns)}` : ''
-  return `    link/${linkType(dev)} ${mac} ${(dev.flags & IFF_POINTOPOINT) !== 0 ? 'peer' : 'brd'} ${broadcastMac(dev)}${nsid}${o.details ? details(dev) : ''}`
+  return `    link/${linkType(dev)} ${mac} ${(dev.flags & IFF_POINTOPOINT) !== 0 ? 'peer' : 'brd'} ${broadcastMac(dev)}${nsid}${permAddress(dev)}${o.details ? details(dev) : ''}`
+}
+
+/** Where the address is not the one that the device was born with. */
+function permAddress(dev: NetDevice): string {
+  const p = dev.permMac
+  return p === null || (p.hi === dev.macHi && p.lo === dev.macLo) ? '' : ` permaddr ${formatMac(p)}`
 }
 
 /** One device of `ip link show`, all its lines. */
@@ -224,7 +235,7 @@ export function statLines(dev: NetDevice): string[] {
 
 function details(dev: NetDevice): string {
   const port = dev.port
-  const unlimited = dev.kind === DEV_LOOPBACK || dev.kind === DEV_IPIP
+  const unlimited = dev.kind === DEV_LOOPBACK || dev.kind === DEV_IPIP || dev.kind === DEV_DUMMY
   const max = unlimited ? 0 : 65535
   const min = unlimited || dev.kind === DEV_VLAN ? 0 : 68
   let out = ` promiscuity ${dev.promiscuity + (port === null ? 0 : 1)}  allmulti ${port === null ? 0 : 1} minmtu ${min} maxmtu ${max} `
@@ -233,10 +244,13 @@ function details(dev: NetDevice): string {
   if (dev.bridge !== null) out += bridgeDetails(dev.bridge)
   if (dev.kind === DEV_VXLAN) out += vxlanDetails(dev)
   if (dev.kind === DEV_VLAN) out += vlanDetails(dev)
+  if (dev.kind === DEV_MACVLAN) out += macvlanDetails(dev)
+  if (dev.kind === DEV_IPVLAN) out += ipvlanDetails(dev)
   if (dev.kind === DEV_IPIP) out += ipipDetails(dev)
   if (port !== null) out += `\n    bridge_slave ${slaveDetails(port)}`
   const queues = dev.kind === DEV_VETH ? 2 : 1
-  const lower = dev.kind === DEV_VXLAN ? (vxlanPriv(dev).cfg.lowerdev ?? dev) : dev
+  const lower = dev.kind === DEV_VXLAN ? (vxlanPriv(dev).cfg.lowerdev ?? dev) : (dev.lower ?? dev)
+  // a stacked device takes over what the one below can
   const tso = lower.kind === DEV_VETH || lower.kind === DEV_BRIDGE || lower.kind === DEV_LOOPBACK ? 524280 : 65536
   const eui64 = dev.kind === DEV_IPIP && ipTunnelPriv(dev).fallback ? '' : 'addrgenmode eui64 '
   return (

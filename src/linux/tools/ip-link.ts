@@ -8,7 +8,15 @@
 import type { Mac } from '../../addr/mac.ts'
 import { formatMac } from '../../addr/mac.ts'
 import { ETH_P_8021AD, ETH_P_8021Q } from '../../packet/layout.ts'
-import { DEV_IPIP, DEV_LOOPBACK, DEV_VLAN, DEV_VXLAN, type NetDevice } from '../device/device.ts'
+import {
+  DEV_IPIP,
+  DEV_IPVLAN,
+  DEV_LOOPBACK,
+  DEV_MACVLAN,
+  DEV_VLAN,
+  DEV_VXLAN,
+  type NetDevice,
+} from '../device/device.ts'
 import {
   createBridge,
   createDummy,
@@ -28,6 +36,7 @@ import type { Netns } from '../netns.ts'
 import { type Args, type IpOptions, invarg, matches, takeDevice, takeMac, takeNumber, takeOnOff } from './ip-args.ts'
 import { formatJson } from './ip-json.ts'
 import { addIpip } from './ip-link-ipip.ts'
+import { addIpvlan, addMacvlan, setIpvlan, setMacvlan } from './ip-link-macvlan.ts'
 import { KIND_NAMES, linkJson, linkText, noteUp } from './ip-link-show.ts'
 import { addVlan, setVlan } from './ip-link-vlan.ts'
 import { addVxlan, setVxlan } from './ip-link-vxlan.ts'
@@ -39,8 +48,6 @@ const USER_HZ_NS = 10_000_000
 /** Types that Linux has and podwalk does not: refused by name rather than called unknown. */
 const OTHER_TYPES = [
   'bond',
-  'macvlan',
-  'ipvlan',
   'gre',
   'gretap',
   'geneve',
@@ -151,6 +158,10 @@ function add(ns: Netns, args: Args): string {
   } else if (type === 'vlan') {
     if (home.devices.has(name)) rtnetlink(EEXIST)
     addVlan(home, name, lower, spec.mac, spec.mtu, args)
+  } else if (type === 'macvlan' || type === 'ipvlan') {
+    if (home.devices.has(name)) rtnetlink(EEXIST)
+    const make = type === 'macvlan' ? addMacvlan : addIpvlan
+    make(home, name, lower, spec.mac, spec.mtu, args)
   } else if (type === 'ipip') {
     if (home.devices.has(name)) rtnetlink(EEXIST)
     addIpip(home, name, spec.mtu, args)
@@ -266,7 +277,8 @@ function apply(ns: Netns, dev: NetDevice, c: Change): void {
     if (dev.kind === DEV_LOOPBACK) rtnetlink(EOPNOTSUPP)
     if ((c.mac.hi & 0x100) !== 0 || (c.mac.hi === 0 && c.mac.lo === 0))
       throw new ToolExit(2, 'RTNETLINK answers: Cannot assign requested address')
-    setMac(dev, c.mac)
+    if (dev.kind === DEV_IPVLAN) rtnetlink(EOPNOTSUPP)
+    rtnetlink(setMac(dev, c.mac))
   }
   if (c.mtu !== null && ![DEV_LOOPBACK, DEV_IPIP, DEV_VLAN].includes(dev.kind)) checkMtu(c.mtu)
   if (c.mtu !== null) rtnetlink(setMtu(dev, c.mtu))
@@ -292,6 +304,8 @@ function setType(dev: NetDevice, type: string, args: Args): string {
     setBridge(dev, args)
   } else if (type === 'bridge_slave') setSlave(dev, args)
   else if (type === 'vlan' && dev.kind === DEV_VLAN) setVlan(dev, args)
+  else if (type === 'macvlan' && dev.kind === DEV_MACVLAN) setMacvlan(dev, args)
+  else if (type === 'ipvlan' && dev.kind === DEV_IPVLAN) setIpvlan(dev, args)
   else if (type === 'vxlan' && dev.kind === DEV_VXLAN) setVxlan(dev, args)
   else unmodelled(`ip link set ... type ${type}`)
   return ''

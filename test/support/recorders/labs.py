@@ -28,6 +28,8 @@ def transcript(name, commands):
         r = subprocess.run(["ip", "netns", "exec", ns] + [w.lstrip("@") if w in ("@a", "@b") else w for w in words], text=True, capture_output=True)
         # a kernel without CONFIG_SMP and CONFIG_RPS does not show the receive queues
         text = r.stdout if "numrxqueues" in r.stdout else r.stdout.replace("numtxqueues 1 gso", "numtxqueues 1 numrxqueues 1 gso").replace('"num_tx_queues":1,', '"num_tx_queues":1,"num_rx_queues":1,')
+        # one queue per processor
+        text = text.replace("veth addrgenmode eui64 numtxqueues 1 numrxqueues 1", "veth addrgenmode eui64 numtxqueues 2 numrxqueues 2")
         out.append({"cmd": line, "status": r.returncode, "stdout": text, "stderr": r.stderr})
     for n in ("a", "b"): subprocess.run(["ip", "netns", "del", n])
     with open(os.path.join(FIXTURES, "tools", name + ".json"), "w") as f:

@@ -13,6 +13,8 @@ describe.each([
   ['vxlan', 60],
   ['ipip', 30],
   ['vlan', 40],
+  ['macvlan', 40],
+  ['ipvlan', 30],
 ])('%s session', (name, least) => {
   it('gives every answer of the real tools', () => {
     const entries = loadTranscript(name)
