@@ -80,7 +80,10 @@ export function addMacvlan(
   args: Args,
 ): void {
   const mode = takeMacvlan(args)
-  if (lower === null) return rtnetlink(EINVAL)
+  if (lower === null) {
+    rtnetlink(EINVAL)
+    return
+  }
   const made = createMacvlan(ns, name, lower, mode ?? MACVLAN_VEPA, mac, mtu)
   if (typeof made === 'number') rtnetlink(made)
 }
@@ -131,7 +134,10 @@ export function addIpvlan(
   args: Args,
 ): void {
   const { mode, flags } = takeIpvlan(args)
-  if (lower === null) return rtnetlink(EINVAL)
+  if (lower === null) {
+    rtnetlink(EINVAL)
+    return
+  }
   const made = createIpvlan(ns, name, lower, mode ?? IPVLAN_L3, flags, mac, mtu)
   if (typeof made === 'number') rtnetlink(made)
 }
