@@ -1,6 +1,5 @@
 /** The bridge: learning, flooding, ageing, port flags, link-local groups, what its device takes from its ports. */
 import { describe, expect, it } from '@jest/globals'
-import { IFF_PROMISC } from '../../../src/linux/device/device.ts'
 import {
   createBridge,
   createVeth,
@@ -9,6 +8,7 @@ import {
   setMac,
   setMaster,
   setMtu,
+  setPromisc,
   setUp,
 } from '../../../src/linux/device/ops.ts'
 import { EINVAL, ELOOP } from '../../../src/linux/errno.ts'
@@ -154,7 +154,7 @@ describe('bridge forwarding', () => {
     expect(lab.received(br)).toHaveLength(1)
     lab.send(pods[1]!, mac(1), mac(2))
     expect(lab.received(br)).toHaveLength(0)
-    br.flags |= IFF_PROMISC
+    setPromisc(br, true)
     lab.send(pods[1]!, mac(1), mac(2))
     expect(lab.received(br)).toHaveLength(1)
     expect(lab.world.arena.inUse).toBe(0)
