@@ -18,7 +18,7 @@ import type {
   LabScenario,
   LabStep,
 } from '../lab/scenario.ts'
-import { DEV_BRIDGE, DEV_IPIP, DEV_LOOPBACK, DEV_VXLAN, type NetDevice } from '../linux/device/device.ts'
+import { DEV_BRIDGE, DEV_DUMMY, DEV_IPIP, DEV_LOOPBACK, DEV_VXLAN, type NetDevice } from '../linux/device/device.ts'
 import { ipTunnelPriv } from '../linux/device/ipip.ts'
 import { vxlanPriv } from '../linux/device/vxlan.ts'
 import { NUD_PERMANENT } from '../linux/neighbour/neighbour.ts'
@@ -108,6 +108,12 @@ function fdbEntries(ns: string, dev: NetDevice): LabFdb[] {
     )
 }
 
+/** Keeps what a tool prints, when it prints something. */
+function save(ns: Netns, short: string, argv: readonly string[], into: { [ns: string]: string }): void {
+  const { status, stdout } = execTool(ns, argv)
+  if (status === 0 && stdout !== '') into[short] = stdout
+}
+
 /** The scenario that holds the cluster's configuration and plays `steps`. */
 export function clusterScenario(cluster: Cluster, name: string, steps: readonly LabStep[]): LabScenario {
   const names = scenarioNames(cluster)
@@ -120,6 +126,9 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
   const fdb: LabFdb[] = []
   const sysctl: { [ns: string]: { [key: string]: string } } = {}
   const iptables: { [ns: string]: string } = {}
+  const nft: { [ns: string]: string } = {}
+  const ipset: { [ns: string]: string } = {}
+  const ipvs: { [ns: string]: string } = {}
   for (const ns of cluster.world.namespaces) {
     const short = names.get(ns.id)!
     const settings: { [key: string]: string } = {}
@@ -143,6 +152,8 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
       } else if (dev.kind === DEV_VXLAN || dev.kind === DEV_IPIP) {
         devices.push(tunnel(short, dev))
         if (dev.kind === DEV_VXLAN) fdb.push(...fdbEntries(short, dev))
+      } else if (dev.kind === DEV_DUMMY) {
+        devices.push({ ns: short, name: dev.name, type: 'dummy', mac: mac(dev), mtu: dev.mtu })
       } else if (dev.peer !== null && dev.id < dev.peer.id) {
         const other = names.get(dev.peer.ns.id)!
         links.push({
@@ -162,6 +173,9 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
     if (Object.keys(settings).length > 0) sysctl[short] = settings
     const rules = execTool(ns, ['iptables-save']).stdout
     if (rules !== '') iptables[short] = rules
+    save(ns, short, ['nft', 'list', 'ruleset'], nft)
+    save(ns, short, ['ipset', 'save'], ipset)
+    save(ns, short, ['ipvsadm', '-Sn'], ipvs)
   }
   return {
     name,
@@ -174,7 +188,10 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
     ...(neigh.length > 0 && { neigh }),
     ...(fdb.length > 0 && { fdb }),
     sysctl,
+    ...(Object.keys(ipset).length > 0 && { ipset }),
     iptables,
+    ...(Object.keys(ipvs).length > 0 && { ipvs }),
+    ...(Object.keys(nft).length > 0 && { nft }),
     norm: { tcp: true, ...(devices.some((d) => d.type === 'vxlan') && { vxsport: true }) },
     quiet_ms: 60,
     state: [...cluster.nodes.values()].flatMap((ns) => [
