@@ -13,10 +13,12 @@ export class EchoedOptions {
   addr = 0
   /** First hop of a source route that was turned round, 0 when none. */
   faddr = 0
-  /** Offsets from the IP header, 0 when there is nothing to fill in. */
+  /** Offsets from the IP header, 0 when there is no such option. */
   srr = 0
   rr = 0
   ts = 0
+  /** What is to be filled in when the header is built. */
+  rrNeedaddr = false
   tsNeedaddr = false
   tsNeedtime = false
 }

@@ -424,6 +424,7 @@ export function ipOptionsEcho(w: World, ns: Netns, slot: number, out: EchoedOpti
   out.faddr = 0
   out.srr = 0
   out.rr = 0
+  out.rrNeedaddr = false
   out.ts = 0
   out.tsNeedaddr = false
   out.tsNeedtime = false
@@ -440,10 +441,11 @@ export function ipOptionsEcho(w: World, ns: Netns, slot: number, out: EchoedOpti
     const len = v.getUint8(p + 1)
     const ptr = v.getUint8(p + 2)
     b.set(bytes.subarray(p, p + len), at)
+    out.rr = at + 20
     if (o.rrNeedaddr && ptr <= len) {
       if (ptr + 3 > len) return false
       b[at + 2] = ptr + 4
-      out.rr = at + 20
+      out.rrNeedaddr = true
     }
     at += len
   }
@@ -451,6 +453,7 @@ export function ipOptionsEcho(w: World, ns: Netns, slot: number, out: EchoedOpti
     const p = nh + o.ts
     const len = v.getUint8(p + 1)
     b.set(bytes.subarray(p, p + len), at)
+    out.ts = at + 20
     if (v.getUint8(p + 2) <= len && !echoTimestamp(ns, v, p, o, out, at)) return false
     at += len
   }
@@ -487,7 +490,6 @@ function echoTimestamp(ns: Netns, v: DataView, p: number, o: IpOptions, out: Ech
       ptr += 8
     }
   }
-  out.ts = at + 20
   out.bytes[at + 2] = ptr
   return true
 }
@@ -518,16 +520,28 @@ function echoSourceRoute(w: World, nh: number, o: IpOptions, b: Uint8Array, at: 
   return doffset - 1
 }
 
-/** ip_options_build: copies `options` behind the header at `nh` and fills in what echo left open. */
-export function ipOptionsBuild(w: World, nh: number, options: EchoedOptions): void {
+/**
+ * ip_options_build: copies `options` behind the header at `nh` and fills in what echo left open. They are the packet's
+ * own from now on (IPCB): an ICMP error about it echoes them again.
+ */
+export function ipOptionsBuild(w: World, slot: number, nh: number, options: EchoedOptions): void {
   const v = w.arena.view
+  w.arena.meta[(slot << META_SHIFT) + M_OPTLEN] = options.optlen
+  const own = optionsOf(w, slot)
+  own.reset(own.id)
+  own.srr = options.srr
+  own.rr = options.rr
+  own.rrNeedaddr = options.rrNeedaddr
+  own.ts = options.ts
+  own.tsNeedaddr = options.tsNeedaddr
+  own.tsNeedtime = options.tsNeedtime
   w.arena.bytes.set(options.bytes.subarray(0, options.optlen), nh + 20)
   const saddr = v.getInt32(nh + 12)
   if (options.srr !== 0) {
     const p = nh + options.srr
     v.setInt32(p + v.getUint8(p + 1) - 4, options.addr)
   }
-  if (options.rr !== 0) {
+  if (options.rrNeedaddr) {
     const p = nh + options.rr
     v.setInt32(p + v.getUint8(p + 2) - 5, saddr)
   }

@@ -339,7 +339,7 @@ export function ipMakeSkb(w: World, ns: Netns, msg: IpMessage): number {
   v.setUint8(nh + 9, msg.proto)
   v.setInt32(nh + 12, msg.fl.saddr)
   v.setInt32(nh + 16, msg.fl.daddr)
-  if (msg.options !== null && optlen > 0) ipOptionsBuild(w, nh, msg.options)
+  if (msg.options !== null && optlen > 0) ipOptionsBuild(w, slot, nh, msg.options)
   const csum = msg.csumNone ? 0 : SKB_CSUM_OK
   meta[m + M_FLAGS] = csum | (ignoreDf ? SKB_IGNORE_DF : 0) | (usesPmtu(msg.pmtudisc) ? 0 : SKB_PMTU_PROBE)
   meta[m + M_MARK] = msg.mark

@@ -88,7 +88,7 @@ export function ipRouteOutputAgain(ns: Netns, fl: Flowi4): Rtable | null {
 }
 
 /**
- * ip_route_output_key: fills fl.saddr, fl.daddr and fl.oif as Linux does.
+ * ip_route_output_key: fills fl.saddr and fl.daddr, and fl.oif where Linux does (local and group destinations).
  * @returns null with the reason in routeErrno()
  */
 export function ipRouteOutput(ns: Netns, fl: Flowi4): Rtable | null {
@@ -150,9 +150,7 @@ export function ipRouteOutput(ns: Netns, fl: Flowi4): Rtable | null {
     return mkrouteOutput(ns, fl, origOif, ns.lo, RTCF_LOCAL)
   }
   fibSelectPath(ns, res, fl)
-  const dev = res.nh!.dev!
-  fl.oif = dev.id
-  return mkrouteOutput(ns, fl, origOif, dev, 0)
+  return mkrouteOutput(ns, fl, origOif, res.nh!.dev!, 0)
 }
 
 /** __mkroute_output */

@@ -268,6 +268,11 @@ function queueInOrder(sk: TcpSock, s: Segment): void {
     eventDataRecv(sk, s, truesize)
   }
   if ((s.flags & TCPHDR_FIN) !== 0) {
+    // tcp_queue_rcv: behind unread data it costs nothing (tcp_try_coalesce)
+    if (s.len === 0 && sk.rcvQueue.length === 0) {
+      sk.finTruesize = truesize
+      sk.rmem += truesize
+    }
     sk.rcvNxt = s.end
     tcpFin(sk)
   }

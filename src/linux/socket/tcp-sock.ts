@@ -109,6 +109,8 @@ export class TcpSock extends InetSock {
   /** TCP_RMEM_TO_WIN_SCALE fraction of 256. */
   scalingRatio = 128
   rmem = 0
+  /** Part of `rmem`: the buffer of a FIN without data, which stands in the receive queue until it is read. */
+  finTruesize = 0
   readonly rcvBuf = new SeqRing()
   readonly rcvQueue: RcvChunk[] = []
   readonly ofo: RcvChunk[] = []

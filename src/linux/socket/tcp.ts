@@ -364,7 +364,10 @@ function readData(sk: TcpSock, max: number): Uint8Array | number {
   if (n === 0) {
     if (sk.done) return new Uint8Array(0)
     if (sk.err !== 0) return sk.takeError()
-    if (sk.rcvShutdown) return new Uint8Array(0)
+    if (sk.rcvShutdown) {
+      eatFin(sk)
+      return new Uint8Array(0)
+    }
     return sk.state === TCP_CLOSE ? ENOTCONN : EAGAIN
   }
   const out = new Uint8Array(n)
@@ -375,8 +378,15 @@ function readData(sk: TcpSock, max: number): Uint8Array | number {
     sk.rmem -= sk.rcvQueue[0]!.truesize
     sk.rcvQueue.shift()
   }
+  if (n < max) eatFin(sk)
   cleanupRbuf(sk, n)
   return out
+}
+
+/** found_fin_ok of tcp_recvmsg_locked: the end of the stream is read, its buffer goes. */
+function eatFin(sk: TcpSock): void {
+  sk.rmem -= sk.finTruesize
+  sk.finTruesize = 0
 }
 
 /** __tcp_cleanup_rbuf: an ACK when reading made a difference. */
@@ -448,6 +458,7 @@ export function tcpClose(sk: TcpSock): void {
     const unread = tcpReadable(sk) > 0
     sk.rcvQueue.length = 0
     sk.rmem = 0
+    sk.finTruesize = 0
     if (unread) {
       // the connection is gone before the reset leaves, as in __tcp_close
       tcpSetState(sk, TCP_CLOSE)

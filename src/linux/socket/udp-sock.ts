@@ -17,6 +17,8 @@ export interface Datagram {
   readonly port: number
   readonly data: Uint8Array
   readonly truesize: number
+  /** The checksum is wrong and nobody has looked yet: whoever reads drops it. */
+  readonly damaged: boolean
 }
 
 /** A UDP socket. */

@@ -231,7 +231,14 @@ export function udpSendmsg(sk: UdpSock, data: Uint8Array, ip: number | null, por
 export function udpRecvmsg(sk: UdpSock): Datagram | number {
   const e = sk.takeError()
   if (e < 0) return e
-  const d = sk.queue.shift()
+  let d = sk.queue.shift()
+  // udp_recvmsg: a datagram whose checksum was not looked at before is judged now
+  while (d?.damaged === true) {
+    sk.rmem -= d.truesize
+    sk.ns.count('Udp.InCsumErrors')
+    sk.ns.count('Udp.InErrors')
+    d = sk.queue.shift()
+  }
   if (d === undefined) return EAGAIN
   sk.rmem -= d.truesize
   // udp_recvmsg counts, not the arrival
@@ -306,7 +313,18 @@ export function udpRcv(w: World, ns: Netns, slot: number): void {
     freeSkb(w, slot, R_NO_SOCKET, v.getUint16(th + 2))
     return
   }
-  if (check !== 0 && transportChecksum(a.bytes, th, ulen, saddr, daddr, IPPROTO_UDP) !== 0) {
+  const damaged = check !== 0 && transportChecksum(a.bytes, th, ulen, saddr, daddr, IPPROTO_UDP) !== 0
+  if (damaged && !mcast && !summed && ulen > CHECKSUM_BREAK && !ns.vxlanSocks.has(v.getUint16(th + 2))) {
+    const late = udp4LibLookup(ns, saddr, v.getUint16(th), daddr, v.getUint16(th + 2))
+    if (late !== null) {
+      // the reader finds out: until then it takes its place in the queue
+      nfResetCt(w, slot)
+      queueRcv(w, ns, late, slot, saddr, v.getUint16(th), th, ulen, true)
+      freeSkb(w, slot, R_L4_CSUM)
+      return
+    }
+  }
+  if (damaged) {
     ns.count('Udp.InCsumErrors')
     ns.count('Udp.InErrors')
     freeSkb(w, slot, R_L4_CSUM)
@@ -377,6 +395,7 @@ function queueRcv(
   sport: number,
   th: number,
   ulen: number,
+  damaged = false,
 ): boolean {
   const truesize = frameTruesize(ulen)
   if (sk.rmem > sk.rcvbuf) {
@@ -384,13 +403,14 @@ function queueRcv(
     ns.count('Udp.InErrors')
     return false
   }
-  if (w.tracer !== null) w.tracer.step(T_SOCK, slot, ns, null, sk.id, IPPROTO_UDP, sk.sport, sk)
+  if (w.tracer !== null && !damaged) w.tracer.step(T_SOCK, slot, ns, null, sk.id, IPPROTO_UDP, sk.sport, sk)
   sk.rmem += truesize
   sk.queue.push({
     from: saddr,
     port: sport,
     data: w.arena.bytes.slice(th + UDP_HEADER_BYTES, th + ulen),
     truesize,
+    damaged,
   })
   sk.wakeUp()
   return true
