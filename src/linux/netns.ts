@@ -11,6 +11,9 @@ import type { VxlanSock } from './device/vxlan.ts'
 import { FragQueues } from './ip/fragment-queue.ts'
 import { IcmpLimits } from './ip/icmp.ts'
 import { MIB_NAMES } from './ip/mib.ts'
+import { Fib6 } from './ipv6/fib6.ts'
+import { AF_INET6 } from './ipv6/in6.ts'
+import { FragQueues6 } from './ipv6/reassembly.ts'
 import type { IpVs } from './ipvs/ipvs.ts'
 import { NeighTable } from './neighbour/neighbour.ts'
 import type { Conntrack } from './netfilter/conntrack/table.ts'
@@ -34,8 +37,14 @@ export class Netns {
   readonly byIndex: (NetDevice | undefined)[] = []
   readonly sysctl = new NetSysctl()
   readonly neigh: NeighTable
+  /** IPv6 neighbours (nd_tbl). */
+  readonly nd: NeighTable
   readonly fib: Fib
+  /** IPv6 routes and rules. */
+  readonly fib6: Fib6
   readonly frags: FragQueues
+  /** IPv6 fragments that wait. */
+  readonly frags6: FragQueues6
   readonly icmpLimits: IcmpLimits
   readonly nf: NfState
   /** Hooks of PF_INET6. */
@@ -70,8 +79,11 @@ export class Netns {
     this.name = name
     this.label = name
     this.neigh = new NeighTable(this)
+    this.nd = new NeighTable(this, AF_INET6)
     this.fib = new Fib(this)
+    this.fib6 = new Fib6(this)
     this.frags = new FragQueues(this)
+    this.frags6 = new FragQueues6(this)
     this.icmpLimits = new IcmpLimits(this)
     this.nf = new NfState(this, 4)
     this.nf6 = new NfState(this, 6)

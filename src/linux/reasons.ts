@@ -493,6 +493,34 @@ export const R_BRIDGE_VLAN = reason(
   'The bridge filters VLANs and the port does not carry this one.',
   'bridge vlan show',
 )
+export const R_IP6_EXTHDR = reason(
+  68,
+  'IPV6_BAD_EXTHDR',
+  'DROPPED',
+  'An IPv6 extension header is malformed, or carries an option or a routing type that is refused.',
+  'RFC 8200 4.2: the upper two bits of an option say what becomes of the packet; segment routing needs seg6_enabled.',
+)
+export const R_IP6_ADDRESS = reason(
+  69,
+  'IPV6_BAD_ADDRESS',
+  'DROPPED',
+  'The IPv6 source or destination may not appear here: loopback, multicast source, link-local across links.',
+  'Link-local packets are not forwarded; ::1 never crosses a wire.',
+)
+export const R_NDISC_BAD = reason(
+  70,
+  'IPV6_NDISC_BAD',
+  'DROPPED',
+  'The neighbour discovery message breaks a rule of RFC 4861.',
+  'Hop limit 255, code 0, well-formed options, no fragments.',
+)
+export const R_NDISC_IGNORED = reason(
+  71,
+  'IPV6_NDISC_IGNORED',
+  'DROPPED',
+  'The neighbour discovery message does not concern this host.',
+  'The target is no address, anycast address or proxied address of this device: ip -6 addr, ip -6 neigh show proxy.',
+)
 
 /** All reasons, by code. */
 export const REASONS: readonly Reason[] = table

@@ -8,6 +8,8 @@
  */
 
 import type { NetDevice } from './device/device.ts'
+import { Ipv6Sysctl } from './ipv6/devconf.ts'
+import { findSysctl6, type Place6, sysctl6Written } from './ipv6/sysctl6.ts'
 import type { Netns } from './netns.ts'
 
 /** net.ipv4.conf.DEV.*: defaults as in net/ipv4/devinet.c (ipv4_devconf, ipv4_devconf_dflt). */
@@ -189,13 +191,14 @@ export class NetSysctl {
   vs_sync_version = 1
   vs_sync_threshold_min = 3
   vs_sync_threshold_period = 50
-  ipv6_disable = 1
-  ipv6_forwarding = 0
   /** net.ipv4.conf.all and .default, net.ipv4.neigh.default. */
   readonly all = new Ipv4Conf()
   /** ipv4_devconf_dflt differs from ipv4_devconf in one value. */
   readonly dflt: Ipv4Conf = Object.assign(new Ipv4Conf(), { accept_source_route: 1 })
   readonly neighDefault = new NeighParms()
+  /** net.ipv6.* and net.ipv6.neigh.default. */
+  readonly ipv6 = new Ipv6Sysctl()
+  readonly nd6Default = Object.assign(new NeighParms(), { locktime: 0 })
 }
 
 type IntFields = { [name: string]: number }
@@ -260,6 +263,8 @@ interface Place {
   readonly conf?: 'all' | 'default' | 'dev'
   /** A neighbour setting: of `dev`, or the default when there is none. */
   readonly neigh?: true
+  /** A setting of net.ipv6. */
+  readonly six?: Place6
 }
 
 function devByName(ns: Netns, name: string): NetDevice | undefined {
@@ -305,10 +310,8 @@ function find(ns: Netns, name: string): Place | null {
   }
   m = /^net\.netfilter\.(nf_conntrack_[a-z0-9_]+)$/.exec(name)
   if (m !== null) return Object.hasOwn(s, m[1]!) ? { obj: s, fields: [m[1]!] } : null
-  m = /^net\.ipv6\.conf\.[^.]+\.disable_ipv6$/.exec(name)
-  if (m !== null) return { obj: s, fields: ['ipv6_disable'] }
-  if (name === 'net.ipv6.conf.all.forwarding') return { obj: s, fields: ['ipv6_forwarding'] }
-  return null
+  const six = findSysctl6(ns, name, (dev) => devByName(ns, dev))
+  return six === null ? null : { obj: six.obj, fields: [six.field], six }
 }
 
 /** `a/b.c` or `a.b.c`: sysctl(8) takes both; with slashes, dots belong to names. */
@@ -345,6 +348,7 @@ export function sysctlSet(ns: Netns, name: string, value: string): boolean {
     if (p.dev !== undefined) p.dev.neighSet.add(field)
     else neighCopyDflt(ns, field, Number(parts[0]))
   }
+  if (p.six !== undefined) sysctl6Written(ns, p.six, before!)
   if (p.conf === undefined) return true
   if (p.dev !== undefined) p.dev.confSet.add(field)
   if (field === 'forwarding' && p.conf === 'all') {

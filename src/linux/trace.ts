@@ -85,6 +85,18 @@ export const T_TUNNEL_DECAP = 36
 export const T_IPVS_SCHED = 37
 /** IPVS sends the packet on. a=method (0 masq, 1 local, 2 tunnel, 3 direct routing, 4 bypass, 8 reply that gets the service's address), b=ip, c=port; ref=IpVsDest|null */
 export const T_IPVS_XMIT = 38
+/** IPv6 neighbour used. a=next hop (In6Table id), b=NUD state; ref=Neighbour */
+export const T_NEIGH6 = 39
+/** Route looked up for an incoming IPv6 packet. a=route type, b=gateway (In6Table id, 0 none), c=table id; dev=out device; ref=Fib6Route|null */
+export const T_FIB6_INPUT = 40
+/** Route looked up for an IPv6 packet of this host. Same fields as T_FIB6_INPUT */
+export const T_FIB6_OUTPUT = 41
+/** NDISC message handled or sent. a=ICMPv6 type, b=target (In6Table id), c=1 when sent */
+export const T_NDISC = 42
+/** An ICMPv6 error or reply is sent because of this packet. a=type, b=code, c=info */
+export const T_ICMP6_SEND = 43
+/** Extension header walked. a=next header value, b=its offset from the IPv6 header */
+export const T_EXTHDR = 44
 
 /** Receives trace points and frames. */
 export interface Tracer {

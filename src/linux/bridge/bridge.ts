@@ -9,6 +9,7 @@
 import { ETH_P_8021Q } from '../../packet/layout.ts'
 import { DEV_NIC, DEV_VETH, type NetDevice } from '../device/device.ts'
 import { carrierChanged, macChanged } from '../device/ops.ts'
+import { addrconfMtuChange } from '../ipv6/addrconf.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { Timer } from '../timers.ts'
 import { Fdb, type FdbEntry } from './fdb.ts'
@@ -261,6 +262,7 @@ export class Bridge {
     let mtu = 0
     for (const p of this.ports) if (mtu === 0 || p.dev.mtu < mtu) mtu = p.dev.mtu
     this.dev.mtu = mtu === 0 ? ETH_DATA_LEN : mtu
+    addrconfMtuChange(this.dev)
   }
 
   /** br_fdb_change_mac_address, then NETDEV_CHANGEADDR: the host forgets its neighbours behind the bridge. */

@@ -64,6 +64,7 @@ import { skbVlanUntag, vlanDoReceive, vlanHardHeader, vlanPushInside, vlanXmit }
 import { vxlanXmit } from '../device/vxlan-xmit.ts'
 import { EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS, netXmitErrno } from '../errno.ts'
 import { ipRcv } from '../ip/input.ts'
+import { ipv6Rcv } from '../ipv6/input.ts'
 import { arpRcv } from '../neighbour/arp.ts'
 import { R_DEV_DOWN, R_LOOP, R_NO_CARRIER, R_UNHANDLED_PROTO, R_UNMODELLED } from '../reasons.ts'
 import { T_RX, T_TX } from '../trace.ts'
@@ -204,7 +205,7 @@ function deliverSkb(w: World, slot: number, dev: NetDevice): void {
   const proto = w.arena.meta[(slot << META_SHIFT) + M_PROTO]!
   if (proto === ETH_P_IP) ipRcv(w, slot)
   else if (proto === ETH_P_ARP) arpRcv(w, slot)
-  else if (proto === ETH_P_IPV6 && dev.ns.sysctl.ipv6_disable === 0) freeSkb(w, slot, R_UNMODELLED, 0, 'IPv6 input')
+  else if (proto === ETH_P_IPV6) ipv6Rcv(w, slot)
   else freeSkb(w, slot, R_UNHANDLED_PROTO, proto)
 }
 

@@ -6,6 +6,7 @@
  */
 
 import type { Bridge, BridgePort } from '../bridge/bridge.ts'
+import type { Inet6Dev } from '../ipv6/inet6-dev.ts'
 import type { Netns } from '../netns.ts'
 import { Ipv4Conf, NeighParms } from '../sysctl.ts'
 
@@ -112,6 +113,8 @@ export class NetDevice {
   permMac: { readonly hi: number; readonly lo: number } | null = null
   /** State of a kind that lives in its own file. */
   priv: unknown = null
+  /** IPv6 state (`dev->ip6_ptr`), null when the MTU is too small for it. */
+  in6: Inet6Dev | null = null
   /** IPv4 addresses in order of listing: primaries first. */
   addrs: Ifaddr[] = []
   readonly conf: Ipv4Conf

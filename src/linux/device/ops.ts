@@ -6,6 +6,8 @@
  */
 import { Bridge } from '../bridge/bridge.ts'
 import { EADDRINUSE, EBUSY, EINVAL, ELOOP, ENETDOWN, EOPNOTSUPP, ERANGE } from '../errno.ts'
+import { addrconfChange, addrconfDown, addrconfMtuChange, addrconfUp } from '../ipv6/addrconf.ts'
+import { ndiscSendUnsolNa } from '../ipv6/ndisc-send.ts'
 import { arpGratuitous } from '../neighbour/arp.ts'
 import { nfNatMasqDeviceEvent } from '../netfilter/nat/masquerade.ts'
 import type { Netns } from '../netns.ts'
@@ -111,6 +113,14 @@ export function carrierChanged(dev: NetDevice, carrier: boolean): void {
     if (dev.conf.arp_evict_nocarrier !== 0 && dev.ns.sysctl.all.arp_evict_nocarrier !== 0)
       dev.ns.neigh.flushDev(dev, true)
   }
+  if (
+    !carrier &&
+    dev.in6 !== null &&
+    dev.in6.conf.ndisc_evict_nocarrier !== 0 &&
+    dev.ns.sysctl.ipv6.all.ndisc_evict_nocarrier !== 0
+  )
+    dev.ns.nd.flushDev(dev, true)
+  addrconfChange(dev)
 }
 
 function arpNotify(dev: NetDevice): void {
@@ -153,6 +163,14 @@ function ndoStop(dev: NetDevice): void {
 
 const upperVerbs = { setUp, setDown, setMac, setMtu, carrierChanged }
 
+/** ndisc_netdev_event(NETDEV_CHANGEADDR) */
+function ndiscNotify(dev: NetDevice): void {
+  if (dev.in6 === null) return
+  if (dev.in6.conf.ndisc_notify !== 0 || dev.ns.sysctl.ipv6.all.ndisc_notify !== 0) {
+    ndiscSendUnsolNa(dev.ns.world, dev)
+  }
+}
+
 /** dev_open: `ip link set DEV up`. @returns 0, or the errno of the driver's ndo_open */
 export function setUp(dev: NetDevice): number {
   if (dev.up) return 0
@@ -171,6 +189,7 @@ export function setUp(dev: NetDevice): number {
   if (dev.port !== null) dev.port.bridge.portChanged(dev.port)
   dev.ns.fib.devUp(dev)
   arpNotify(dev)
+  addrconfUp(dev)
   if (dev.uppers.length > 0) uppersFollowState(dev, upperVerbs)
   return 0
 }
@@ -189,6 +208,7 @@ export function setDown(dev: NetDevice): void {
   if (dev.port !== null) dev.port.bridge.portChanged(dev.port)
   dev.ns.fib.devDown(dev, false)
   dev.ns.neigh.flushDev(dev)
+  addrconfDown(dev, false)
   nfNatMasqDeviceEvent(dev.ns, dev)
   if (dev.uppers.length > 0) uppersFollowState(dev, upperVerbs)
 }
@@ -234,6 +254,7 @@ export function setMac(dev: NetDevice, mac: Mac): number {
   if (dev.kind === DEV_MACVLAN && dev.up) macvlanHash(dev)
   if (dev.bridge === null) macChanged(dev)
   arpNotify(dev)
+  ndiscNotify(dev)
   return 0
 }
 
@@ -245,6 +266,7 @@ export function macChanged(dev: NetDevice): void {
 /** NETDEV_CHANGEADDR: neigh_changeaddr and rt_cache_flush. */
 function addressChanged(dev: NetDevice): void {
   dev.ns.neigh.flushDev(dev)
+  dev.ns.nd.flushDev(dev)
   dev.ns.fib.flushCache()
 }
 
@@ -269,6 +291,7 @@ export function setMtu(dev: NetDevice, mtu: number): number {
   if (dev.uppers.length > 0) uppersFollowMtu(dev, upperVerbs)
   dev.port?.bridge.mtuAutoAdjust()
   dev.ns.fib.flushCache()
+  addrconfMtuChange(dev)
   return 0
 }
 
@@ -307,6 +330,7 @@ export function moveDevice(dev: NetDevice, ns: Netns, name = dev.name): number {
   dev.ns.neigh.flushDev(dev)
   dev.ns.gen++
   ns.gen++
+  addrconfDown(dev, true)
   changeNetNamespace(dev, ns, name)
   Object.assign(dev.conf, new Ipv4Conf(), ns.sysctl.dflt)
   Object.assign(dev.neighParms, new NeighParms(), ns.sysctl.neighDefault)
@@ -336,6 +360,7 @@ export function deleteDevice(dev: NetDevice): number {
     d.ns.fib.devUnregister(d)
     d.ns.neigh.flushDev(d)
     d.ns.gen++
+    addrconfDown(d, true)
   }
   for (const d of pair) {
     d.peer = null

@@ -4,6 +4,7 @@
  * Linux: register_netdevice, dev_new_index, dev_change_net_namespace (net/core/dev.c). ifindex counts up per namespace
  * from 1 (lo) and is not reused.
  */
+import { ipv6AddDev } from '../ipv6/addrconf.ts'
 import type { Netns } from '../netns.ts'
 import { NetDevice } from './device.ts'
 
@@ -31,6 +32,7 @@ export function registerNetdevice(
   w.devices.push(dev)
   ns.devices.set(name, dev)
   ns.byIndex[dev.ifindex] = dev
+  ipv6AddDev(dev)
   return dev
 }
 
@@ -50,6 +52,7 @@ export function changeNetNamespace(dev: NetDevice, ns: Netns, name = dev.name): 
   if (ns.byIndex[dev.ifindex] !== undefined) dev.ifindex = newIndex(ns)
   ns.devices.set(name, dev)
   ns.byIndex[dev.ifindex] = dev
+  ipv6AddDev(dev)
 }
 
 /** A random locally administered MAC, as eth_hw_addr_random gives. */

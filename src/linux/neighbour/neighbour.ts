@@ -2,22 +2,38 @@
  * The neighbour table and its state machine.
  *
  * Linux: net/core/neighbour.c (__neigh_event_send, neigh_timer_handler, neigh_update, neigh_resolve_output). One table per
- * namespace for IPv4. Garbage collection by thresholds (gc_thresh) is not modelled: entries stay until they are removed.
+ * namespace and family: arp_tbl and nd_tbl differ in how they ask (arp.ts, ipv6/ndisc-send.ts) and in what a new entry is
+ * (arp_constructor, ndisc_constructor). An IPv6 entry's `ip` is its In6Table id. Garbage collection by thresholds (gc_thresh) is not modelled: entries stay until they are removed.
  */
 
 import type { PacketArena } from '../../packet/arena.ts'
-import { ETH_HLEN, ETH_P_IP, M_DATA, M_DEV, M_LEN, M_MAC, M_NEXT, M_PROTO, META_SHIFT } from '../../packet/layout.ts'
+import {
+  ETH_HLEN,
+  ETH_P_IP,
+  ETH_P_IPV6,
+  M_DATA,
+  M_DEV,
+  M_LEN,
+  M_MAC,
+  M_NEXT,
+  M_PROTO,
+  META_SHIFT,
+} from '../../packet/layout.ts'
 import { devQueueXmit } from '../core/dev.ts'
 import { freeSkb } from '../core/skb.ts'
 import { IFF_LOOPBACK, IFF_NOARP, IFF_POINTOPOINT, type NetDevice } from '../device/device.ts'
 import { EINVAL, EPERM } from '../errno.ts'
 import { ipv4LinkFailure } from '../ip/icmp.ts'
+import { ip6LinkFailure } from '../ipv6/icmp.ts'
+import { AF_INET, AF_INET6 } from '../ipv6/in6.ts'
+import { ndiscConstructor, ndiscSolicit } from '../ipv6/ndisc-send.ts'
 import type { Netns } from '../netns.ts'
 import { R_NEIGH_DEAD, R_NEIGH_FAILED, R_NEIGH_QUEUEFULL } from '../reasons.ts'
 import { inetAddrType } from '../route/route.ts'
 import { RTN_BROADCAST, RTN_MULTICAST } from '../route/rtn.ts'
+import type { NeighParms } from '../sysctl.ts'
 import { Timer } from '../timers.ts'
-import { T_NEIGH, T_NEIGH_QUEUE } from '../trace.ts'
+import { T_NEIGH, T_NEIGH_QUEUE, T_NEIGH6 } from '../trace.ts'
 import type { World } from '../world.ts'
 import { arpSolicit } from './arp.ts'
 
@@ -55,6 +71,8 @@ const SKB_OVERHEAD_BYTES = 768
 export class Neighbour {
   readonly ip: number
   readonly dev: NetDevice
+  readonly table: NeighTable
+  readonly parms: NeighParms
   state = NUD_NONE
   macHi = 0
   macLo = 0
@@ -71,18 +89,24 @@ export class Neighbour {
   queueBytes = 0
   /** `ip neigh ... proto`, extern_learn: printed only. */
   externLearn = false
+  /** NTF_ROUTER: the neighbour says that it is a router (IPv6). */
+  isRouter = false
   readonly timer: Timer
 
   constructor(table: NeighTable, ip: number, dev: NetDevice) {
     this.ip = ip
     this.dev = dev
+    this.table = table
+    this.parms = table.family === AF_INET6 && dev.in6 !== null ? dev.in6.ndParms : dev.neighParms
     this.timer = new Timer(() => neighTimerHandler(table, this))
   }
 }
 
-/** The ARP table of a namespace: struct neigh_table arp_tbl, seen from one namespace. */
+/** A table of a namespace: struct neigh_table arp_tbl or nd_tbl, seen from one namespace. */
 export class NeighTable {
   readonly ns: Netns
+  /** AF_INET or AF_INET6 */
+  readonly family: number
   private readonly byDev: (Map<number, Neighbour> | undefined)[] = []
   /** Proxy entries (`ip neigh add proxy`): ip to devices. */
   readonly proxies: { ip: number; dev: NetDevice }[] = []
@@ -90,8 +114,9 @@ export class NeighTable {
   /** Entries looked up last: in front of the maps, 40 ns become 5 (bench: walk). */
   private readonly recent: (Neighbour | null)[] = new Array<Neighbour | null>(RECENT).fill(null)
 
-  constructor(ns: Netns) {
+  constructor(ns: Netns, family = AF_INET) {
     this.ns = ns
+    this.family = family
   }
 
   /** neigh_lookup */
@@ -104,7 +129,7 @@ export class NeighTable {
     return n
   }
 
-  /** neigh_create: a new entry, set up by arp_constructor. */
+  /** neigh_create: a new entry, set up by arp_constructor or ndisc_constructor. */
   create(dev: NetDevice, ip: number): Neighbour {
     const n = new Neighbour(this, ip, dev)
     let map = this.byDev[dev.id]
@@ -116,8 +141,9 @@ export class NeighTable {
     n.updatedNs = this.ns.world.nowNs
     n.usedNs = n.updatedNs
     // neigh_alloc: confirmed lies in the past, so that a fresh entry is not taken for reachable
-    n.confirmedNs = n.updatedNs - reachableTimeNs(dev) * 2
-    arpConstructor(this.ns, n)
+    n.confirmedNs = n.updatedNs - reachableTimeNs(dev, n.parms) * 2
+    if (this.family === AF_INET6) ndiscConstructor(n)
+    else arpConstructor(this.ns, n)
     return n
   }
 
@@ -174,14 +200,32 @@ function arpConstructor(ns: Netns, n: Neighbour): void {
 }
 
 /** neigh_rand_reach_time: drawn once per device in [base/2, 3/2 base). */
-const reachTimes = new WeakMap<NetDevice, { base: number; ns: number }>()
-function reachableTimeNs(dev: NetDevice): number {
-  const base = dev.neighParms.base_reachable_time_ms
-  const known = reachTimes.get(dev)
+const reachTimes = new WeakMap<NeighParms, { base: number; ns: number }>()
+function reachableTimeNs(dev: NetDevice, parms: NeighParms): number {
+  const base = parms.base_reachable_time_ms
+  const known = reachTimes.get(parms)
   if (known !== undefined && known.base === base) return known.ns
   const ms = base === 0 ? 0 : dev.ns.world.random.below(base) + (base >> 1)
-  reachTimes.set(dev, { base, ns: ms * MS })
+  reachTimes.set(parms, { base, ns: ms * MS })
   return ms * MS
+}
+
+/**
+ * ip6_finish_output2 / neigh_output: as neighOutput for IPv6; `nexthop` is an In6Table id.
+ * @returns 0, or what the transmit answered
+ */
+export function neighOutput6(w: World, ns: Netns, slot: number, dev: NetDevice, nexthop: number): number {
+  const n = ns.nd.lookup(dev, nexthop) ?? ns.nd.create(dev, nexthop)
+  if (w.tracer !== null) w.tracer.step(T_NEIGH6, slot, ns, dev, nexthop, n.state, 0, n)
+  if (!dev.ether) {
+    w.arena.meta[(slot << META_SHIFT) + M_DEV] = dev.id
+    return devQueueXmit(w, slot)
+  }
+  if ((n.state & NUD_CONNECTED) !== 0 && n.hh) {
+    pushEthHeader(w.arena, slot, n)
+    return devQueueXmit(w, slot)
+  }
+  return neighOutputFn(w, slot, n)
 }
 
 /** __neigh_lookup(create=1) */
@@ -229,13 +273,14 @@ function pushEthHeader(a: PacketArena, slot: number, n: Neighbour): void {
   meta[m + M_LEN] = meta[m + M_LEN]! + ETH_HLEN
   meta[m + M_MAC] = eth
   meta[m + M_DEV] = dev.id
-  meta[m + M_PROTO] = ETH_P_IP
+  const proto = n.table.family === AF_INET ? ETH_P_IP : ETH_P_IPV6
+  meta[m + M_PROTO] = proto
   const v = a.view
   v.setUint16(eth, n.macHi)
   v.setInt32(eth + 2, n.macLo)
   v.setUint16(eth + 6, dev.macHi)
   v.setInt32(eth + 8, dev.macLo)
-  v.setUint16(eth + 12, ETH_P_IP)
+  v.setUint16(eth + 12, proto)
 }
 
 /**
@@ -246,7 +291,7 @@ export function neighEventSend(w: World, n: Neighbour, slot: number): boolean {
   const now = w.nowNs
   n.usedNs = now
   if ((n.state & (NUD_CONNECTED | NUD_DELAY | NUD_PROBE)) !== 0) return true
-  const parms = n.dev.neighParms
+  const parms = n.parms
   let probe = false
   if ((n.state & (NUD_STALE | NUD_INCOMPLETE)) === 0) {
     if (parms.mcast_solicit + parms.app_solicit === 0) {
@@ -282,7 +327,7 @@ function truesize(w: World, slot: number): number {
 function enqueue(w: World, n: Neighbour, slot: number): void {
   const meta = w.arena.meta
   const size = truesize(w, slot)
-  while (n.queueHead >= 0 && n.queueBytes + size > n.dev.neighParms.unres_qlen_bytes) {
+  while (n.queueHead >= 0 && n.queueBytes + size > n.parms.unres_qlen_bytes) {
     const old = dequeue(w, n)
     freeSkb(w, old, R_NEIGH_QUEUEFULL, n.ip)
   }
@@ -315,11 +360,12 @@ function purgeQueue(w: World, n: Neighbour, reason: number): void {
 /** neigh_probe: asks once more; the newest waiting packet gives the source address. */
 function neighProbe(w: World, n: Neighbour): void {
   n.probes++
-  arpSolicit(w, n, n.queueTail, n.probes - 1)
+  if (n.table.family === AF_INET6) ndiscSolicit(w, n, n.queueTail, n.probes - 1)
+  else arpSolicit(w, n, n.queueTail, n.probes - 1)
 }
 
 function maxProbes(n: Neighbour): number {
-  const p = n.dev.neighParms
+  const p = n.parms
   return p.ucast_solicit + p.app_solicit + ((n.state & NUD_PROBE) !== 0 ? p.mcast_resolicit : p.mcast_solicit)
 }
 
@@ -327,12 +373,12 @@ function maxProbes(n: Neighbour): number {
 function neighTimerHandler(table: NeighTable, n: Neighbour): void {
   const w = table.ns.world
   const now = w.nowNs
-  const parms = n.dev.neighParms
+  const parms = n.parms
   const delay = parms.delay_first_probe_time * SECOND
   if ((n.state & NUD_IN_TIMER) === 0 || n.dead) return
   let next: number
   if ((n.state & NUD_REACHABLE) !== 0) {
-    const reach = reachableTimeNs(n.dev)
+    const reach = reachableTimeNs(n.dev, n.parms)
     if (now <= n.confirmedNs + reach) next = n.confirmedNs + reach
     else if (now <= n.usedNs + delay) {
       n.state = NUD_DELAY
@@ -347,7 +393,7 @@ function neighTimerHandler(table: NeighTable, n: Neighbour): void {
     if (now <= n.confirmedNs + delay) {
       n.state = NUD_REACHABLE
       n.updatedNs = now
-      next = n.confirmedNs + reachableTimeNs(n.dev)
+      next = n.confirmedNs + reachableTimeNs(n.dev, n.parms)
     } else {
       n.state = NUD_PROBE
       n.updatedNs = now
@@ -365,12 +411,13 @@ function neighTimerHandler(table: NeighTable, n: Neighbour): void {
   if ((n.state & (NUD_INCOMPLETE | NUD_PROBE)) !== 0) neighProbe(w, n)
 }
 
-/** neigh_invalidate: each waiting packet's sender learns that the host is unreachable (arp_error_report). */
+/** neigh_invalidate: each waiting packet's sender learns that the host is unreachable (arp_error_report, ndisc_error_report). */
 function neighInvalidate(w: World, n: Neighbour): void {
   while (n.state === NUD_FAILED) {
     const slot = dequeue(w, n)
     if (slot < 0) break
-    ipv4LinkFailure(w, slot)
+    if (n.table.family === AF_INET6) ip6LinkFailure(w, slot)
+    else ipv4LinkFailure(w, slot)
     freeSkb(w, slot, R_NEIGH_FAILED, n.ip)
   }
   purgeQueue(w, n, R_NEIGH_FAILED)
@@ -421,14 +468,17 @@ export function neighUpdate(
     w.timers.cancel(n.timer)
     if ((next & NUD_PROBE) !== 0) n.probes = 0
     if ((next & NUD_IN_TIMER) !== 0) {
-      w.timers.arm(n.timer, now + Math.max((next & NUD_REACHABLE) !== 0 ? reachableTimeNs(n.dev) : 0, JIFFY_NS))
+      w.timers.arm(
+        n.timer,
+        now + Math.max((next & NUD_REACHABLE) !== 0 ? reachableTimeNs(n.dev, n.parms) : 0, JIFFY_NS),
+      )
     }
     n.state = next
   }
   if (changed) {
     n.macHi = hi
     n.macLo = lo
-    if ((next & NUD_CONNECTED) === 0) n.confirmedNs = now - n.dev.neighParms.base_reachable_time_ms * MS * 2
+    if ((next & NUD_CONNECTED) === 0) n.confirmedNs = now - n.parms.base_reachable_time_ms * MS * 2
   }
   if (next !== old && (old & NUD_VALID) === 0) {
     while ((n.state & NUD_VALID) !== 0) {

@@ -3,6 +3,7 @@
  *
  * Linux: csum_tcpudp_nofold, csum_partial. RFC 1071.
  */
+import type { World } from '../world.ts'
 
 /** Sum of 16-bit big-endian words, odd last byte padded with zero; not folded. */
 export function csumPartial(bytes: Uint8Array, from: number, len: number, sum: number): number {
@@ -31,4 +32,17 @@ export function transportChecksum(
 ): number {
   const pseudo = (saddr >>> 16) + (saddr & 0xffff) + (daddr >>> 16) + (daddr & 0xffff) + proto + len
   return csumFold(csumPartial(bytes, from, len, pseudo))
+}
+
+/** csum_ipv6_magic over `len` bytes at `from`; addresses are In6Table ids. 0 when a received packet is right. */
+export function transportChecksum6(
+  w: World,
+  bytes: Uint8Array,
+  from: number,
+  len: number,
+  saddr: number,
+  daddr: number,
+  proto: number,
+): number {
+  return csumFold(csumPartial(bytes, from, len, w.in6.pseudoSum(saddr, daddr, proto, len)))
 }

@@ -7,6 +7,7 @@
 import { M_DATA, M_LEN, M_NH, META_SHIFT } from '../../packet/layout.ts'
 import { EACCES, EADDRNOTAVAIL, EAGAIN, EHOSTUNREACH, EMSGSIZE, ENOBUFS } from '../errno.ts'
 import { IpMessage, ipAppendRefuses, ipMakeAndSend } from '../ip/output.ts'
+import { AF_INET6 } from '../ipv6/in6.ts'
 import type { Netns } from '../netns.ts'
 import { Flowi4 } from '../route/flow.ts'
 import { ipRouteOutput, ipv4Redirect, ipv4UpdatePmtu, routeErrno } from '../route/route.ts'
@@ -43,9 +44,16 @@ export interface RawPacket {
 export class RawSock extends InetSock {
   /** ICMP_FILTER: bit set = type not delivered. */
   icmpFilter = 0
+  /** ICMP6_FILTER: bit set = type not delivered, null for none. */
+  icmp6Filter: Int32Array | null = null
   readonly queue: RawPacket[] = []
   rmem = 0
   rcvbuf = RMEM_DEFAULT
+
+  /** icmpv6_filter: whether the socket does not want messages of this type. */
+  icmp6Blocks(type: number): boolean {
+    return this.icmp6Filter !== null && ((this.icmp6Filter[type >> 5]! >>> (type & 31)) & 1) !== 0
+  }
 }
 
 const fl = new Flowi4()
@@ -112,7 +120,7 @@ export function rawRecvmsg(sk: RawSock): RawPacket | number {
 export function rawClose(sk: RawSock): void {
   sk.closed = true
   sk.cancelWakeUp()
-  const list = sk.ns.sockets.raw.get(sk.protocol)
+  const list = (sk.family === AF_INET6 ? sk.ns.sockets.raw6 : sk.ns.sockets.raw).get(sk.protocol)
   const i = list === undefined ? -1 : list.indexOf(sk)
   if (i >= 0) list!.splice(i, 1)
   sk.ns.sockets.byId[sk.id] = undefined

@@ -5,6 +5,7 @@
  * (M_SK). Errors wait in `err` (hard, reported once) and `errSoft` (reported by SO_ERROR or a timeout).
  * Not modelled: socket memory accounting across a namespace, timestamps, error queue (IP_RECVERR is a flag only), filters.
  */
+import { AF_INET } from '../ipv6/in6.ts'
 import type { Netns } from '../netns.ts'
 import { Timer } from '../timers.ts'
 
@@ -19,6 +20,12 @@ export class InetSock {
   readonly id: number
   readonly ns: Netns
   readonly protocol: number
+  /** AF_INET, or AF_INET6: then the addresses are In6Table ids. */
+  readonly family: number
+  /** IPV6_V6ONLY: takes no IPv4 connections. */
+  v6only = false
+  /** IPV6_UNICAST_IF / scope of a link-local peer or bind: device id, -1 none. */
+  boundDev = -1
   /** `inet_rcv_saddr`: bound address, 0 for any. */
   rcvSaddr = 0
   /** `inet_saddr`: source address of what is sent, 0 to let the route choose. */
@@ -48,8 +55,9 @@ export class InetSock {
   onReadable: (() => void) | null = null
   private wake: Timer | null = null
 
-  constructor(ns: Netns, protocol: number) {
+  constructor(ns: Netns, protocol: number, family = AF_INET) {
     this.ns = ns
+    this.family = family
     this.protocol = protocol
     this.id = ns.sockets.byId.length
     // ip_no_pmtu_disc: inet_create

@@ -28,6 +28,8 @@ export class SocketTable {
   readonly udp = new Map<number, UdpSock[]>()
   /** Raw sockets by protocol. */
   readonly raw = new Map<number, RawSock[]>()
+  /** Raw sockets of AF_INET6 by protocol. */
+  readonly raw6 = new Map<number, RawSock[]>()
   /** Listening sockets by local port. */
   readonly tcpListen = new Map<number, TcpSock[]>()
   /** Sockets that hold a local port (bhash), connections included. */

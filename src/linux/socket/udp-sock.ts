@@ -4,6 +4,8 @@
  * Linux: include/linux/udp.h, net/core/sock.c (sock_queue_rcv_skb). The queue is bounded by SO_RCVBUF as in Linux
  * (truesize accounting, rounded to what a small packet's buffer costs).
  */
+import { AF_INET } from '../ipv6/in6.ts'
+import type { Rt6 } from '../ipv6/rt6.ts'
 import type { Netns } from '../netns.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { InetSock, IPPROTO_UDP } from './sock.ts'
@@ -13,8 +15,13 @@ export const RMEM_DEFAULT = 212992
 
 /** A datagram that waits to be read. */
 export interface Datagram {
+  /** The sender: int32 for AF_INET, an In6Table id for AF_INET6. */
   readonly from: number
   readonly port: number
+  /** AF_INET, or AF_INET6; an IPv4 datagram of a dual-stack socket says AF_INET. */
+  readonly family: number
+  /** `sin6_scope_id`: device id for link-local senders, -1 otherwise. */
+  readonly scopeDev: number
   readonly data: Uint8Array
   readonly truesize: number
   /** The checksum is wrong and nobody has looked yet: whoever reads drops it. */
@@ -29,9 +36,11 @@ export class UdpSock extends InetSock {
   rcvbuf = RMEM_DEFAULT
   /** Connected: the route (`sk_dst_cache`). */
   rt: Rtable | null = null
+  /** The same of an IPv6 socket. */
+  rt6: Rt6 | null = null
 
-  constructor(ns: Netns) {
-    super(ns, IPPROTO_UDP)
+  constructor(ns: Netns, family = AF_INET) {
+    super(ns, IPPROTO_UDP, family)
   }
 
   /** TCP_ESTABLISHED in Linux's words. */

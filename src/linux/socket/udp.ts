@@ -23,6 +23,7 @@ import {
 } from '../errno.ts'
 import { icmpSend } from '../ip/icmp.ts'
 import { IpMessage, ipAppendRefuses, ipMakeAndSend } from '../ip/output.ts'
+import { AF_INET, AF_INET6 } from '../ipv6/in6.ts'
 import { nfResetCt } from '../netfilter/conntrack/core.ts'
 import type { Netns } from '../netns.ts'
 import { R_L4_CSUM, R_L4_HDR, R_NO_SOCKET, R_SOCKET_FILTER } from '../reasons.ts'
@@ -113,6 +114,7 @@ function inUse(sk: UdpSock, ip: number, port: number): boolean {
   const list = sk.ns.sockets.udp.get(port)
   if (list === undefined) return false
   for (const o of list) {
+    if (o.family === AF_INET6 && (o.v6only || o.rcvSaddr !== 0)) continue
     if (o !== sk && !(o.reuseAddr && sk.reuseAddr) && (o.rcvSaddr === ip || o.rcvSaddr === 0 || ip === 0)) return true
   }
   return false
@@ -267,6 +269,11 @@ function lookup2(list: readonly UdpSock[], bound: number, saddr: number, sport: 
     const sk = list[i]!
     if (sk.rcvSaddr !== bound) continue
     let score = 2
+    if (sk.family === AF_INET6) {
+      // a dual-stack socket bound to :: takes IPv4 too, after those of IPv4
+      if (bound !== 0 || sk.v6only || sk.daddr !== 0) continue
+      score = 1
+    }
     if (sk.daddr !== 0) {
       if (sk.daddr !== saddr || sk.dport !== sport) continue
       score += 8
@@ -373,6 +380,7 @@ function mcastDeliver(
   let taken = false
   if (list !== undefined) {
     for (const sk of list) {
+      if (sk.family === AF_INET6 && (sk.v6only || sk.rcvSaddr !== 0)) continue
       if (sk.daddr !== 0 && (sk.daddr !== saddr || sk.dport !== sport)) continue
       if (sk.rcvSaddr !== 0 && sk.rcvSaddr !== daddr) continue
       if (queueRcv(w, ns, sk, slot, saddr, sport, th, ulen)) taken = true
@@ -408,6 +416,8 @@ function queueRcv(
   sk.queue.push({
     from: saddr,
     port: sport,
+    family: AF_INET,
+    scopeDev: -1,
     data: w.arena.bytes.slice(th + UDP_HEADER_BYTES, th + ulen),
     truesize,
     damaged,
