@@ -63,7 +63,10 @@ export function ipv6AddDev(dev: NetDevice): Inet6Dev | null {
     mcDad: mldDadWork,
     rs: addrconfRsTimer,
   })
-  if (dev.kind === DEV_LOOPBACK) idev.conf.accept_dad = -1
+  if (dev.kind === DEV_LOOPBACK) {
+    idev.conf.accept_dad = -1
+    idev.conf.use_tempaddr = -1
+  }
   dev.in6 = idev
   const in6 = ns.world.in6
   ipv6DevMcInc(idev, in6.intern(...INTERFACELOCAL_ALLNODES))
