@@ -169,7 +169,9 @@ function hashLookup(port: MacvlanPort, hi: number, lo: number): NetDevice | null
 export function hearsGroup(dev: NetDevice, hi: number, lo: number): boolean {
   if (hi === 0xffff && lo === -1) return true
   if (hi === 0x0100 && lo === (0x5e000001 | 0)) return true
-  return hi === 0x3333 && dev.ns.sysctl.ipv6_disable === 0
+  if (hi !== 0x3333 || dev.in6 === null) return false
+  const { in6 } = dev.ns.world
+  return dev.in6.groups.some((g) => in6.word(g.addr, 3) === lo)
 }
 
 /** macvlan_handle_frame: M_DATA behind the Ethernet header. @returns true when a macvlan device has taken the frame */
