@@ -292,6 +292,7 @@ function queueRcv(
     from: saddr,
     port: sport,
     family: AF_INET6,
+    damaged: false,
     scopeDev: needsScopeId(w.in6, saddr) ? w.arena.meta[(slot << META_SHIFT) + M_DEV]! : -1,
     data: w.arena.bytes.slice(th + UDP_HEADER_BYTES, th + ulen),
     truesize,
