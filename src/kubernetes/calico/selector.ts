@@ -58,8 +58,10 @@ class Parser {
   private at = 0
   private readonly tokens: readonly Token[]
 
-  constructor(text: string) {
-    this.tokens = tokenize(text)
+  constructor(text: string, prefix = '') {
+    this.tokens = tokenize(text).map((t) =>
+      t.kind === 'label' || t.kind === 'has' ? { kind: t.kind, value: prefix + t.value } : t,
+    )
   }
 
   root(): CalicoSelector {
@@ -191,10 +193,5 @@ export function parseCalicoSelector(text: string): CalicoSelector {
 
 /** Every label of the selector with `prefix` in front (pcns., pcsa.), as canonical text. */
 export function prefixLabels(text: string, prefix: string): string {
-  const label =
-    /("[^"]*"|'[^']*')|(has)\(\s*([A-Za-z0-9_./-]+)\s*\)|([A-Za-z0-9_./-]+)(?=\s*(?:==|!=|not\s+in\b|in\s*\{|contains\s|starts\s*with\s|ends\s*with\s))/g
-  const replaced = parseCalicoSelector(text).text.replace(label, (all, string, has, key, name) =>
-    string !== undefined ? all : has !== undefined ? `has(${prefix}${key})` : `${prefix}${name}`,
-  )
-  return parseCalicoSelector(replaced).text
+  return new Parser(text, prefix).root().text
 }
