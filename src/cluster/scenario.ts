@@ -18,12 +18,21 @@ import type {
   LabScenario,
   LabStep,
 } from '../lab/scenario.ts'
-import { DEV_BRIDGE, DEV_DUMMY, DEV_IPIP, DEV_LOOPBACK, DEV_VXLAN, type NetDevice } from '../linux/device/device.ts'
+import {
+  DEV_BRIDGE,
+  DEV_DUMMY,
+  DEV_IPIP,
+  DEV_LOOPBACK,
+  DEV_VXLAN,
+  IFF_UP,
+  type NetDevice,
+  RT_SCOPE_LINK,
+} from '../linux/device/device.ts'
 import { ipTunnelPriv } from '../linux/device/ipip.ts'
 import { vxlanPriv } from '../linux/device/vxlan.ts'
 import { NUD_PERMANENT } from '../linux/neighbour/neighbour.ts'
 import type { Netns } from '../linux/netns.ts'
-import { RTNH_F_ONLINK, RTPROT_KERNEL } from '../linux/route/rtn.ts'
+import { RTN_BLACKHOLE, RTNH_F_ONLINK, RTPROT_KERNEL } from '../linux/route/rtn.ts'
 import { sysctlGet } from '../linux/sysctl.ts'
 import { execTool } from '../linux/tools/exec.ts'
 import type { Cluster } from './build.ts'
@@ -67,18 +76,38 @@ function routes(name: string, ns: Netns): LabRoute[] {
       .routes(MAIN)
       .filter((r) => r.protocol !== RTPROT_KERNEL)
       // a gateway must be reachable when its route is added: on-link routes first
-      .sort((a, b) => Number(a.nexthops[0]!.hasGateway) - Number(b.nexthops[0]!.hasGateway))
+      .sort((a, b) => Number(a.nexthops[0]?.hasGateway ?? false) - Number(b.nexthops[0]?.hasGateway ?? false))
       .map((r) => {
         const nh = r.nexthops[0]!
+        const dst = r.prefixLength === 0 ? 'default' : `${formatIpv4(r.dst)}/${r.prefixLength}`
+        if (r.type === RTN_BLACKHOLE) return { ns: name, dst, type: 'blackhole' }
         return {
           ns: name,
-          dst: r.prefixLength === 0 ? 'default' : `${formatIpv4(r.dst)}/${r.prefixLength}`,
+          dst,
           ...(nh.hasGateway ? { via: formatIpv4(nh.gateway) } : {}),
           dev: nh.dev!.name,
           ...((nh.flags & RTNH_F_ONLINK) !== 0 ? { onlink: true } : {}),
+          ...(r.scope === RT_SCOPE_LINK && !nh.hasGateway ? { scope: 'link' } : {}),
+          ...(r.mtu !== 0 ? { mtu: r.mtu } : {}),
+          ...(r.metric !== 0 ? { metric: r.metric } : {}),
         }
       })
   )
+}
+
+/** The module's own tunnel is there before the lab and down: commands bring it up, and its routes after it. */
+function tunl0Steps(name: string, dev: NetDevice, all: readonly LabRoute[]): LabStep[] {
+  const command = (text: string): LabStep => ({ op: 'cmd', ns: name, argv: text.split(' ') })
+  return [
+    command(`ip link set tunl0 mtu ${dev.mtu} up`),
+    ...dev.addrs.map((a) => command(`ip addr add ${formatIpv4(a.ip)}/${a.prefixLength} dev tunl0`)),
+    ...all
+      .filter((r) => r.ns === name && r.dev === 'tunl0')
+      .map((r) => {
+        const mtu = r.mtu === undefined ? '' : ` mtu ${r.mtu}`
+        return command(`ip route add ${r.dst} via ${r.via} dev tunl0${r.onlink === true ? ' onlink' : ''}${mtu}`)
+      }),
+  ]
 }
 
 /** A tunnel as a device of the lab. */
@@ -129,6 +158,7 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
   const nft: { [ns: string]: string } = {}
   const ipset: { [ns: string]: string } = {}
   const ipvs: { [ns: string]: string } = {}
+  const ownTunnels: [string, NetDevice][] = []
   for (const ns of cluster.world.namespaces) {
     const short = names.get(ns.id)!
     const settings: { [key: string]: string } = {}
@@ -137,7 +167,12 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
       if (value !== null && value !== base) settings[key] = value
     }
     for (const dev of ns.devices.values()) {
-      if (dev.kind === DEV_LOOPBACK || dev.name === 'tunl0') continue
+      if (dev.kind === DEV_LOOPBACK) continue
+      if (dev.name === 'tunl0') {
+        if ((dev.flags & IFF_UP) !== 0) ownTunnels.push([short, dev])
+        continue
+      }
+      if (dev.conf.rp_filter !== 0) settings[`net.ipv4.conf.${dev.name}.rp_filter`] = String(dev.conf.rp_filter)
       if (dev.conf.proxy_arp !== 0) {
         settings[`net.ipv4.conf.${dev.name}.proxy_arp`] = '1'
         settings[`net.ipv4.neigh.${dev.name}.proxy_delay`] = String(dev.neighParms.proxy_delay)
@@ -184,7 +219,8 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
     devices,
     ports,
     addrs,
-    routes: allRoutes,
+    routes: allRoutes.filter((r) => r.dev !== 'tunl0'),
+    ...(ownTunnels.length > 0 && { tunl0: ownTunnels.map(([ns]) => ns), requires: ['ipip'] }),
     ...(neigh.length > 0 && { neigh }),
     ...(fdb.length > 0 && { fdb }),
     sysctl,
@@ -198,6 +234,6 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
       { ns: names.get(ns.id)!, kind: 'conntrack' as const },
       { ns: names.get(ns.id)!, kind: 'iptables' as const },
     ]),
-    steps: [...steps],
+    steps: [...ownTunnels.flatMap(([ns, dev]) => tunl0Steps(ns, dev, allRoutes)), ...steps],
   }
 }
