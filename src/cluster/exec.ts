@@ -23,7 +23,7 @@ export interface ExecPlace {
 export function execCommand(cluster: Cluster, place: ExecPlace, argv: readonly string[], stdin = ''): ToolResult {
   const name = (argv[0] ?? '').replace(/^.*\//, '')
   const app = findApp(name)
-  if (app !== undefined) return app(place.ns, argv.slice(1), processFiles(cluster, place.pod))
+  if (app !== undefined) return app(place.ns, argv.slice(1), processFiles(cluster, place.pod), stdin)
   const result = execTool(place.ns, argv, stdin)
   if (result.status !== 127) return result
   return { ...result, stderr: `podwalk: exec: ${name} is not modelled; modelled: ${COMMAND_NAMES.join(', ')}\n` }

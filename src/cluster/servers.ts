@@ -6,19 +6,19 @@
  * close; UDP servers answer with their name, on port 53 with an empty DNS answer. What a process would do beyond that is not modelled.
  */
 import { parseIpv4 } from '../addr/index.ts'
+import { serveHttp } from '../apps/http-server.ts'
 import type { ClusterModel, Protocol } from '../kubernetes/types.ts'
 import type { Netns } from '../linux/netns.ts'
-import { serveTcp, serveUdp } from '../linux/socket/apps.ts'
+import { serveUdp } from '../linux/socket/apps.ts'
 
 const encoder = new TextEncoder()
 const DNS_PORT = 53
+/** Ports that speak TLS by custom. */
+const TLS_PORTS: ReadonlySet<number> = new Set([443, 6443, 8443, 9443, 10250])
 
-/** The response of a pod's TCP server. */
-export function httpResponse(name: string): Uint8Array {
-  const body = `${name}\n`
-  return encoder.encode(
-    `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
-  )
+/** Whether a port is TLS, by its number or its name. */
+function isTlsPort(port: number, portName: string): boolean {
+  return TLS_PORTS.has(port) || /https|tls|websecure/.test(portName)
 }
 
 /** The query as an answer without records (QR and RA set): what a DNS server says when it knows the name but no address. */
@@ -32,11 +32,8 @@ function dnsAnswer(query: Uint8Array): Uint8Array {
 }
 
 /** Opens a server on a port of a namespace. @returns false when something listens there already */
-export function serve(ns: Netns, protocol: Protocol, port: number, name: string): boolean {
-  if (protocol === 'TCP') {
-    const response = httpResponse(name)
-    return typeof serveTcp(ns, 0, port, { respond: () => response, closeAfterResponse: true }) !== 'number'
-  }
+export function serve(ns: Netns, protocol: Protocol, port: number, name: string, portName = ''): boolean {
+  if (protocol === 'TCP') return serveHttp(ns, port, name, isTlsPort(port, portName))
   if (protocol === 'UDP') {
     const answer = encoder.encode(name)
     const respond = port === DNS_PORT ? dnsAnswer : (): Uint8Array => answer
@@ -58,18 +55,18 @@ export function serveDeclaredPorts(
   held: ReadonlySet<string> = new Set(),
 ): void {
   const seen = new Set<string>(held)
-  const open = (ns: Netns | undefined, protocol: Protocol, port: number, name: string): void => {
+  const open = (ns: Netns | undefined, protocol: Protocol, port: number, name: string, portName = ''): void => {
     if (ns === undefined || port === 0) return
     const key = servedKey(ns, protocol, port)
     if (seen.has(key)) return
     seen.add(key)
-    serve(ns, protocol, port, name)
+    serve(ns, protocol, port, name, portName)
   }
   const byIp = new Map<number, { ns: Netns; name: string }>()
   for (const pod of model.pods) {
     const name = `${pod.namespace}/${pod.name}`
     const ns = pods.get(name)
-    for (const p of pod.ports) open(ns, p.protocol, p.port, name)
+    for (const p of pod.ports) open(ns, p.protocol, p.port, name, p.name)
     const ip = parseIpv4(pod.ip)
     if (ns !== undefined && ip !== null && !pod.hostNetwork) byIp.set(ip, { ns, name })
   }
@@ -82,7 +79,7 @@ export function serveDeclaredPorts(
     for (const e of slice.endpoints) {
       const owner = byIp.get(parseIpv4(e.addresses[0] ?? '') ?? 0)
       if (owner === undefined) continue
-      for (const p of slice.ports ?? []) open(owner.ns, p.protocol ?? 'TCP', p.port ?? 0, owner.name)
+      for (const p of slice.ports ?? []) open(owner.ns, p.protocol ?? 'TCP', p.port ?? 0, owner.name, p.name)
     }
   }
 }

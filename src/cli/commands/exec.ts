@@ -52,6 +52,7 @@ async function exec(target: string, argv: string[], flags: InputFlags): Promise<
 /** Tools that read; for the others a forgotten pipe must not make podwalk wait. */
 function needsStdin(argv: readonly string[], flags: InputFlags): boolean {
   if (process.stdin.isTTY === true || flags.filename?.includes('-') === true) return false
+  if (/(?:^|\/)nc$/.test(argv[0] ?? '')) return !argv.some((w) => /^-\w*z/.test(w))
   return (
     /(?:^|\/)(?:ip6?tables(?:-\w+)?-restore)$/.test(argv[0] ?? '') || argv.includes('restore') || argv.includes('-')
   )

@@ -38,6 +38,7 @@ const NAMES: readonly (readonly [string, number, readonly number[]])[] = [
   ['amqp', 5672, [TCP]],
   ['redis', 6379, [TCP]],
   ['http-alt', 8080, [TCP, UDP]],
+  ['tproxy', 8081, [TCP]],
 ]
 
 /** getservbyname: null for a name that is not known. */
