@@ -156,6 +156,7 @@ export class NetSysctl {
   nf_conntrack_udp_timeout = 30
   nf_conntrack_udp_timeout_stream = 120
   nf_conntrack_icmp_timeout = 30
+  nf_conntrack_icmpv6_timeout = 30
   nf_conntrack_generic_timeout = 600
   nf_conntrack_acct = 0
   nf_conntrack_timestamp = 0

@@ -1,5 +1,5 @@
 /**
- * Netfilter hooks of IPv4: who is called where, in which order.
+ * Netfilter hooks of IPv4 and IPv6: who is called where, in which order.
  *
  * Linux: net/netfilter/core.c (nf_hook_slow), include/uapi/linux/netfilter_ipv4.h (priorities),
  * net/bridge/br_netfilter_hooks.c (ip_sabotage_in). Hooks are integers in a sorted list per hook point, called by an
@@ -19,12 +19,15 @@ import { freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
 import { ipVsForwardIcmp, ipVsIn, ipVsOut } from '../ipvs/core.ts'
 import type { Netns } from '../netns.ts'
-import { R_NF_DROP, R_NONE, R_UNMODELLED } from '../reasons.ts'
+import { R_NF_DROP, R_NONE } from '../reasons.ts'
 import type { World } from '../world.ts'
 import { ipv4ConntrackDefrag, nfConntrackConfirm, nfConntrackIn } from './conntrack/core.ts'
-import { iptFilterHook, iptMangleHook, iptRawHook, iptSecurityHook } from './iptables/hook-functions.ts'
+import { ipv6ConntrackDefrag, nfConntrackIn6 } from './conntrack/core6.ts'
+import { iptDoTable } from './iptables/eval.ts'
+import { ip6tMangleHook, iptFilterHook, iptMangleHook, iptRawHook, iptSecurityHook } from './iptables/hook-functions.ts'
 import { IptTables } from './iptables/tables.ts'
 import { nfNatInet } from './nat/core.ts'
+import { nfNatInet6 } from './nat/core6.ts'
 import { nftHook } from './nftables/hook-functions.ts'
 
 /** Hook points, include/uapi/linux/netfilter.h. */
@@ -225,12 +228,48 @@ export function nfHook6(
   ns: Netns,
   hook: number,
   slot: number,
-  _inDev: NetDevice | null,
-  _outDev: NetDevice | null,
+  inDev: NetDevice | null,
+  outDev: NetDevice | null,
 ): number {
-  if (ns.nf6.kinds[hook] === 0) return NF_ACCEPT
-  freeSkb(w, slot, R_UNMODELLED, 0, 'netfilter hooks of IPv6')
-  return NF_DROP
+  const nf = ns.nf6
+  if (nf.kinds[hook] === 0) return NF_ACCEPT
+  if (hook === NF_INET_PRE_ROUTING) {
+    const at = (slot << META_SHIFT) + M_NFB_STATE
+    const nfb = w.arena.meta[at]!
+    if ((nfb & (NFB_PRESENT | NFB_IN_PREROUTING | NFB_SABOTAGE_IN_DONE)) === NFB_PRESENT) {
+      w.arena.meta[at] = nfb | NFB_SABOTAGE_IN_DONE
+      return NF_ACCEPT
+    }
+  }
+  const list = nf.hooks[hook]!
+  let v = NF_ACCEPT
+  for (let i = 0; i < list.length && v === NF_ACCEPT; i++) v = callHook6(w, ns, list[i]!, hook, slot, inDev, outDev)
+  if (v === NF_DROP) {
+    const reason = w.dropReason
+    w.dropReason = R_NONE
+    freeSkb(w, slot, reason === R_NONE ? R_NF_DROP : reason)
+  }
+  return v
+}
+
+function callHook6(
+  w: World,
+  ns: Netns,
+  kind: number,
+  hook: number,
+  slot: number,
+  inDev: NetDevice | null,
+  outDev: NetDevice | null,
+): number {
+  const tables = ns.nf6.tables
+  if (kind === NFH_CONNTRACK) return nfConntrackIn6(w, ns, hook, slot)
+  if (kind === NFH_NAT_DST || kind === NFH_NAT_SRC) return nfNatInet6(w, ns, hook, slot, inDev, outDev)
+  if (kind === NFH_CONFIRM) return nfConntrackConfirm(w, ns, slot)
+  if (kind === NFH_DEFRAG) return ipv6ConntrackDefrag(w, ns, hook, slot)
+  if (kind === NFH_MANGLE) return ip6tMangleHook(w, ns, hook, slot, inDev, outDev)
+  if (kind >= NFH_NFT) return nftHook(w, ns, kind - NFH_NFT, hook, slot, inDev, outDev)
+  const table = kind === NFH_FILTER ? tables.filter : kind === NFH_RAW ? tables.raw : tables.security
+  return table === null ? NF_ACCEPT : iptDoTable(w, ns, table, hook, slot, inDev, outDev)
 }
 
 /**

@@ -1,7 +1,7 @@
 /**
  * nf_ip_checksum: whether a packet's transport checksum is right, as conntrack and ICMP translation ask it.
  *
- * Linux: net/netfilter/utils.c (nf_ip_checksum). Over the bytes that the packet really has (skb->len), so a UDP length
+ * Linux: net/netfilter/utils.c (nf_ip_checksum, nf_ip6_checksum). Over the bytes that the packet really has (skb->len), so a UDP length
  * that differs from the IP payload counts as wrong. Packets that this stack made itself (SKB_CSUM_OK) are taken as right
  * (CHECKSUM_UNNECESSARY). Words are added as the machine has them, in little-endian order, and the sum is swapped at the
  * end (RFC 1071, 2 (B)): half the work of asking for big-endian words.
@@ -30,6 +30,7 @@ export function nfIpChecksumOk(arena: PacketArena, slot: number, l4: number, pro
   if ((meta[m + M_FLAGS]! & (SKB_CSUM_VALID | SKB_FORWARDED)) === SKB_CSUM_VALID) return true
   const len = nh + meta[m + M_LEN]! - l4
   const view = arena.view
+  if (view.getUint8(nh) >>> 4 === 6) return nfIp6ChecksumOk(arena, slot, nh, l4, proto, len)
   const seed =
     proto === IPPROTO_TCP || proto === IPPROTO_UDP
       ? pseudoSumV4(view.getInt32(nh + 12), view.getInt32(nh + 16), proto, len)
@@ -39,6 +40,25 @@ export function nfIpChecksumOk(arena: PacketArena, slot: number, l4: number, pro
   const sum = seed + swappedSum(view, from, len + l4 - from)
   // the kernel sums from the IP header on, which is all ones: nothing but zero bytes behind it is right as well
   const ok = sum === 0 || foldChecksum(sum) === 0
+  if (ok) meta[m + M_FLAGS] = meta[m + M_FLAGS]! | SKB_CSUM_VALID
+  return ok
+}
+
+/** nf_ip6_checksum: every protocol has a pseudo header, ICMPv6 too. */
+function nfIp6ChecksumOk(
+  arena: PacketArena,
+  slot: number,
+  nh: number,
+  l4: number,
+  proto: number,
+  len: number,
+): boolean {
+  const m = slot << META_SHIFT
+  const { meta, view } = arena
+  if ((meta[m + M_FLAGS]! & SKB_CSUM_OK) !== 0 && l4 - nh === 40) return true
+  if (len < 0) return false
+  const sum = swappedSum(view, nh + 8, 32) + proto + (len >>> 16) + (len & 0xffff) + swappedSum(view, l4, len)
+  const ok = foldChecksum(sum) === 0
   if (ok) meta[m + M_FLAGS] = meta[m + M_FLAGS]! | SKB_CSUM_VALID
   return ok
 }

@@ -34,6 +34,7 @@ import type { World } from '../../world.ts'
 import { genericPacket, grePacket } from './generic.ts'
 import { hashTuple } from './hash.ts'
 import { icmpPacket, icmpv4Error } from './icmp.ts'
+import { icmpv6Packet } from './icmpv6.ts'
 import { CTI_HEADER, CTI_ICMP_NO_INVERSE, CTI_SHORT, CTI_UNTRACKED, traceInvalid } from './invalid.ts'
 import {
   ACCT_WORDS,
@@ -50,6 +51,8 @@ import {
   C_STATUS,
   C_USE,
   C_WORDS,
+  CT_ICMPV6,
+  CT_V6,
   ctinfo2dir,
   IP_CT_DIR_ORIGINAL,
   IP_CT_ESTABLISHED,
@@ -100,7 +103,7 @@ const tuple = new Tuple()
 const repl = new Tuple()
 
 /** Protocols that Linux tracks with a state machine that is not modelled here. */
-function unmodelledProto(proto: number): boolean {
+export function unmodelledProto(proto: number): boolean {
   return proto === IPPROTO_SCTP || proto === IPPROTO_DCCP || proto === IPPROTO_UDPLITE
 }
 
@@ -155,6 +158,27 @@ export function nfConntrackIn(w: World, ns: Netns, hook: number, slot: number): 
   const src = view.getInt32(nh + 12)
   const dst = view.getInt32(nh + 16)
   const ports = key === 4 ? view.getInt32(l4) : key === 0 ? 0 : (view.getUint16(l4 + 4) << 16) | view.getUint16(l4)
+  return resolveConntrack(w, ns, ct, hook, slot, l4, src, dst, ports, proto)
+}
+
+/**
+ * resolve_normal_ct and nf_conntrack_handle_packet: the entry of the tuple, found or made, takes the packet.
+ * @param proto as tuples have it, with CT_V6 for IPv6
+ */
+export function resolveConntrack(
+  w: World,
+  ns: Netns,
+  ct: Conntrack,
+  hook: number,
+  slot: number,
+  l4: number,
+  src: number,
+  dst: number,
+  ports: number,
+  proto: number,
+): number {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
   const hash = hashTuple(ns.id, src, dst, ports, proto)
   for (;;) {
     // resolve_normal_ct
@@ -188,7 +212,7 @@ export function nfConntrackIn(w: World, ns: Netns, hook: number, slot: number): 
     meta[m + M_CT] = id
     meta[m + M_CTINFO] = ctinfo
     const ret =
-      proto === IPPROTO_TCP
+      (proto & 0xff) === IPPROTO_TCP
         ? tcpPacket(w, ct, hook, slot, id, ctinfo, l4)
         : handlePacket(w, ct, hook, slot, id, l4, proto)
     if (ret <= 0) {
@@ -347,10 +371,14 @@ function handlePacket(
 ): number {
   switch (proto) {
     case IPPROTO_UDP:
+    case CT_V6 | IPPROTO_UDP:
       return udpPacket(w, ct, hook, slot, id, l4)
+    case CT_ICMPV6:
+      return icmpv6Packet(w, ct, slot, id)
     case IPPROTO_ICMP:
       return icmpPacket(w, ct, slot, id)
     case IPPROTO_GRE:
+    case CT_V6 | IPPROTO_GRE:
       return grePacket(w, ct, slot, id)
     default:
       return genericPacket(w, ct, slot, id)
@@ -364,7 +392,7 @@ function handlePacket(
 function resolveClash(w: World, ct: Conntrack, slot: number, id: number, ref: number): number {
   const t = ct.hash
   const proto = t.rows[id * C_WORDS + C_PROTO]!
-  if (proto === IPPROTO_UDP) {
+  if ((proto & 0xff) === IPPROTO_UDP) {
     if (mergeClash(w, ct, slot, id, ref >>> 1)) return NF_ACCEPT
     tuple.load(t.rows, id, 1)
     const other = nfConntrackFind(ct, tuple)
@@ -413,7 +441,8 @@ function mergeClash(w: World, ct: Conntrack, slot: number, loser: number, winner
 const clashA = new Tuple()
 const clashB = new Tuple()
 
-function traceLookup(w: World, ns: Netns, slot: number, isNew: number): void {
+/** T_CT */
+export function traceLookup(w: World, ns: Netns, slot: number, isNew: number): void {
   if (w.tracer === null) return
   const m = slot << META_SHIFT
   const meta = w.arena.meta

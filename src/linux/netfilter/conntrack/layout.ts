@@ -68,6 +68,14 @@ export const IPPROTO_ICMPV6 = 58
 export const IPPROTO_SCTP = 132
 export const IPPROTO_UDPLITE = 136
 
+/**
+ * Bit of C_PROTO and of tuples' `proto`: an IPv6 connection, whose addresses are ids of World.in6. Being part of the
+ * protocol it is part of every hash and comparison, and costs IPv4 nothing.
+ */
+export const CT_V6 = 0x100
+/** ICMPv6 as a tuple's protocol. */
+export const CT_ICMPV6 = CT_V6 | IPPROTO_ICMPV6
+
 /** Words of a row. */
 export const C_WORDS = 40
 /** Original tuple: source, destination, ports. The reply tuple stands C_TUPLE_WORDS later. */

@@ -5,6 +5,7 @@
  * `use` counts the packets in flight that hold the entry, and the table, as the kernel's reference count does.
  */
 import { formatIpv4 } from '../../../addr/ipv4.ts'
+import { inetNtop6 } from '../iptables/ip-values.ts'
 import {
   ACCT_WORDS,
   C_ACCT,
@@ -13,6 +14,7 @@ import {
   IPPROTO_DCCP,
   IPPROTO_GRE,
   IPPROTO_ICMP,
+  IPPROTO_ICMPV6,
   IPPROTO_SCTP,
   IPPROTO_TCP,
   IPPROTO_UDP,
@@ -29,6 +31,7 @@ export const CONNTRACK_PROTO_NAMES: ReadonlyMap<number, string> = new Map([
   [IPPROTO_UDP, 'udp'],
   [IPPROTO_UDPLITE, 'udplite'],
   [IPPROTO_ICMP, 'icmp'],
+  [IPPROTO_ICMPV6, 'icmpv6'],
   [IPPROTO_SCTP, 'sctp'],
   [IPPROTO_GRE, 'gre'],
   [IPPROTO_DCCP, 'dccp'],
@@ -44,11 +47,14 @@ export interface ConntrackOutput {
 
 function tupleText(ct: Conntrack, id: number, dir: number): string {
   const proto = ct.proto(id)
-  const addresses = `src=${formatIpv4(ct.src(id, dir))} dst=${formatIpv4(ct.dst(id, dir))}`
+  const in6 = ct.ns.world.in6
+  const one = (a: number): string => (ct.isIpv6(id) ? inetNtop6(in6.wordsOf(a)) : formatIpv4(a))
+  const addresses = `src=${one(ct.src(id, dir))} dst=${one(ct.dst(id, dir))}`
   const sport = ct.sport(id, dir)
   const dport = ct.dport(id, dir)
   switch (proto) {
     case IPPROTO_ICMP:
+    case IPPROTO_ICMPV6:
       return `${addresses} type=${dport >>> 8} code=${dport & 0xff} id=${sport}`
     case IPPROTO_GRE:
       return `${addresses} srckey=0x${sport.toString(16)} dstkey=0x${dport.toString(16)}`
@@ -75,7 +81,7 @@ export function conntrackLine(ct: Conntrack, id: number, output: ConntrackOutput
   const proto = ct.proto(id)
   const status = ct.status(id)
   const words: string[] = []
-  if (output.extended === true) words.push(`ipv4     2`)
+  if (output.extended === true) words.push(ct.isIpv6(id) ? 'ipv6     10' : 'ipv4     2')
   words.push(`${(CONNTRACK_PROTO_NAMES.get(proto) ?? 'unknown').padEnd(8)} ${proto}`)
   words.push(String(Math.floor(ct.expiresNs(id) / 1e9)))
   if (proto === IPPROTO_TCP) words.push(TCP_CONNTRACK_NAMES[ct.tcpState(id)]!)

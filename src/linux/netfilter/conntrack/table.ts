@@ -31,6 +31,7 @@ import {
   C_TCP_STATE,
   C_TUPLE_WORDS,
   C_WORDS,
+  CT_V6,
   LISTED_ORIGINAL,
 } from './layout.ts'
 
@@ -67,7 +68,12 @@ export class Conntrack {
 
   /** IP protocol. */
   proto(id: number): number {
-    return this.hash.rows[id * C_WORDS + C_PROTO]!
+    return this.hash.rows[id * C_WORDS + C_PROTO]! & 0xff
+  }
+
+  /** nf_ct_l3num: the addresses are ids of World.in6. */
+  isIpv6(id: number): boolean {
+    return (this.hash.rows[id * C_WORDS + C_PROTO]! & CT_V6) !== 0
   }
 
   /** Source address of the tuple of direction `dir` (0 original, 1 reply). */

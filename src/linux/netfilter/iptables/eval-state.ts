@@ -11,14 +11,17 @@ export class EvalState {
   hook = 0
   inDev: NetDevice | null = null
   outDev: NetDevice | null = null
-  /** Absolute offset of the IPv4 header. */
+  /** 4 or 6: of the packet at `nh`. */
+  family = 4
+  /** Absolute offset of the IP header. */
   nh = 0
   /** Absolute offset of the transport header. */
   th = 0
   /** Absolute offset of the packet's end. */
   end = 0
-  /** Fragment offset in 8-byte units. */
+  /** Fragment offset: in 8-byte units for IPv4, in bytes for IPv6. */
   fragOff = 0
+  /** Transport protocol; -1 when the headers of an IPv6 packet lead to none. */
   proto = 0
   /** A match found the packet bad: it is dropped. */
   hotdrop = false

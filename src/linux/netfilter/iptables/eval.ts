@@ -1,12 +1,14 @@
 /**
  * ipt_do_table: walks a table's rules for a packet.
  *
- * Linux: net/ipv4/netfilter/ip_tables.c (ipt_do_table, ip_packet_match). Calls of user chains keep a stack of rule numbers;
+ * Linux: net/ipv4/netfilter/ip_tables.c (ipt_do_table, ip_packet_match), net/ipv6/netfilter/ip6_tables.c (ip6t_do_table,
+ * ip6_packet_match). Calls of user chains keep a stack of rule numbers;
  * RETURN in a base chain, or after a goto from one, goes to the policy. A bad packet (hotdrop) is dropped. A rule that is
  * not modelled ends the packet as UNMODELLED: it is never let through.
  */
 import { M_CT, M_CTINFO, M_DATA, M_LEN, M_MARK, M_NH, META_SHIFT } from '../../../packet/layout.ts'
 import type { NetDevice } from '../../device/device.ts'
+import { exthdr, ipv6FindHdr } from '../../ipv6/exthdrs-core.ts'
 import type { Netns } from '../../netns.ts'
 import { R_L4_HDR, R_NF_DROP, R_NF_POLICY, R_UNMODELLED } from '../../reasons.ts'
 import { T_NF_MISS, T_NF_POLICY, T_NF_RULE } from '../../trace.ts'
@@ -17,10 +19,12 @@ import {
   TARGET_JUMP,
   TARGET_MASQUERADE,
   TARGET_NETMAP,
+  TARGET_NETMAP6,
   TARGET_NONE,
   TARGET_POLICY,
   TARGET_REDIRECT,
   TARGET_REJECT,
+  TARGET_REJECT6,
   TARGET_RETURN,
   TARGET_SNAT,
   TARGET_UNMODELLED,
@@ -133,24 +137,28 @@ export function iptDoTable(
       }
     }
   }
-  const fragField = view.getUint16(nh + 6)
   s.hook = hook
   s.inDev = inDev
   s.outDev = outDev
   s.nh = nh
-  s.th = nh + (view.getUint8(nh) & 15) * 4
   s.end = meta[m + M_DATA]! + meta[m + M_LEN]!
-  s.fragOff = fragField & 0x1fff
-  s.proto = view.getUint8(nh + 9)
   s.hotdrop = false
   s.unmodelled = ''
+  const ipv6 = table.owner.family === 6
+  if (ipv6) findTransport6(w, slot)
+  else {
+    s.family = 4
+    s.th = nh + (view.getUint8(nh) & 15) * 4
+    s.fragOff = view.getUint16(nh + 6) & 0x1fff
+    s.proto = view.getUint8(nh + 9)
+  }
   const proto = s.proto
   const inRow = p.interfaceRow(inDev === null ? -1 : inDev.id, inDev === null ? '' : inDev.name)
   const outRow = p.interfaceRow(outDev === null ? -1 : outDev.id, outDev === null ? '' : outDev.name)
   const indexed = iptOptions.useIndex && s.fragOff === 0 && s.end - s.th >= (proto === 6 ? 20 : 8)
   const misses = w.tracer?.wantMisses === true
-  const src = view.getInt32(nh + 12)
-  const dst = view.getInt32(nh + 16)
+  const src = ipv6 ? w.in6.read(view, nh + 8) : view.getInt32(nh + 12)
+  const dst = ipv6 ? w.in6.read(view, nh + 24) : view.getInt32(nh + 16)
   for (;;) {
     const e = i * ENTRY_WORDS
     if (entries[e + E_RUN_END] !== 0 && indexed && !misses) {
@@ -222,6 +230,19 @@ export function iptDoTable(
   }
 }
 
+/** ipv6_find_hdr(-1) into evalState: the transport header of an IPv6 packet. */
+export function findTransport6(w: World, slot: number): void {
+  const s = evalState
+  s.family = 6
+  s.proto = ipv6FindHdr(w, slot, -1, 0)
+  s.fragOff = exthdr.fragOff
+  s.th = exthdr.offset
+  if (s.proto < 0) {
+    s.proto = -1
+    s.th = s.end
+  }
+}
+
 /** ip_packet_match without the addresses, then the rule's matches in order. */
 function matchEntry(
   w: World,
@@ -263,6 +284,11 @@ function matchHeader(
     if ((outPattern < 0 || outRow[outPattern] === 1) === ((flags & INV_VIA_OUT) !== 0)) return false
   }
   const want = entries[e + E_PROTO]!
+  if (proto < 0 && want !== 0) {
+    // ip6_packet_match: headers that lead nowhere, other than those of a later fragment
+    if (evalState.fragOff === 0) evalState.hotdrop = true
+    return false
+  }
   if (want !== 0 && (want !== proto) !== ((flags & INV_PROTO) !== 0)) return false
   return !((flags & ENTRY_FRAG) !== 0 && (evalState.fragOff !== 0) === ((flags & INV_FRAG) !== 0))
 }
@@ -293,9 +319,9 @@ function hotdrop(w: World, ns: Netns, p: IptProgram, i: number, slot: number): n
 
 /** What T_NF_RULE says about an extension target before it runs. */
 function targetVerdict(kind: number): number {
-  if (kind === TARGET_REJECT) return NF_DROP
+  if (kind === TARGET_REJECT || kind === TARGET_REJECT6) return NF_DROP
   if (kind === TARGET_DNAT || kind === TARGET_SNAT || kind === TARGET_MASQUERADE) return NF_ACCEPT
-  return kind === TARGET_REDIRECT || kind === TARGET_NETMAP ? NF_ACCEPT : XT_CONTINUE
+  return kind === TARGET_REDIRECT || kind === TARGET_NETMAP || kind === TARGET_NETMAP6 ? NF_ACCEPT : XT_CONTINUE
 }
 
 function trace(w: World, ns: Netns, p: IptProgram, i: number, slot: number, point: number, verdict: number): void {

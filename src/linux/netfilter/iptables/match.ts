@@ -43,11 +43,12 @@ import {
   XT_CT_STATUS,
 } from './match-conntrack.ts'
 import { matchIpvs } from './match-ipvs.ts'
-import { RECENT_CHECK, RECENT_REAP, RECENT_REMOVE, RECENT_SET, RECENT_TTL, RECENT_UPDATE } from './match-kube.ts'
 import { PHYSDEV_BRIDGED, PHYSDEV_IN, PHYSDEV_ISIN, PHYSDEV_ISOUT, PHYSDEV_OUT } from './match-packet.ts'
 import { matchRpfilter } from './match-rpfilter.ts'
+import { inRange, isOfIpv6, maskedEqual6, matchPacket6 } from './match6.ts'
 import type { IptProgram } from './program.ts'
 import { ctStateBit } from './quick-rule.ts'
+import { recentMatch } from './recent-match.ts'
 
 /** Does the compiled match at word `at` match the packet? May set evalState.hotdrop. */
 export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot: number): boolean {
@@ -57,6 +58,7 @@ export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot
   const a = at + 2
   // most of what a Kubernetes node asks of an established packet
   if (words[at] === K.MATCH_CONNTRACK) return matchConntrack(w, ns, words, a, slot)
+  if (s.family === 6 && isOfIpv6(words[at]!)) return matchPacket6(w, ns, p, at, slot)
   switch (words[at]) {
     case K.MATCH_TCP:
       return matchTcp(w, words, a)
@@ -197,10 +199,6 @@ export function matchPacket(w: World, ns: Netns, p: IptProgram, at: number, slot
   }
 }
 
-function inRange(lo: number, hi: number, v: number): boolean {
-  return v >= lo && v <= hi
-}
-
 /** tcp_mt */
 function matchTcp(w: World, words: Int32Array, a: number): boolean {
   const s = evalState
@@ -228,7 +226,7 @@ function matchTcp(w: World, words: Int32Array, a: number): boolean {
 }
 
 /** Absolute offset of a TCP option, -1 when it is not there. */
-function findTcpOption(w: World, option: number): number {
+export function findTcpOption(w: World, option: number): number {
   const s = evalState
   const view = w.arena.view
   const end = Math.min(s.th + (view.getUint8(s.th + 12) >>> 4) * 4, s.end)
@@ -293,7 +291,11 @@ function matchConntrack(w: World, ns: Netns, words: Int32Array, a: number, slot:
       if ((flags & bitA) !== 0) {
         const dir = i >> 1
         const ip = (i & 1) === 0 ? ct.src(id, dir) : ct.dst(id, dir)
-        if (((ip & words[a + 6 + 2 * i]!) === words[a + 5 + 2 * i]!) === ((inv & bitA) !== 0)) return false
+        const hit =
+          evalState.family === 6
+            ? maskedEqual6(w, ip, words, a + 23 + 8 * i)
+            : (ip & words[a + 6 + 2 * i]!) === words[a + 5 + 2 * i]!
+        if (hit === ((inv & bitA) !== 0)) return false
       }
     }
     if ((flags & XT_CT_PROTO) !== 0 && (ct.proto(id) === words[a + 4]) === ((inv & XT_CT_PROTO) !== 0)) return false
@@ -318,48 +320,16 @@ function matchConntrack(w: World, ns: Netns, words: Int32Array, a: number, slot:
   return true
 }
 
-/** recent_mt */
+/** recent_mt over IPv4. */
 function matchRecent(w: World, p: IptProgram, a: number, slot: number): boolean {
   const s = evalState
-  const words = p.words
-  const t = p.recents[words[a]!]!
-  const checkSet = words[a + 1]!
+  const t = p.recents[p.words[a]!]!
   const view = w.arena.view
-  let hit = words[a + 4] === 1
   let ttl = view.getUint8(s.nh + 8)
   // the TTL as it was before forwarding
   if (s.outDev !== null && w.arena.meta[(slot << META_SHIFT) + M_SK] === 0) ttl++
-  const ip = view.getInt32(s.nh + (words[a + 5] === 1 ? 16 : 12)) & (t.mask as number)
-  const now = jiffies(w.nowNs)
-  const e = t.lookup(ip, (checkSet & RECENT_TTL) !== 0 ? ttl : 0)
-  if (e === null) {
-    if ((checkSet & RECENT_SET) === 0) return hit
-    t.add(ip, ttl, now)
-    return !hit
-  }
-  if ((checkSet & RECENT_SET) !== 0) hit = !hit
-  else if ((checkSet & RECENT_REMOVE) !== 0) {
-    t.remove(e)
-    hit = !hit
-  } else if ((checkSet & (RECENT_CHECK | RECENT_UPDATE)) !== 0) {
-    const seconds = words[a + 2]! >>> 0
-    const hitCount = words[a + 3]!
-    const time = now - seconds * 1000
-    let hits = 0
-    for (let i = 0; i < e.stamps.length; i++) {
-      if (seconds !== 0 && time > e.stamps[i]!) continue
-      if (hitCount === 0 || ++hits >= hitCount) {
-        hit = !hit
-        break
-      }
-    }
-    if ((checkSet & RECENT_REAP) !== 0) t.reap(time, e, (checkSet & RECENT_UPDATE) !== 0 && hit)
-  }
-  if ((checkSet & RECENT_SET) !== 0 || ((checkSet & RECENT_UPDATE) !== 0 && hit)) {
-    t.update(e, now)
-    e.ttl = ttl
-  }
-  return hit
+  const ip = view.getInt32(s.nh + (p.words[a + 5] === 1 ? 16 : 12)) & (t.mask as number)
+  return recentMatch(t, p.words, a, ip, ttl, jiffies(w.nowNs))
 }
 
 /** physdev_mt */

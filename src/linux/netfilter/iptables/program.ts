@@ -253,8 +253,8 @@ function setQuick(entries: number[], words: readonly number[]): void {
 function compileRule(rule: IptRule, entries: number[], sink: CompileSink, start: ReadonlyMap<string, number>): void {
   const s = rule.spec
   const matchStart = sink.words.length
-  const plain6 = !isIpv4(s) && prefixLengthOf(s.smask) === 0 && prefixLengthOf(s.dmask) === 0
-  if (!isIpv4(s) && !(plain6 && (s.inverted & (INV_SRCIP | INV_DSTIP)) === 0)) emitAddr6(s, sink)
+  const exact = headerAddresses(s, sink)
+  const addressEnd = sink.words.length
   for (const m of s.matches) {
     const name = m.ext.unmodelled?.(m.data) ?? (m.ext.compile === undefined ? `match ${m.ext.name}` : null)
     if (name !== null) sink.emit(MATCH_UNMODELLED, sink.name(name))
@@ -263,18 +263,17 @@ function compileRule(rule: IptRule, entries: number[], sink: CompileSink, start:
   const targetStart = sink.words.length
   const inPattern = sink.interfacePattern(s.inInterface)
   const outPattern = sink.interfacePattern(s.outInterface)
-  const plain = (plain6 || (s.smask === 0 && s.dmask === 0)) && inPattern < 0 && outPattern < 0 && s.proto === 0
-  const any = plain && s.inverted === 0 && !s.fragment
-  const inverted = isIpv4(s) ? s.inverted : s.inverted & ~(INV_SRCIP | INV_DSTIP)
+  const plain = exact.smask === 0 && exact.dmask === 0 && inPattern < 0 && outPattern < 0 && s.proto === 0
+  const any = plain && exact.inverted === 0 && !s.fragment && matchStart === addressEnd
   entries.push(
-    isIpv4(s) ? s.src : 0,
-    isIpv4(s) ? s.smask : 0,
-    isIpv4(s) ? s.dst : 0,
-    isIpv4(s) ? s.dmask : 0,
+    exact.src,
+    exact.smask,
+    exact.dst,
+    exact.dmask,
     inPattern,
     outPattern,
     s.proto,
-    inverted | (s.fragment ? ENTRY_FRAG : 0) | (any ? ENTRY_ANY : 0),
+    exact.inverted | (s.fragment ? ENTRY_FRAG : 0) | (any ? ENTRY_ANY : 0),
     matchStart,
     targetStart,
     0,
@@ -287,16 +286,39 @@ function compileRule(rule: IptRule, entries: number[], sink: CompileSink, start:
   compileTarget(s, sink, start)
 }
 
-type Ipv4Rule = RuleSpec & { src: number; smask: number; dst: number; dmask: number }
-
-function isIpv4(s: RuleSpec): s is Ipv4Rule {
-  return typeof s.src === 'number'
+/** The addresses that an entry's own words ask for. */
+interface HeaderAddresses {
+  readonly src: number
+  readonly smask: number
+  readonly dst: number
+  readonly dmask: number
+  readonly inverted: number
 }
 
-/** The addresses of an IPv6 rule are its first match: ip6_packet_match asks them before all else too. */
-function emitAddr6(s: RuleSpec, sink: CompileSink): void {
-  const inv = ((s.inverted & INV_SRCIP) !== 0 ? 1 : 0) | ((s.inverted & INV_DSTIP) !== 0 ? 2 : 0)
-  sink.emit(MATCH_ADDR6, inv, ...[s.src, s.smask, s.dst, s.dmask].flatMap((v) => v as Ipv6Words))
+/**
+ * The addresses of a rule as the entry's words. Those of IPv6 fit when they are hosts (an id, all bits of the mask set) or
+ * anything; networks become the rule's first match, which is when ip6_packet_match asks for them too.
+ */
+function headerAddresses(s: RuleSpec, sink: CompileSink): HeaderAddresses {
+  const { src, smask, dst, dmask, inverted } = s
+  if (typeof src === 'number') {
+    return { src, smask: smask as number, dst: dst as number, dmask: dmask as number, inverted }
+  }
+  const sbits = prefixLengthOf(smask)
+  const dbits = prefixLengthOf(dmask)
+  const simple = (bits: number, inv: number): boolean => bits === 128 || (bits === 0 && (inverted & inv) === 0)
+  if (simple(sbits, INV_SRCIP) && simple(dbits, INV_DSTIP)) {
+    return {
+      src: sbits === 0 ? 0 : sink.ip(src),
+      smask: sbits === 0 ? 0 : -1,
+      dst: dbits === 0 ? 0 : sink.ip(dst),
+      dmask: dbits === 0 ? 0 : -1,
+      inverted,
+    }
+  }
+  const inv = ((inverted & INV_SRCIP) !== 0 ? 1 : 0) | ((inverted & INV_DSTIP) !== 0 ? 2 : 0)
+  sink.emit(MATCH_ADDR6, inv, ...[src, smask, dst, dmask].flatMap((v) => v as Ipv6Words))
+  return { src: 0, smask: 0, dst: 0, dmask: 0, inverted: inverted & ~(INV_SRCIP | INV_DSTIP) }
 }
 
 function compileTarget(s: RuleSpec, sink: CompileSink, start: ReadonlyMap<string, number>): void {

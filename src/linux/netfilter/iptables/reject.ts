@@ -69,7 +69,7 @@ function sendUnreach(w: World, slot: number, code: number): void {
 }
 
 /** nf_reject_verify_csum, and what nf_ip_checksum lets pass. */
-function verifiesChecksum(w: World, proto: number, th: number, end: number): boolean {
+export function verifiesChecksum(w: World, proto: number, th: number, end: number): boolean {
   switch (proto) {
     case 33:
     case 47:

@@ -18,6 +18,7 @@ import { evalState } from './eval-state.ts'
 import * as K from './kinds.ts'
 import type { IptProgram } from './program.ts'
 import { rejectPacket } from './reject.ts'
+import { runTarget6 } from './target6.ts'
 import { tcpmssMangle } from './tcpmss.ts'
 
 const NF_DROP = 0
@@ -64,15 +65,22 @@ export function runTarget(w: World, ns: Netns, p: IptProgram, t: number, slot: n
       range.minPort = words[a + 1]!
       range.maxPort = words[a + 2]!
       range.basePort = 0
+      if (evalState.family === 6) return runTarget6(w, ns, words, t, slot, range)
       if (words[t] === K.TARGET_REDIRECT) return nfNatRedirectIpv4(w, ns, slot, range, evalState.hook)
       if (evalState.outDev === null) return NF_DROP
       return nfNatMasqueradeIpv4(w, ns, slot, range, evalState.outDev)
     case K.TARGET_NETMAP:
       return netmap(w, ns, words, a, slot)
+    case K.TARGET_REJECT6:
+    case K.TARGET_NETMAP6:
+    case K.TARGET_HL:
+      return runTarget6(w, ns, words, t, slot, range)
     case K.TARGET_TOS:
+      if (evalState.family === 6) return runTarget6(w, ns, words, t, slot, range)
       changeDsfield(w, (w.arena.view.getUint8(evalState.nh + 1) & ~words[a + 1]!) ^ words[a]!)
       return XT_CONTINUE
     case K.TARGET_DSCP:
+      if (evalState.family === 6) return runTarget6(w, ns, words, t, slot, range)
       changeDsfield(w, (w.arena.view.getUint8(evalState.nh + 1) & 3) | (words[a]! << 2))
       return XT_CONTINUE
     case K.TARGET_TTL:

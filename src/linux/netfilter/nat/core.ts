@@ -26,6 +26,7 @@ import {
   IP_CT_RELATED,
   IP_CT_RELATED_REPLY,
   IPPROTO_ICMP,
+  IPPROTO_ICMPV6,
   IPS_NAT_DONE_MASK,
   IPS_NAT_MASK,
   NF_ACCEPT,
@@ -132,13 +133,14 @@ function natIpv4Fn(
     if (w.tracer !== null && (ct.status(id) & natStatusBit(manip, dir)) !== 0) traceNat(w, ns, slot, manip, 0)
     return NF_ACCEPT
   }
-  return natInetFn(w, ns, ct, hook, slot, inDev, outDev, ctinfo)
+  return natInetFn(w, ns, ns.nf, ct, hook, slot, inDev, outDev, ctinfo)
 }
 
-/** nf_nat_inet_fn */
-function natInetFn(
+/** nf_nat_inet_fn. @param nf the hooks of the packet's family */
+export function natInetFn(
   w: World,
   ns: Netns,
+  nf: NfState,
   ct: Conntrack,
   hook: number,
   slot: number,
@@ -153,8 +155,8 @@ function natInetFn(
   const manip = hook2manip(hook)
   const first = ctinfo === IP_CT_NEW || ctinfo === IP_CT_RELATED || ctinfo === IP_CT_RELATED_REPLY
   if (first && !natInitialized(ct.hash.rows[e + C_STATUS]!, manip)) {
-    const table = ns.nf.tables.nat
-    const chains = ns.nf.nat[hook]!
+    const table = nf.tables.nat
+    const chains = nf.nat[hook]!
     for (let i = 0; i < chains.length; i++) {
       const kind = chains[i]!
       const ret =
@@ -184,7 +186,7 @@ function natInetFn(
 }
 
 /** nf_nat_packet: rewrites the packet when the hook's kind of manipulation is the connection's in this direction. */
-function natPacket(
+export function natPacket(
   w: World,
   ns: Netns,
   ct: Conntrack,
@@ -205,14 +207,18 @@ function natPacket(
 function traceManip(w: World, ns: Netns, ct: Conntrack, slot: number, id: number, manip: number, dir: number): void {
   const proto = ct.proto(id)
   let port = 0
-  if (proto === IPPROTO_ICMP) port = ct.sport(id, 1 - dir)
+  if (proto === IPPROTO_ICMP || proto === IPPROTO_ICMPV6) port = ct.sport(id, 1 - dir)
   else if (hasPorts(proto)) port = manip === NF_NAT_MANIP_SRC ? ct.dport(id, 1 - dir) : ct.sport(id, 1 - dir)
   traceNat(w, ns, slot, manip, port)
 }
 
-function traceNat(w: World, ns: Netns, slot: number, manip: number, port: number): void {
+/** T_NAT; of IPv6 the new address is its id. */
+export function traceNat(w: World, ns: Netns, slot: number, manip: number, port: number): void {
   const m = slot << META_SHIFT
   const { meta, view } = w.arena
-  const ip = view.getInt32(meta[m + M_DATA]! + (manip === NF_NAT_MANIP_SRC ? 12 : 16))
+  const nh = meta[m + M_DATA]!
+  const isSrc = manip === NF_NAT_MANIP_SRC
+  const ip =
+    view.getUint8(nh) >>> 4 === 6 ? w.in6.read(view, nh + (isSrc ? 8 : 24)) : view.getInt32(nh + (isSrc ? 12 : 16))
   w.tracer!.step(T_NAT, slot, ns, w.devices[meta[m + M_DEV]!] ?? null, manip, ip, port, null)
 }

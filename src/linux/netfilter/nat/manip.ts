@@ -17,6 +17,7 @@ import {
   C_STATUS,
   C_TUPLE_WORDS,
   C_WORDS,
+  CT_V6,
   IP_CT_DIR_ORIGINAL,
   IPPROTO_DCCP,
   IPPROTO_ICMP,
@@ -28,6 +29,7 @@ import {
   IPS_NAT_MASK,
 } from '../conntrack/layout.ts'
 import type { Conntrack } from '../conntrack/table.ts'
+import { ipv6ManipPkt } from './manip6.ts'
 import { NF_NAT_MANIP_SRC } from './range.ts'
 import { natStatusBit } from './status-bit.ts'
 
@@ -46,6 +48,17 @@ export function natManipPkt(w: World, ct: Conntrack, slot: number, id: number, m
   const { meta, view } = w.arena
   const m = slot << META_SHIFT
   const nh = meta[m + M_DATA]!
+  if ((rows[e + C_PROTO]! & CT_V6) !== 0)
+    return ipv6ManipPkt(
+      w,
+      nh,
+      nh + meta[m + M_LEN]!,
+      rows,
+      other,
+      rows[e + C_PROTO]!,
+      mtype,
+      mtype === NF_NAT_MANIP_SRC,
+    )
   return ipv4ManipPkt(
     view,
     nh,

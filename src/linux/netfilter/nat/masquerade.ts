@@ -8,6 +8,7 @@
 import { M_CT, M_CTINFO, M_DATA, META_SHIFT } from '../../../packet/layout.ts'
 import { type NetDevice, RT_SCOPE_UNIVERSE } from '../../device/device.ts'
 import { inetSelectAddr } from '../../device/inet.ts'
+import { ipv6DevGetSaddr } from '../../ipv6/saddr.ts'
 import type { Netns } from '../../netns.ts'
 import { R_NAT_NO_TUPLE } from '../../reasons.ts'
 import type { Rtable } from '../../route/rtable.ts'
@@ -69,12 +70,41 @@ export function nfNatMasqInetEvent(ns: Netns, dev: NetDevice, ip: number): void 
   if (ct === null) return
   iterateCleanup(ct, (id) => {
     const e = id * C_WORDS
-    return ct.hash.rows[e + C_MASQ_INDEX] === dev.ifindex && ct.hash.rows[e + C_REPLY_DST] === ip
+    if (ct.hash.rows[e + C_MASQ_INDEX] !== dev.ifindex || ct.isIpv6(id)) return false
+    return ct.hash.rows[e + C_REPLY_DST] === ip
   })
 }
 
-/** masq_inet6_event(NETDEV_DOWN): the IPv6 address `addr` (an In6Table id) left the device. */
-export function nfNatMasqInet6Event(ns: Netns, _dev: NetDevice, _addr: number): void {
-  // no IPv6 connection is tracked yet: nothing to end
-  if (ns.ct === null) return
+/** nf_nat_masquerade_ipv6: flags and ports come from `range`. */
+export function nfNatMasqueradeIpv6(w: World, ns: Netns, slot: number, range: NatRange, outDev: NetDevice): number {
+  const { meta, view } = w.arena
+  const m = slot << META_SHIFT
+  const id = meta[m + M_CT]!
+  const ctinfo = meta[m + M_CTINFO]!
+  if (id === 0 || ns.ct === null) return NF_ACCEPT
+  if (ctinfo !== IP_CT_NEW && ctinfo !== IP_CT_RELATED && ctinfo !== IP_CT_RELATED_REPLY) return NF_ACCEPT
+  const newsrc = ipv6DevGetSaddr(ns, outDev, w.in6.read(view, meta[m + M_DATA]! + 24), 0)
+  if (newsrc === 0) {
+    w.dropReason = R_NAT_NO_TUPLE
+    return NF_DROP
+  }
+  ns.ct.hash.rows[id * C_WORDS + C_MASQ_INDEX] = outDev.ifindex
+  masqRange.flags = range.flags | NF_NAT_RANGE_MAP_IPS
+  masqRange.minIp = newsrc
+  masqRange.maxIp = newsrc
+  masqRange.minPort = range.minPort
+  masqRange.maxPort = range.maxPort
+  masqRange.basePort = range.basePort
+  return nfNatSetupInfo(w, ns, id, slot, masqRange, NF_NAT_MANIP_SRC)
+}
+
+/** masq_inet6_event(NETDEV_DOWN): the IPv6 address `addr` (an In6Table id) left the device: ends what it stood for. */
+export function nfNatMasqInet6Event(ns: Netns, dev: NetDevice, addr: number): void {
+  const ct = ns.ct
+  if (ct === null) return
+  iterateCleanup(ct, (id) => {
+    const e = id * C_WORDS
+    if (ct.hash.rows[e + C_MASQ_INDEX] !== dev.ifindex || !ct.isIpv6(id)) return false
+    return ct.hash.rows[e + C_REPLY_DST] === addr
+  })
 }

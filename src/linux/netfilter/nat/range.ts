@@ -24,7 +24,7 @@ export const NF_NAT_RANGE_PROTO_RANDOM_ALL = NF_NAT_RANGE_PROTO_RANDOM | NF_NAT_
 export const NF_NAT_MANIP_SRC = 0
 export const NF_NAT_MANIP_DST = 1
 
-/** struct nf_nat_range2 */
+/** struct nf_nat_range2; addresses of IPv6 are ids of World.in6. */
 export class NatRange {
   /** NF_NAT_RANGE_* */
   flags = 0

@@ -18,7 +18,7 @@ import {
   C_TCP_SEEN,
   C_TCP_STATE,
   C_WORDS,
-  IPPROTO_ICMP,
+  CT_V6,
   IPPROTO_TCP,
   IPPROTO_UDP,
   IPS_DYING,
@@ -31,7 +31,7 @@ import {
 import { killConntrack, nfConntrackFind, tupleTaken } from '../conntrack/lifetime.ts'
 import type { Conntrack } from '../conntrack/table.ts'
 import { TCP_CONNTRACK_SYN_SENT, TCP_CONNTRACK_TIME_WAIT } from '../conntrack/tcp-states.ts'
-import { hasPorts, invertTuple, Tuple } from '../conntrack/tuple.ts'
+import { hasPorts, invertTuple, isIcmpTuple, Tuple } from '../conntrack/tuple.ts'
 import {
   type NatRange,
   NF_NAT_MANIP_DST,
@@ -42,6 +42,7 @@ import {
   NF_NAT_RANGE_PROTO_RANDOM_ALL,
   NF_NAT_RANGE_PROTO_SPECIFIED,
 } from './range.ts'
+import { bestIp6, inRange6 } from './range6.ts'
 
 const NF_NAT_MAX_ATTEMPTS = 128
 const NF_NAT_HARDER_THRESH = NF_NAT_MAX_ATTEMPTS / 4
@@ -61,7 +62,7 @@ export function getUniqueTuple(
 ): void {
   const random = (range.flags & NF_NAT_RANGE_PROTO_RANDOM_ALL) !== 0
   if (maniptype === NF_NAT_MANIP_SRC && !random) {
-    if (inRange(orig, range)) {
+    if (inRange(ct, orig, range)) {
       if (!usedTupleNew(ct, orig, id)) {
         out.copy(orig)
         return
@@ -69,7 +70,7 @@ export function getUniqueTuple(
     } else if (findAppropriateSrc(ct, orig, out, range) && !usedTuple(ct, out, id)) return
   }
   out.copy(orig)
-  findBestIpsProto(out, range, maniptype)
+  findBestIpsProto(ct, out, range, maniptype)
   if (!random) {
     if ((range.flags & NF_NAT_RANGE_PROTO_SPECIFIED) !== 0) {
       if (
@@ -94,7 +95,7 @@ function usedTupleNew(ct: Conntrack, t: Tuple, id: number): boolean {
   if (!usedTuple(ct, t, id)) return false
   const usesNat = IPS_NAT_MASK | IPS_SEQ_ADJUST
   const rows = ct.hash.rows
-  if (t.proto !== IPPROTO_UDP) return true
+  if ((t.proto & 0xff) !== IPPROTO_UDP) return true
   if ((rows[id * C_WORDS + C_STATUS]! & usesNat) !== 0) return true
   let ref = nfConntrackFind(ct, t)
   if (ref === 0) {
@@ -116,7 +117,7 @@ function usedTupleHarder(ct: Conntrack, t: Tuple, id: number, attemptsLeft: numb
   const e = id * C_WORDS
   if (
     attemptsLeft > NF_NAT_HARDER_THRESH ||
-    t.proto !== IPPROTO_TCP ||
+    (t.proto & 0xff) !== IPPROTO_TCP ||
     rows[e + C_TCP_STATE] !== TCP_CONNTRACK_SYN_SENT
   )
     return tupleTaken(ct, reply, id)
@@ -132,10 +133,12 @@ function usedTupleHarder(ct: Conntrack, t: Tuple, id: number, attemptsLeft: numb
 }
 
 /** nf_in_range: a source mapping to `t` would obey the range. */
-function inRange(t: Tuple, range: NatRange): boolean {
+function inRange(ct: Conntrack, t: Tuple, range: NatRange): boolean {
   if ((range.flags & NF_NAT_RANGE_MAP_IPS) !== 0) {
     const ip = t.src >>> 0
-    if (ip < range.minIp >>> 0 || ip > range.maxIp >>> 0) return false
+    if ((t.proto & CT_V6) !== 0) {
+      if (!inRange6(ct.ns.world.in6, t.src, range)) return false
+    } else if (ip < range.minIp >>> 0 || ip > range.maxIp >>> 0) return false
   }
   if ((range.flags & NF_NAT_RANGE_PROTO_SPECIFIED) === 0) return true
   return l4protoInRange(t, NF_NAT_MANIP_SRC, range)
@@ -144,7 +147,7 @@ function inRange(t: Tuple, range: NatRange): boolean {
 /** l4proto_in_range: the port (or ICMP id) that would be changed lies in the range. */
 function l4protoInRange(t: Tuple, maniptype: number, range: NatRange): boolean {
   let port: number
-  if (t.proto === IPPROTO_ICMP) port = t.ports >>> 16
+  if (isIcmpTuple(t.proto)) port = t.ports >>> 16
   else if (hasPorts(t.proto)) port = maniptype === NF_NAT_MANIP_SRC ? t.ports >>> 16 : t.ports & 0xffff
   else return true
   return port >= range.minPort && port <= range.maxPort
@@ -171,16 +174,17 @@ function findAppropriateSrc(ct: Conntrack, t: Tuple, result: Tuple, range: NatRa
     invertTuple(result, reply)
     result.dst = t.dst
     result.ports = (result.ports & 0xffff0000) | (t.ports & 0xffff)
-    if (inRange(result, range)) return true
+    if (inRange(ct, result, range)) return true
   }
   return false
 }
 
 /** find_best_ips_proto: picks the address by a hash of source and destination. */
-function findBestIpsProto(t: Tuple, range: NatRange, maniptype: number): void {
+function findBestIpsProto(ct: Conntrack, t: Tuple, range: NatRange, maniptype: number): void {
   if ((range.flags & NF_NAT_RANGE_MAP_IPS) === 0) return
   let ip = range.minIp
-  if (range.minIp !== range.maxIp) {
+  if (range.minIp !== range.maxIp && (t.proto & CT_V6) !== 0) ip = bestIp6(ct.ns.world.in6, t, range)
+  else if (range.minIp !== range.maxIp) {
     const persistent = (range.flags & NF_NAT_RANGE_PERSISTENT) !== 0
     const j = jhashAddress(swap32(t.src), persistent ? 0 : swap32(t.dst))
     const dist = (range.maxIp >>> 0) - (range.minIp >>> 0) + 1
@@ -193,11 +197,11 @@ function findBestIpsProto(t: Tuple, range: NatRange, maniptype: number): void {
 /** nf_nat_l4proto_unique_tuple: searches a free port (ICMP: id); leaves the last one tried when there is none. */
 function l4protoUniqueTuple(ct: Conntrack, t: Tuple, range: NatRange, maniptype: number, id: number): void {
   const specified = (range.flags & NF_NAT_RANGE_PROTO_SPECIFIED) !== 0
-  const high = t.proto === IPPROTO_ICMP || maniptype === NF_NAT_MANIP_SRC
+  const high = isIcmpTuple(t.proto) || maniptype === NF_NAT_MANIP_SRC
   const key = high ? t.ports >>> 16 : t.ports & 0xffff
   let min: number
   let size: number
-  if (t.proto === IPPROTO_ICMP) {
+  if (isIcmpTuple(t.proto)) {
     min = specified ? range.minPort : 0
     size = specified ? range.maxPort - range.minPort + 1 : 65536
   } else if (!hasPorts(t.proto)) return
@@ -233,7 +237,7 @@ function l4protoUniqueTuple(ct: Conntrack, t: Tuple, range: NatRange, maniptype:
 }
 
 /** The bytes of a big-endian word as a little-endian machine reads them: what jhash2 is given. */
-function swap32(x: number): number {
+export function swap32(x: number): number {
   return ((x & 0xff) << 24) | ((x & 0xff00) << 8) | ((x >>> 8) & 0xff00) | (x >>> 24)
 }
 
