@@ -8,7 +8,8 @@
 import type { Expr, MatchStmt, NatStmt, Stmt } from './ast.ts'
 import { type BoundSet, typeOf, typesOf } from './evaluate.ts'
 import * as O from './ops.ts'
-import { rejectKind } from './reject-kinds.ts'
+import { EXTHDRS } from './options.ts'
+import { rejectKind, rejectKind6 } from './reject-kinds.ts'
 import { VERDICT_CODES } from './set-build.ts'
 import type { NftChain, NftObject, NftRule, NftSet } from './state.ts'
 import { putName, putWords, wordsOf } from './values.ts'
@@ -142,7 +143,7 @@ class Compiler {
         this.nat(s)
         return
       case 'reject':
-        this.emit(O.OP_REJECT, rejectKind(s.type, s.code))
+        this.emit(O.OP_REJECT, rejectKind(s.type, s.code), rejectKind6(s.type, s.code))
         return
       case 'assign':
         this.assign(s.target, s.value)
@@ -203,15 +204,12 @@ class Compiler {
       }
       case 'ct': {
         const key = O.CT_NUMBERS[e.proto === undefined ? e.key : `${e.proto} ${e.key}`]
-        if (e.key.startsWith('ip6 ') || e.proto === 'ip6') {
-          this.emit(O.OP_NEVER)
-          return false
-        }
         if (key === undefined) {
           this.unmodelled(`ct ${e.key}`)
           return false
         }
-        this.emit(O.OP_CT, at, key, e.dir === 'reply' ? 1 : 0)
+        // counters without a direction are those of both
+        this.emit(O.OP_CT, at, key, e.dir === 'reply' ? 1 : e.dir === undefined ? 2 : 0)
         return true
       }
       case 'fib': {
@@ -257,8 +255,9 @@ class Compiler {
         for (let i = 0; i < n; i++) this.emit(O.OP_IMM, at + i, scratch[i]!)
         return true
       }
-      case 'ipopt':
       case 'exthdr':
+        return this.exthdr(e.key, e.field, at)
+      case 'ipopt':
       case 'tcpopt':
       case 'rt':
       case 'socket':
@@ -269,6 +268,25 @@ class Compiler {
         this.unmodelled(e.k)
         return false
     }
+  }
+
+  /** nft_exthdr over IPv6: a field of an extension header, or whether there is one. */
+  private exthdr(name: string, fieldName: string, at: number): boolean {
+    const header = EXTHDRS[name]
+    const field = fieldName === '' ? undefined : header?.fields[fieldName]
+    if (header === undefined || (fieldName !== '' && field === undefined)) {
+      this.unmodelled(`exthdr ${name}`)
+      return false
+    }
+    if (field === undefined) {
+      this.emit(O.OP_EXTHDR_PRESENT, at, header.number)
+      return true
+    }
+    const bytes = ((field.offset & 7) + field.len + 7) >>> 3
+    const shift = bytes * 8 - (field.offset & 7) - field.len
+    const mask = field.len === 32 ? -1 : (1 << field.len) - 1
+    this.emit(O.OP_EXTHDR, at, header.number, field.offset >>> 3, bytes, shift, mask)
+    return true
   }
 
   /** A header field of any alignment. */
@@ -407,10 +425,9 @@ class Compiler {
   private nat(s: NatStmt): void {
     let flags = 0
     for (const f of s.flags) flags |= NAT_FLAG_BITS[f]!
-    if (s.family === 'ip6') {
-      this.emit(O.OP_NEVER)
-      return
-    }
+    const named = s.family !== '' ? s.family : this.chain.table.family
+    const family = named === 'ip' ? 4 : named === 'ip6' ? 6 : 0
+    const width = family === 6 ? 4 : 1
     if (s.typeFlag === 'prefix') {
       this.unmodelled('nat prefix map')
       return
@@ -425,8 +442,8 @@ class Compiler {
       ;[a, b] = found
       // a map may give address and port at once
       if (s.addr.k === 'map' && typesOf(s.addr).length === 2) {
-        p = a + 1
-        q = b + 1
+        p = a + width
+        q = b + width
       }
     }
     if (s.port !== undefined) {
@@ -434,7 +451,7 @@ class Compiler {
       if (found === null) return
       ;[p, q] = found
     }
-    this.emit(O.OP_NAT, NAT_KINDS[s.kind], flags, a, b, p, q)
+    this.emit(O.OP_NAT, NAT_KINDS[s.kind], flags, a, b, p, q, family)
   }
 
   /** Registers of the low and high end of an address or port. */
@@ -445,8 +462,9 @@ class Compiler {
       const low = (e.k === 'range' ? e.lo : e.e) as Expr & { k: 'val' }
       const host = e.k === 'prefix' ? (1n << BigInt(t.len - e.len)) - 1n : 0n
       const high = e.k === 'range' ? e.hi : { ...low, v: low.v | host }
-      this.reg += 2
-      return this.loadTo(low, lo) && this.loadTo(high, lo + 1) ? [lo, lo + 1] : null
+      const n = wordsOf(t.t, t.len)
+      this.reg += 2 * n
+      return this.loadTo(low, lo) && this.loadTo(high, lo + n) ? [lo, lo + n] : null
     }
     if (e.k === 'map') {
       const key = this.load(e.key)
@@ -457,7 +475,8 @@ class Compiler {
       this.emit(O.OP_MAP, this.set(set), key, dst)
       return [dst, dst + set.store.dataWords / 2]
     }
-    this.reg += 1
+    const t = typeOf(e)
+    this.reg += wordsOf(t.t, t.len)
     return this.loadTo(e, lo) ? [lo, lo] : null
   }
 

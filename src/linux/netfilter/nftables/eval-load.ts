@@ -1,8 +1,7 @@
 /**
  * meta, ct and fib: what a rule reads beside the packet's bytes.
  *
- * Linux: net/netfilter/nft_meta.c, nft_ct.c, net/ipv4/netfilter/nft_fib_ipv4.c. Conntrack accounting is off by default:
- * byte and packet counts are 0. Locally made packets belong to root.
+ * Linux: net/netfilter/nft_meta.c, nft_ct.c, net/ipv4/netfilter/nft_fib_ipv4.c. Locally made packets belong to root.
  */
 import {
   M_CT,
@@ -11,6 +10,7 @@ import {
   M_MARK,
   M_PKTTYPE,
   M_PRIORITY,
+  M_PROTO,
   M_SK,
   META_SHIFT,
   PACKET_BROADCAST,
@@ -24,8 +24,10 @@ import { Flowi4 } from '../../route/flow.ts'
 import { inetAddrTypeDev } from '../../route/route.ts'
 import { RTN_LOCAL } from '../../route/rtn.ts'
 import type { World } from '../../world.ts'
-import { ctinfo2dir, IP_CT_UNTRACKED } from '../conntrack/layout.ts'
+import { ACCT_WORDS, C_ACCT, C_WORDS, ctinfo2dir, IP_CT_UNTRACKED } from '../conntrack/layout.ts'
+import type { Conntrack } from '../conntrack/table.ts'
 import { evalState } from '../iptables/eval-state.ts'
+import { loadFib6 } from './eval-fib6.ts'
 import {
   FIB_DADDR,
   FIB_IIF,
@@ -55,7 +57,7 @@ export function loadMeta(w: World, slot: number, dst: number, key: number): bool
       regs[dst] = s.end - s.nh
       return true
     case 1:
-      regs[dst] = 0x800
+      regs[dst] = meta[m + M_PROTO]!
       return true
     case 2:
       regs[dst] = meta[m + M_PRIORITY]!
@@ -85,9 +87,10 @@ export function loadMeta(w: World, slot: number, dst: number, key: number): bool
       regs[dst] = 0
       return true
     case 15:
-      regs[dst] = 2
+      regs[dst] = s.family === 6 ? 10 : 2
       return true
     case 16:
+      if (s.proto < 0) return false
       regs[dst] = s.proto
       return true
     case 17:
@@ -128,6 +131,7 @@ function group(dev: NetDevice | null, dst: number): boolean {
 /** nft_meta_get_eval_pkttype, _pkttype_lo */
 function packetType(w: World, type: number): number {
   if (type !== PACKET_LOOPBACK) return type
+  if (evalState.family === 6) return PACKET_MULTICAST
   return (w.arena.view.getUint8(evalState.nh + 16) & 0xf0) === 0xe0 ? PACKET_MULTICAST : PACKET_BROADCAST
 }
 
@@ -158,29 +162,39 @@ export function loadCt(w: World, ns: Netns, slot: number, dst: number, key: numb
       regs[dst] = Math.floor(ct.expiresNs(id) / 1e6)
       return true
     case 5:
-      regs[dst] = 2
+      regs[dst] = ct.isIpv6(id) ? 10 : 2
       return true
     case 6:
       regs[dst] = ct.proto(id)
       return true
     case 7:
-      regs[dst] = ct.src(id, dir)
+    case 8: {
+      // NFT_CT_SRC_IP: a connection of the other family has no such address
+      if (ct.isIpv6(id)) return false
+      regs[dst] = key === 7 ? ct.src(id, dir & 1) : ct.dst(id, dir & 1)
       return true
-    case 8:
-      regs[dst] = ct.dst(id, dir)
+    }
+    case 16:
+    case 17: {
+      if (!ct.isIpv6(id)) return false
+      const at = 4 * (key === 16 ? ct.src(id, dir & 1) : ct.dst(id, dir & 1))
+      for (let i = 0; i < 4; i++) regs[dst + i] = w.in6.words[at + i]!
       return true
+    }
     case 9:
-      regs[dst] = ct.sport(id, dir)
+      regs[dst] = ct.sport(id, dir & 1)
       return true
     case 10:
-      regs[dst] = ct.dport(id, dir)
+      regs[dst] = ct.dport(id, dir & 1)
       return true
     case 11:
     case 12:
-    case 13:
-      regs[dst] = 0
-      regs[dst + 1] = 0
+    case 13: {
+      const value = accounted(ct, id, key, dir)
+      regs[dst] = Math.floor(value / 4294967296)
+      regs[dst + 1] = value | 0
       return true
+    }
     case 15:
       regs.fill(0, dst, dst + 4)
       return true
@@ -188,6 +202,21 @@ export function loadCt(w: World, ns: Netns, slot: number, dst: number, key: numb
       regs[dst] = 0
       return true
   }
+}
+
+/** nft_ct_get_eval_counter: bytes (11), packets (12) or bytes per packet (13); `dir` 2 is both directions. */
+function accounted(ct: Conntrack, id: number, key: number, dir: number): number {
+  const acct = ct.hash.acct
+  if (acct === null || ct.hash.rows[id * C_WORDS + C_ACCT] === 0) return 0
+  let packets = 0
+  let bytes = 0
+  for (let d = 0; d < 2; d++) {
+    if (dir !== 2 && dir !== d) continue
+    packets += acct[id * ACCT_WORDS + 2 * d]!
+    bytes += acct[id * ACCT_WORDS + 2 * d + 1]!
+  }
+  if (key === 11) return bytes
+  return key === 12 ? packets : packets === 0 ? 0 : Math.floor(bytes / packets)
 }
 
 /** nft_ct_set_eval for the mark. */
@@ -199,6 +228,7 @@ export function setCtMark(w: World, ns: Netns, slot: number, mark: number): void
 /** nft_fib4_eval, nft_fib4_eval_type */
 export function loadFib(w: World, ns: Netns, slot: number, dst: number, result: number, flags: number): boolean {
   const s = evalState
+  if (s.family === 6) return loadFib6(w, ns, slot, dst, result, flags)
   const view = w.arena.view
   const dev = (flags & FIB_IIF) !== 0 ? s.inDev : (flags & FIB_OIF) !== 0 ? s.outDev : null
   const daddr = view.getInt32(s.nh + 16)

@@ -9,7 +9,7 @@ import { R_NF_DROP } from '../../reasons.ts'
 import type { World } from '../../world.ts'
 import { NF_DROP } from '../conntrack/layout.ts'
 import { evalState } from '../iptables/eval-state.ts'
-import { nfNatMasqueradeIpv4 } from '../nat/masquerade.ts'
+import { nfNatMasqueradeIpv4, nfNatMasqueradeIpv6 } from '../nat/masquerade.ts'
 import {
   NatRange,
   NF_NAT_MANIP_DST,
@@ -17,7 +17,7 @@ import {
   NF_NAT_RANGE_MAP_IPS,
   NF_NAT_RANGE_PROTO_SPECIFIED,
 } from '../nat/range.ts'
-import { nfNatRedirectIpv4 } from '../nat/redirect.ts'
+import { nfNatRedirectIpv4, nfNatRedirectIpv6 } from '../nat/redirect.ts'
 import { nfNatSetupInfo } from '../nat/setup.ts'
 import { regs } from './registers.ts'
 
@@ -33,22 +33,31 @@ export function natStatement(w: World, ns: Netns, slot: number, code: Int32Array
   const port = code[pc + 5]!
   if (addr >= 0) {
     range.flags |= NF_NAT_RANGE_MAP_IPS
-    range.minIp = regs[addr]!
-    range.maxIp = regs[code[pc + 4]!]!
+    range.minIp = address(w, addr)
+    range.maxIp = address(w, code[pc + 4]!)
   }
   if (port >= 0) {
     range.flags |= NF_NAT_RANGE_PROTO_SPECIFIED
     range.minPort = regs[port]!
     range.maxPort = regs[code[pc + 6]!]!
   }
-  if (kind === 3) return nfNatRedirectIpv4(w, ns, slot, range, evalState.hook)
+  const ipv6 = evalState.family === 6
+  if (kind === 3) {
+    return (ipv6 ? nfNatRedirectIpv6 : nfNatRedirectIpv4)(w, ns, slot, range, evalState.hook)
+  }
   if (kind === 2) {
     if (evalState.outDev === null) {
       w.dropReason = R_NF_DROP
       return NF_DROP
     }
-    return nfNatMasqueradeIpv4(w, ns, slot, range, evalState.outDev)
+    return (ipv6 ? nfNatMasqueradeIpv6 : nfNatMasqueradeIpv4)(w, ns, slot, range, evalState.outDev)
   }
   const id = w.arena.meta[(slot << META_SHIFT) + M_CT]!
   return nfNatSetupInfo(w, ns, id, slot, range, kind === 1 ? NF_NAT_MANIP_DST : NF_NAT_MANIP_SRC)
+}
+
+/** The address in registers: a number of IPv4, the id of IPv6. */
+function address(w: World, reg: number): number {
+  if (evalState.family !== 6) return regs[reg]!
+  return w.in6.intern(regs[reg]!, regs[reg + 1]!, regs[reg + 2]!, regs[reg + 3]!)
 }

@@ -8,6 +8,7 @@
  */
 import { M_CT, M_CTINFO, M_DATA, M_LEN, M_MARK, M_NH, M_PRIORITY, META_SHIFT } from '../../../packet/layout.ts'
 import type { NetDevice } from '../../device/device.ts'
+import { exthdr, IP6_FH_F_AUTH, ipv6FindHdr } from '../../ipv6/exthdrs-core.ts'
 import type { Netns } from '../../netns.ts'
 import { R_NF_DROP, R_NF_POLICY, R_UNMODELLED } from '../../reasons.ts'
 import { T_NF_MISS, T_NF_POLICY, T_NF_RULE } from '../../trace.ts'
@@ -15,6 +16,7 @@ import type { World } from '../../world.ts'
 import { IP_CT_UNTRACKED, NF_ACCEPT, NF_DROP } from '../conntrack/layout.ts'
 import { evalState } from '../iptables/eval-state.ts'
 import { rejectPacket } from '../iptables/reject.ts'
+import { rejectPacket6 } from '../iptables/reject6.ts'
 import { type ChainProgram, type NumgenState, programOf } from './compile.ts'
 import { loadCt, loadFib, loadMeta, setCtMark } from './eval-load.ts'
 import { natStatement } from './eval-nat.ts'
@@ -55,10 +57,14 @@ export function nftDoChain(
   s.inDev = inDev
   s.outDev = outDev
   s.nh = nh
-  s.th = nh + (view.getUint8(nh) & 15) * 4
   s.end = nh + meta[m + M_LEN]!
-  s.fragOff = view.getUint16(nh + 6) & 0x1fff
-  s.proto = view.getUint8(nh + 9)
+  if (view.getUint8(nh) >>> 4 === 6) setPktinfo6(w, slot)
+  else {
+    s.family = 4
+    s.th = nh + (view.getUint8(nh) & 15) * 4
+    s.fragOff = view.getUint16(nh + 6) & 0x1fff
+    s.proto = view.getUint8(nh + 9)
+  }
   s.hotdrop = false
   s.unmodelled = ''
   const nft = ns.nft!
@@ -109,6 +115,15 @@ export function nftDoChain(
         matched = loadWide(w, m, code, pc)
         if (!matched) break
         pc += 6
+        continue
+      case O.OP_EXTHDR:
+        matched = loadExthdr(w, slot, code, pc)
+        if (!matched) break
+        pc += 7
+        continue
+      case O.OP_EXTHDR_PRESENT:
+        regs[code[pc + 1]!] = s.family === 6 && ipv6FindHdr(w, slot, code[pc + 2]!, 0) >= 0 ? 1 : 0
+        pc += 3
         continue
       case O.OP_META:
         matched = loadMeta(w, slot, code[pc + 1]!, code[pc + 2]!)
@@ -281,15 +296,22 @@ export function nftDoChain(
         continue
       case O.OP_NAT: {
         if (w.tracer !== null) traceRule(w, ns, p.rules[rule]!, slot, NF_ACCEPT, rule)
+        const family = code[pc + 7]!
+        if (family !== 0 && family !== s.family) {
+          pc += 8
+          continue
+        }
         return natStatement(w, ns, slot, code, pc)
       }
-      case O.OP_REJECT:
-        if (code[pc + 1]! < 0) {
+      case O.OP_REJECT: {
+        const kind = s.family === 6 ? code[pc + 2]! : code[pc + 1]!
+        if (kind < 0) {
           matched = false
           break
         }
         if (w.tracer !== null) traceRule(w, ns, p.rules[rule]!, slot, NF_DROP, rule)
-        return rejectPacket(w, ns, slot, code[pc + 1]!)
+        return s.family === 6 ? rejectPacket6(w, ns, slot, kind) : rejectPacket(w, ns, slot, kind)
+      }
       case O.OP_UNMODELLED:
         s.unmodelled = p.names[code[pc + 1]!]!
         w.dropReason = R_UNMODELLED
@@ -356,6 +378,32 @@ export function nftDoChain(
     rule = -1
     pc = next
   }
+}
+
+/** nft_set_pktinfo_ipv6 */
+function setPktinfo6(w: World, slot: number): void {
+  const s = evalState
+  s.family = 6
+  s.proto = ipv6FindHdr(w, slot, -1, IP6_FH_F_AUTH)
+  s.fragOff = exthdr.fragOff
+  s.th = exthdr.offset
+  if (s.proto >= 0) return
+  // nft_set_pktinfo_unspec: there is no transport header to ask
+  s.proto = -1
+  s.fragOff = 1
+}
+
+/** nft_exthdr_ipv6_eval */
+function loadExthdr(w: World, slot: number, code: Int32Array, pc: number): boolean {
+  if (evalState.family !== 6 || ipv6FindHdr(w, slot, code[pc + 2]!, 0) < 0) return false
+  const at = exthdr.offset + code[pc + 3]!
+  const bytes = code[pc + 4]!
+  if (at + bytes > evalState.end) return false
+  const view = w.arena.view
+  let v = 0
+  for (let i = 0; i < bytes; i++) v = (v << 8) | view.getUint8(at + i)
+  regs[code[pc + 1]!] = (v >>> code[pc + 5]!) & code[pc + 6]!
+  return true
 }
 
 function policy(w: World, ns: Netns, base: NftChain, slot: number): number {

@@ -50,8 +50,9 @@ function putField(to: number, reg: number, n: number, words: number, hostOrder: 
 export function symhash(w: World): number {
   const s = evalState
   const v = w.arena.view
-  let a = v.getInt32(s.nh + 12)
-  let b = v.getInt32(s.nh + 16)
+  // of IPv6 the ids stand for the addresses
+  let a = s.family === 6 ? w.in6.read(v, s.nh + 8) : v.getInt32(s.nh + 12)
+  let b = s.family === 6 ? w.in6.read(v, s.nh + 24) : v.getInt32(s.nh + 16)
   let ports = 0
   if (s.fragOff === 0 && (s.proto === 6 || s.proto === 17) && s.th + 4 <= s.end) {
     const p = v.getUint16(s.th)

@@ -55,9 +55,12 @@ export const OP_QUOTA = 22
 export const OP_VERDICT = 23
 /** IMM dst, value */
 export const OP_IMM = 24
-/** NAT kind, flags, register of the low address or -1, of the high one, of the low port or -1, of the high one */
+/**
+ * NAT kind, flags, register of the low address or -1, of the high one, of the low port or -1, of the high one, family (4, 6
+ * or 0 for either)
+ */
 export const OP_NAT = 25
-/** REJECT kind */
+/** REJECT kind over IPv4, kind over IPv6; -1: none */
 export const OP_REJECT = 26
 /** META_SET key, reg */
 export const OP_META_SET = 27
@@ -79,6 +82,11 @@ export const OP_NEVER = 34
 export const OP_OBJMAP = 35
 /** BITOP reg, operator, other register */
 export const OP_BITOP = 36
+
+/** EXTHDR dst, header, byte offset, bytes (1..4), shift, mask */
+export const OP_EXTHDR = 37
+/** EXTHDR_PRESENT dst, header */
+export const OP_EXTHDR_PRESENT = 38
 
 /** Operators of comparisons. */
 export const CMP_EQ = 0
@@ -136,6 +144,8 @@ export const CT_NUMBERS: Readonly<Record<string, number>> = {
   avgpkt: 13,
   zone: 14,
   label: 15,
+  'ip6 saddr': 16,
+  'ip6 daddr': 17,
 }
 
 export const FIB_SADDR = 1

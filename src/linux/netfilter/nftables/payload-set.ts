@@ -30,8 +30,12 @@ export function setPayload(w: World, code: Int32Array, pc: number): boolean {
   for (let i = start + odd; i < end + odd; i += 2) after += view.getUint16(i)
   const diff = (after - before) | 0
   if (base === 1) {
-    if (at - s.nh !== 10) fix(view, s.nh + 10, diff)
-    if (at - s.nh >= 12) fixTransport(view, diff, false)
+    if (s.family === 6) {
+      if (at - s.nh >= 8) fixTransport(view, diff, false)
+    } else {
+      if (at - s.nh !== 10) fix(view, s.nh + 10, diff)
+      if (at - s.nh >= 12) fixTransport(view, diff, false)
+    }
   } else fixTransport(view, diff, true)
   return true
 }
@@ -47,7 +51,9 @@ function write(view: DataView, at: number, bytes: number, shift: number, mask: n
 function fixTransport(view: DataView, diff: number, ownBytes: boolean): void {
   const s = evalState
   if (s.fragOff !== 0) return
-  if (s.proto === 1 && s.th + 8 <= s.end) {
+  // ICMPv6's checksum covers the addresses
+  if (s.proto === 58 && s.th + 8 <= s.end) fix(view, s.th + 2, diff)
+  else if (s.proto === 1 && s.th + 8 <= s.end) {
     if (ownBytes) fix(view, s.th + 2, diff)
   } else if (s.proto === 6 && s.th + 20 <= s.end) fix(view, s.th + 16, diff)
   else if (s.proto === 17 && s.th + 8 <= s.end && view.getUint16(s.th + 6) !== 0) {

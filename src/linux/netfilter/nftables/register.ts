@@ -6,9 +6,10 @@
  * on (nf_ct_netns_get in the init functions of ct, nat, masq, redir); it stays on, as iptables' does here.
  *
  * Not modelled: chains of family bridge and netdev and ingress chains of inet, unless they are empty: a frame that the
- * bridge takes, and an IPv4 packet of the device, end as UNMODELLED. Family arp is held only; ip6 has no hook point yet.
+ * bridge takes, and an IP packet of the device, end as UNMODELLED. Family arp is held only.
  */
 import { nfConntrackGet } from '../conntrack/table.ts'
+import type { NfState } from '../hooks.ts'
 import { nfNatRegister } from '../nat/core.ts'
 import type { Expr, Stmt } from './ast.ts'
 import type { NftTables } from './state.ts'
@@ -22,11 +23,15 @@ export const HOOK_NUMBERS: Readonly<Record<string, number>> = {
   postrouting: 4,
 }
 
+/** Families of packets that a table's chains see. */
+function families(table: string): readonly (4 | 6)[] {
+  if (table === 'inet') return [4, 6]
+  return table === 'ip' ? [4] : table === 'ip6' ? [6] : []
+}
+
 /** Brings the hooks of a namespace in step with its tables. */
 export function syncHooks(tables: NftTables): void {
-  const ns = tables.ns
-  const nf = ns.nf
-  const wanted = new Set<number>()
+  const wanted = { 4: new Set<number>(), 6: new Set<number>() }
   tables.bridgeHooks = 0
   for (const t of tables.tables) {
     if (t.dormant) continue
@@ -34,15 +39,25 @@ export function syncHooks(tables: NftTables): void {
       const base = chain.spec.base
       if (base === undefined || (chain.rules.length === 0 && chain.policy === 'accept')) continue
       if (t.family === 'bridge') tables.bridgeHooks++
-      else if (base.hook === 'ingress' || base.hook === 'egress') wanted.add(chain.id)
+      else if (base.hook === 'ingress' || base.hook === 'egress') {
+        wanted[4].add(chain.id)
+        wanted[6].add(chain.id)
+      }
     }
-    if (t.family !== 'ip' && t.family !== 'inet') continue
-    for (const chain of t.chains.values()) {
-      const hook = HOOK_NUMBERS[chain.spec.base?.hook ?? '']
-      if (hook !== undefined) wanted.add(chain.id)
-      if (chain.rules.some((r) => r.stmts.some(usesConntrack))) nfConntrackGet(ns)
+    for (const family of families(t.family)) {
+      for (const chain of t.chains.values()) {
+        const hook = HOOK_NUMBERS[chain.spec.base?.hook ?? '']
+        if (hook !== undefined) wanted[family].add(chain.id)
+        if (chain.rules.some((r) => r.stmts.some(usesConntrack))) nfConntrackGet(tables.ns, family)
+      }
     }
   }
+  attach(tables, tables.ns.nf, wanted[4])
+  attach(tables, tables.ns.nf6, wanted[6])
+}
+
+/** Makes `nf` hold the chains `wanted` and no other. */
+function attach(tables: NftTables, nf: NfState, wanted: ReadonlySet<number>): void {
   for (const id of nf.nftChains()) if (!wanted.has(id)) nf.unregisterNft(id)
   for (const id of wanted) {
     const chain = tables.chains[id]!
