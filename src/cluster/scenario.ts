@@ -43,6 +43,9 @@ const SYSCTLS: readonly (readonly [string, string])[] = [
   ['net.ipv4.ip_forward', '0'],
   ['net.bridge.bridge-nf-call-iptables', '0'],
   ['net.ipv4.conf.all.route_localnet', '0'],
+  ['net.ipv4.vs.conntrack', '0'],
+  ['net.ipv4.vs.expire_nodest_conn', '0'],
+  ['net.ipv4.vs.expire_quiescent_template', '0'],
 ]
 
 /** Short names by namespace id. */
@@ -149,6 +152,7 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
   const links: LabLink[] = []
   const devices: LabDevice[] = []
   const ports: LabPort[] = []
+  const down: string[] = []
   const addrs: LabAddr[] = []
   const allRoutes: LabRoute[] = []
   const neigh: LabNeigh[] = []
@@ -189,6 +193,7 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
         if (dev.kind === DEV_VXLAN) fdb.push(...fdbEntries(short, dev))
       } else if (dev.kind === DEV_DUMMY) {
         devices.push({ ns: short, name: dev.name, type: 'dummy', mac: mac(dev), mtu: dev.mtu })
+        if ((dev.flags & IFF_UP) === 0) down.push(`${short}/${dev.name}`)
       } else if (dev.peer !== null && dev.id < dev.peer.id) {
         const other = names.get(dev.peer.ns.id)!
         links.push({
@@ -221,6 +226,7 @@ export function clusterScenario(cluster: Cluster, name: string, steps: readonly 
     addrs,
     routes: allRoutes.filter((r) => r.dev !== 'tunl0'),
     ...(ownTunnels.length > 0 && { tunl0: ownTunnels.map(([ns]) => ns), requires: ['ipip'] }),
+    ...(down.length > 0 && { down }),
     ...(neigh.length > 0 && { neigh }),
     ...(fdb.length > 0 && { fdb }),
     sysctl,

@@ -183,6 +183,7 @@ class SliceBuilder {
     }
     if (groups.size === 0) groups.set('', { ports: [], endpoints: [] })
     if (pods.length > 0) this.reportUnresolved(service, pods, resolved)
+    else this.reportUnmatched(service)
     for (const { ports, endpoints } of groups.values()) {
       for (let from = 0; from === 0 || from < endpoints.length; from += MAX_ENDPOINTS_PER_SLICE) {
         this.push(service, CONTROLLER, ports, endpoints.slice(from, from + MAX_ENDPOINTS_PER_SLICE))
@@ -203,6 +204,25 @@ class SliceBuilder {
         { path: `spec.ports[${i}].targetPort`, hint: meant === undefined ? undefined : `did you mean "${meant}"?` },
       )
     }
+  }
+
+  /** Legal, and the usual reason for a refused connection: one label is spelt differently. */
+  private reportUnmatched(service: Sourced<Service>): void {
+    const { metadata, spec } = service.object
+    const selector = spec.selector ?? {}
+    const near = Object.entries(selector).flatMap(([key, value]) => {
+      const own = this.input.pods.filter((pod) => pod.namespace === metadata.namespace).map((pod) => pod.labels[key])
+      const values = new Set(own.filter((v) => v !== undefined))
+      if (values.has(value)) return []
+      return nearest(value, values, 1).map((v) => `${key}=${v}`)
+    })
+    const wanted = Object.entries(selector).map(([key, value]) => `${key}=${value}`)
+    this.diagnostics.info(
+      'selector-matches-nothing',
+      service.positionOf?.(['spec', 'selector']) ?? service.source,
+      `Service ${keyOf(service.object)} selects ${wanted.join(',')}: no pod of the namespace has these labels`,
+      { path: 'spec.selector', hint: near.length === 0 ? undefined : `did you mean ${near.join(',')}?` },
+    )
   }
 
   private endpointOf(service: Service, pod: PodModel): Endpoint {

@@ -41,8 +41,14 @@ function netnsOf(cluster: Cluster, who: string): string {
   return name
 }
 
-/** The lab of one set, one mode and its connections. */
-export function proxyLab(name: string, mode: ProxyMode, set: ProxySet, asked: readonly AskedConnection[]): LabScenario {
+/** The lab of one set, one mode and its connections; `slow` times longer pauses for a kernel with slower ticks. */
+export function proxyLab(
+  name: string,
+  mode: ProxyMode,
+  set: ProxySet,
+  asked: readonly AskedConnection[],
+  slow = 1,
+): LabScenario {
   const cluster = setCluster()
   programSet(cluster, mode, set)
   const steps: LabStep[] = []
@@ -60,13 +66,13 @@ export function proxyLab(name: string, mode: ProxyMode, set: ProxySet, asked: re
       steps.push(
         { op: 'tcp_connect', id, ns, bind: ['0.0.0.0', 41000 + i], to: [ip, port] },
         { op: 'tcp_status', id, quiet_ms: 1 },
-        { op: 'close', id, quiet_ms: ACK_QUIET_MS },
+        { op: 'close', id, quiet_ms: ACK_QUIET_MS * slow },
       )
     } else {
       steps.push(
         { op: 'udp_open', id, ns, bind: ['0.0.0.0', 41000 + i], quiet_ms: 1 },
         { op: 'udp_send', id, to: [ip, port], data: '6e616d65' },
-        ...SERVERS.map((who): LabStep => ({ op: 'udp_recv', id: `U${who}`, reply: true, quiet_ms: 2 })),
+        ...SERVERS.map((who): LabStep => ({ op: 'udp_recv', id: `U${who}`, reply: true, quiet_ms: 2 * slow })),
         { op: 'udp_recv', id, quiet_ms: 1 },
         { op: 'close', id, quiet_ms: 1 },
       )
@@ -98,6 +104,6 @@ export function proxyLab(name: string, mode: ProxyMode, set: ProxySet, asked: re
     },
     iptables: texts(scenario.iptables),
     ...(scenario.nft === undefined ? {} : { nft: texts(scenario.nft) }),
-    quiet_ms: QUIET_MS,
+    quiet_ms: QUIET_MS * slow,
   }
 }

@@ -95,6 +95,7 @@ class FastLab(recorder.Lab):
             s.batch(ns, "bridge", b)
         for ns, t in sc.get("ipset", {}).items(): s.ns_exec(ns, ["ipset", "restore"], t)
         for ns, t in sc.get("iptables", {}).items(): s.iptables(ns, t)
+        for ns, t in sc.get("ipvs", {}).items(): s.ns_exec(ns, ["ipvsadm", "-R"], t)
         for ns, t in sc.get("nft", {}).items(): s.ns_exec(ns, ["nft", "-f", "-"], t)
         s.all_names = names
 
