@@ -49,6 +49,11 @@ export class AddressAtoms {
     return address.family === 4 ? find(this.v4, address.value) : find(this.v6, address.value)
   }
 
+  /** Numbers of the sets that the addresses of some of the blocks are in; of one family only. */
+  setsIn(ranges: AddressRanges, family: Family): Set<number> {
+    return family === 4 ? inside(this.v4, ranges.v4) : inside(this.v6, ranges.v6)
+  }
+
   /** All atoms, in address order of their first interval, IPv4 first. */
   all(): AddressAtom[] {
     const v4 = group(this.v4, 0xffffffff, 1)
@@ -118,6 +123,10 @@ function sweep<T extends number | bigint>(lists: readonly (readonly T[])[], zero
 }
 
 function find<T extends number | bigint>(line: Line<T>, value: T): number {
+  return line.sets[indexOf(line, value)]!
+}
+
+function indexOf<T extends number | bigint>(line: Line<T>, value: T): number {
   let low = 0
   let high = line.starts.length - 1
   while (low < high) {
@@ -125,7 +134,17 @@ function find<T extends number | bigint>(line: Line<T>, value: T): number {
     if (line.starts[middle]! <= value) low = middle
     else high = middle - 1
   }
-  return line.sets[low]!
+  return low
+}
+
+function inside<T extends number | bigint>(line: Line<T>, pairs: readonly T[]): Set<number> {
+  const found = new Set<number>()
+  for (let i = 0; i < pairs.length; i += 2) {
+    for (let k = indexOf(line, pairs[i]!); k < line.starts.length && line.starts[k]! <= pairs[i + 1]!; k++) {
+      found.add(line.sets[k]!)
+    }
+  }
+  return found
 }
 
 function group<T extends number | bigint>(line: Line<T>, last: T, one: T): T[][] {

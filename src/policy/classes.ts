@@ -64,6 +64,8 @@ export class ClassIndex {
   private readonly namespaces: ReadonlyMap<string, StringMap>
   private readonly byNamespace = new Map<string, number[]>()
   private readonly byLabel = new Map<string, number[]>()
+  private readonly byAddressSet = new Map<string, number[]>()
+  private readonly onHost: number[] = []
   private readonly all: Int32Array
   private readonly atoms: AddressAtoms
   private readonly answers = new Map<string, Int32Array>()
@@ -102,6 +104,8 @@ export class ClassIndex {
 
   private file(number: number, pod: PolicyPod): void {
     push(this.byNamespace, pod.namespace, number)
+    for (const a of pod.addresses) push(this.byAddressSet, `${a.family}:${this.atoms.setOf(a)}`, number)
+    if (pod.hostNetwork) this.onHost.push(number)
     for (const key in pod.labels.pod) push(this.byLabel, `${key}\0${pod.labels.pod[key]}`, number)
   }
 
@@ -133,7 +137,7 @@ export class ClassIndex {
     const isKept = isPlain && within === null
     const known = isKept ? this.answers.get(key) : undefined
     if (known !== undefined) return known
-    const candidates = this.candidates(conditions, within)
+    const candidates = this.candidates(conditions, within, family)
     const found: number[] = []
     for (const number of candidates) {
       const pod = this.representatives[number]!
@@ -145,13 +149,21 @@ export class ClassIndex {
     return answer
   }
 
-  private candidates(conditions: readonly Condition[], within: string | null): Iterable<number> {
+  private candidates(conditions: readonly Condition[], within: string | null, family: Family | null): Iterable<number> {
     let best: Iterable<number> & { readonly length: number } = this.all
     const consider = (list: readonly number[]): void => {
       if (list.length < best.length) best = list
     }
     if (within !== null) return this.byNamespace.get(within) ?? []
     for (const c of conditions) {
+      if (c.t === 'never') return []
+      if (c.t === 'nodes') consider(this.onHost)
+      if (c.t === 'nets' && !c.negate) {
+        if (c.pods === 'never') return []
+        const families = family === null ? ([4, 6] as const) : [family]
+        const sets = families.flatMap((f) => [...this.atoms.setsIn(c.ranges, f)].map((n) => `${f}:${n}`))
+        consider(merged(sets.map((key) => this.byAddressSet.get(key) ?? [])))
+      }
       if (c.t !== 'labels' || c.negate || c.sets !== null) continue
       for (const part of c.expr.op === 'and' ? c.expr.of : [c.expr]) {
         const list = this.listOf(part)

@@ -185,6 +185,10 @@ export const META_NAMESPACE = 'namespace'
 export const META_SERVICE_ACCOUNT = 'serviceaccount'
 
 /** `NetworkPolicy shop/web`. */
-export function policyTitle(policy: Policy): string {
+export function policyTitle(policy: {
+  readonly kind: string
+  readonly namespace: string
+  readonly name: string
+}): string {
   return policy.namespace === '' ? `${policy.kind} ${policy.name}` : `${policy.kind} ${policy.namespace}/${policy.name}`
 }

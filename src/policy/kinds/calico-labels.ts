@@ -10,15 +10,15 @@ import { and, type Expr, FALSE, type LabelScope, not, or, TRUE } from '../expr.t
 export type LabelOf = (key: string) => { readonly scope: LabelScope; readonly key: string }
 
 /** A selector as an expression; a broken one, which validation has reported, selects nothing. */
-export function calicoExpr(text: string | undefined, labelOf: LabelOf, global: Expr = FALSE): Expr {
+export function calicoExpr(text: string | undefined, labelOf: LabelOf, global: Expr = FALSE, all: Expr = TRUE): Expr {
   const parsed = parseCalicoSelector(text ?? '')
-  return parsed.node === undefined ? FALSE : toExpr(parsed.node, labelOf, global)
+  return parsed.node === undefined ? FALSE : toExpr(parsed.node, labelOf, global, all)
 }
 
-function toExpr(node: SelectorNode, labelOf: LabelOf, global: Expr): Expr {
+function toExpr(node: SelectorNode, labelOf: LabelOf, global: Expr, all: Expr): Expr {
   switch (node.op) {
     case 'all':
-      return TRUE
+      return all
     case 'global':
       return global
     case 'has':
@@ -28,11 +28,11 @@ function toExpr(node: SelectorNode, labelOf: LabelOf, global: Expr): Expr {
     case 'text':
       return { op: 'text', how: node.how, ...labelOf(node.key), value: node.value }
     case 'not':
-      return not(toExpr(node.of, labelOf, global))
+      return not(toExpr(node.of, labelOf, global, all))
     case 'and':
-      return and(node.of.map((n) => toExpr(n, labelOf, global)))
+      return and(node.of.map((n) => toExpr(n, labelOf, global, all)))
     case 'or':
-      return or(node.of.map((n) => toExpr(n, labelOf, global)))
+      return or(node.of.map((n) => toExpr(n, labelOf, global, all)))
   }
 }
 

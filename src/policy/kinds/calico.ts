@@ -273,9 +273,8 @@ class RuleCompiler {
 
 function namespaceSelectorExpr(text: string): Expr {
   const inNamespace: Expr = { op: 'has', scope: 'meta', key: META_NAMESPACE }
-  const expr = calicoExpr(text, namespaceLabel, not(inNamespace))
   // all() is "any workload that is in a namespace", not any endpoint
-  return expr.op === 'true' ? inNamespace : expr
+  return calicoExpr(text, namespaceLabel, not(inNamespace), inNamespace)
 }
 
 function serviceAccountsExpr(accounts: { names?: string[]; selector?: string }): Expr {
