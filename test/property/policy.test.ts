@@ -22,6 +22,8 @@ const CLUSTERS = Number(process.env.CLUSTERS ?? 400)
 const SEED = Number(process.env.SEED ?? 11)
 const QUESTIONS: readonly (readonly [PolicyProtocol, number])[] = [
   ['TCP', 80],
+  ['TCP', 81],
+  ['TCP', 443],
   ['TCP', 8080],
   ['UDP', 53],
   ['SCTP', 443],
@@ -176,16 +178,23 @@ function matrixPorts(
   return a!
 }
 
-/** Choices of fast-check's generator. */
-function pickOf(g: fc.GeneratorValue): Pick {
-  return { int: (n) => g(fc.integer, { min: 0, max: n - 1 }) }
+/** Choices of a generator with this seed: uniform, where fast-check's own prefer small numbers (mulberry32). */
+function pickOf(seed: number): Pick {
+  let state = seed >>> 0
+  const next = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return (t ^ (t >>> 14)) >>> 0
+  }
+  return { int: (n) => next() % n }
 }
 
 describe(`policies of all kinds, ${CLUSTERS} random clusters`, () => {
   it('are evaluated as the judge does, packet by packet', () => {
     fc.assert(
-      fc.property(fc.gen(), (g) => {
-        const pick = pickOf(g)
+      fc.property(fc.noShrink(fc.nat({ max: 0x7fffffff })), (seed) => {
+        const pick = pickOf(seed)
         const options: PolicyOptions = {
           ipBlockMatchesPods: pick.int(4) > 0,
           hostNetwork: pick.int(4) > 0 ? 'ignored' : 'as-pod',
@@ -199,7 +208,7 @@ describe(`policies of all kinds, ${CLUSTERS} random clusters`, () => {
           )
         }
       }),
-      { numRuns: CLUSTERS, seed: SEED, endOnFailure: process.env.SHRINK === undefined },
+      { numRuns: CLUSTERS, seed: SEED },
     )
   })
 })

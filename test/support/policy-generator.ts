@@ -223,7 +223,7 @@ class Maker {
       const kind = this.pick.int(4)
       if (kind === 0) fields.port = this.of(PORT_NAMES)
       else if (kind < 3) fields.port = this.of(PORTS)
-      if (kind === 2) fields.endPort = (fields.port as number) + this.pick.int(400)
+      if (kind === 2) fields.endPort = (fields.port as number) + this.of([0, 1, 28, 400, 8000])
       return fields
     }
     const rule = (side: string): Fields => {
