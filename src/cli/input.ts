@@ -10,7 +10,9 @@ import type { InputFlags } from './options.ts'
 import { note, stderrPaint } from './output.ts'
 
 /** Reads the manifests and builds the model. */
-export async function readCluster(flags: InputFlags): Promise<ClusterModel> {
+export async function readCluster(
+  flags: InputFlags & { readonly with?: string[]; readonly without?: string[] },
+): Promise<ClusterModel> {
   if (flags.filename === undefined) {
     throw usageError('no manifests were given', 'name a file, a directory, a glob or - (stdin) with -f')
   }
@@ -18,7 +20,14 @@ export async function readCluster(flags: InputFlags): Promise<ClusterModel> {
   await checkWord('--proxy-mode', flags.proxyMode)
   const { buildClusterModel, loadInputs } = await import('../kubernetes/index.ts')
   const { cni, proxyMode, nodes, seed, set } = flags
-  const built = buildClusterModel(loadInputs(flags.filename), {
+  let loaded = loadInputs(flags.filename)
+  if (flags.with !== undefined || flags.without !== undefined) {
+    const { applyWhatIf } = await import('../query/what-if.ts')
+    const changed = applyWhatIf(loaded, flags.with === undefined ? null : loadInputs(flags.with), flags.without ?? [])
+    loaded = changed.loaded
+    for (const text of changed.notes) note(`podwalk: ${text}`)
+  }
+  const built = buildClusterModel(loaded, {
     ...(cni !== undefined && { cni }),
     ...(proxyMode !== undefined && { proxyMode }),
     ...(nodes !== undefined && { nodes }),

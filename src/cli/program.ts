@@ -21,6 +21,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./commands/trace.ts')).registerTrace,
   },
   {
+    name: 'reach',
+    summary: 'who can talk to whom: by pod or workload, with ports',
+    load: async () => (await import('./commands/reach.ts')).registerReach,
+  },
+  {
+    name: 'why',
+    summary: 'why a connection is allowed or denied, rule by rule',
+    load: async () => (await import('./commands/why.ts')).registerWhy,
+  },
+  {
     name: 'exec',
     summary: 'run ip, iptables-save, ping ... inside a simulated node or pod',
     load: async () => (await import('./commands/exec.ts')).registerExec,

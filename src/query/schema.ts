@@ -3,6 +3,7 @@
  * validate every document against its own.
  */
 import { LAB_CHECK_SCHEMA, LAB_RESULT_SCHEMA } from './schema-lab.ts'
+import { REACH_SCHEMA, WHY_SCHEMA } from './schema-policy.ts'
 import { REASONS_SCHEMA, TABLE_SCHEMAS } from './schema-tables.ts'
 import { TRACE_SCHEMA } from './schema-trace.ts'
 
@@ -14,6 +15,8 @@ export const SCHEMAS: ReadonlyMap<string, JsonSchema> = new Map<string, JsonSche
   ['Trace', TRACE_SCHEMA],
   ['LabResult', LAB_RESULT_SCHEMA],
   ['LabCheck', LAB_CHECK_SCHEMA],
+  ['Reach', REACH_SCHEMA],
+  ['Why', WHY_SCHEMA],
   ...Object.entries(TABLE_SCHEMAS),
   ['Reasons', REASONS_SCHEMA],
 ])

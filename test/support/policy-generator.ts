@@ -316,14 +316,16 @@ class Maker {
     return text
   }
 
-  private calicoNode(depth: number): { text: string; means: Meaning } {
+  private calicoNode(depth: number, isTop = true): { text: string; means: Meaning } {
     const kind = this.pick.int(depth > 0 ? 11 : 8)
     const key = this.of(KEYS)
     const value = this.of(VALUES)
     const q = this.of(["'", '"'])
     switch (kind) {
       case 0:
-        return { text: 'all()', means: () => true }
+        // inside of a namespaceSelector, all() is "has a namespace": only used alone
+        if (isTop) return { text: 'all()', means: () => true }
+        return { text: `! has(${key})`, means: (l) => l[key] === undefined }
       case 1:
         return { text: `has(${key})`, means: (l) => l[key] !== undefined }
       case 2:
@@ -339,11 +341,11 @@ class Maker {
       case 7:
         return { text: `${key} == ${q}${value}${q}`, means: (l) => l[key] === value }
       case 8: {
-        const of = this.calicoNode(depth - 1)
+        const of = this.calicoNode(depth - 1, false)
         return { text: `!(${of.text})`, means: (l) => !of.means(l) }
       }
       default: {
-        const [a, b] = [this.calicoNode(depth - 1), this.calicoNode(depth - 1)]
+        const [a, b] = [this.calicoNode(depth - 1, false), this.calicoNode(depth - 1, false)]
         const isAnd = kind === 9
         return {
           text: isAnd

@@ -351,7 +351,10 @@ class Judge {
       )
         return false
     }
-    const { selector, notSelector, namespaceSelector, serviceAccounts } = e
+    const { selector, notSelector, namespaceSelector } = e
+    // an empty match of ServiceAccounts is none
+    const isAccount = (e.serviceAccounts?.names ?? []).length > 0 || e.serviceAccounts?.selector
+    const serviceAccounts = isAccount ? e.serviceAccounts : undefined
     if (selector || namespaceSelector || serviceAccounts || (notSelector && own !== '')) {
       const isIt = this.labelled(end).some((labels) => {
         if (namespaceSelector) {

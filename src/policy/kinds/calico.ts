@@ -220,7 +220,9 @@ class RuleCompiler {
   private entity(e: EntityRule, path: FieldPath, isDestination: boolean): Alternative[] {
     if (e.services?.name) return this.services(e.services, path, isDestination)
     const conditions: Condition[] = []
-    const hasSelector = Boolean(e.selector || e.notSelector || e.serviceAccounts || e.namespaceSelector)
+    const accounts = serviceAccountsExpr(e.serviceAccounts ?? {})
+    const hasAccounts = accounts.op !== 'true'
+    const hasSelector = Boolean(e.selector || e.notSelector || hasAccounts || e.namespaceSelector)
     if (hasSelector) {
       const parts: Expr[] = []
       let at: FieldPath = [...path, 'selector']
@@ -229,8 +231,8 @@ class RuleCompiler {
         parts.push(namespaceSelectorExpr(e.namespaceSelector))
       } else if (this.namespace !== '') parts.push(eq('meta', META_NAMESPACE, this.namespace))
       if (e.selector) parts.push(withOrchestrator(calicoExpr(e.selector, workloadLabel)))
-      if (e.serviceAccounts) parts.push(serviceAccountsExpr(e.serviceAccounts))
-      const isRestricted = e.namespaceSelector || e.selector || e.serviceAccounts || this.namespace !== ''
+      parts.push(accounts)
+      const isRestricted = e.namespaceSelector || e.selector || hasAccounts || this.namespace !== ''
       if (isRestricted) conditions.push(this.selected(at, and(parts), false))
     }
     if (e.notSelector) {

@@ -1,0 +1,170 @@
+/**
+ * The ends of a policy question: from words to pods, nodes and addresses.
+ *
+ *     NS/POD  pod/NS/POD  deploy/NS/NAME (all its pods)  ns/NAME  svc/NS/NAME:PORT (its endpoints)  node/NAME  IP  CIDR
+ *
+ * Where a trace takes one pod of a workload, a policy question takes all. A Service stands for its endpoints after
+ * translation: policies see the pod and its targetPort, never the ClusterIP. A DNS name and everything else is resolved as
+ * `trace` does.
+ */
+import { parseCidr } from '../addr/cidr.ts'
+import type { Diagnostic } from '../diagnostics/diagnostic.ts'
+import { nearest } from '../kubernetes/names.ts'
+import { resolveTarget } from '../kubernetes/target.ts'
+import type { ClusterModel, Protocol } from '../kubernetes/types.ts'
+import type { PolicyEngine } from '../policy/engine.ts'
+import { externalAtoms } from '../policy/external.ts'
+import { externalParty } from '../policy/input.ts'
+import type { Party } from '../policy/model.ts'
+import { cidrRanges, intersectRanges } from '../policy/ranges.ts'
+
+/** What the words stand for. */
+export interface Parties {
+  readonly parties: readonly Party[]
+  /** For a Service: where the packets go, by party name. */
+  readonly targets: ReadonlyMap<string, readonly { readonly protocol: Protocol; readonly port: number }[]> | null
+  /** A port that the words named, as it is asked for (of a Service its own port). */
+  readonly port: number | null
+  /** A remark on what was chosen. */
+  readonly notes: readonly string[]
+}
+
+/** The parties, or why there are none. */
+export type PartiesResult =
+  | { readonly found: Parties; readonly diagnostic?: undefined }
+  | { readonly found?: undefined; readonly diagnostic: Diagnostic }
+
+const WORKLOADS: Readonly<Record<string, string>> = {
+  deploy: 'Deployment',
+  deployment: 'Deployment',
+  sts: 'StatefulSet',
+  statefulset: 'StatefulSet',
+  ds: 'DaemonSet',
+  daemonset: 'DaemonSet',
+  job: 'Job',
+  rs: 'ReplicaSet',
+  replicaset: 'ReplicaSet',
+}
+
+/** Resolves one end of a question. */
+export function resolveParties(
+  engine: PolicyEngine,
+  model: ClusterModel,
+  text: string,
+  namespace = 'default',
+): PartiesResult {
+  const plain = (
+    parties: readonly Party[],
+    port: number | null = null,
+    notes: readonly string[] = [],
+  ): PartiesResult => ({
+    found: { parties, targets: null, port, notes },
+  })
+  if (parseCidr(text) !== null) return plain(partiesOfCidr(engine, text))
+  const words = /^(ns|namespace)\/([^/:]+)$/.exec(text)
+  if (words !== null) {
+    const pods = engine.input.pods.filter((p) => p.namespace === words[2])
+    return pods.length > 0
+      ? plain(pods)
+      : missing(text, `no pods in namespace ${words[2]}`, words[2]!, engine.input.namespaces.keys())
+  }
+  const [, kind = '', rest = ''] = /^([a-z]+)\/(.+)$/.exec(text) ?? []
+  const workload = WORKLOADS[kind]
+  // a namespace may be called deploy: NS/POD has one slash, deploy/NS/NAME two, deploy/NAME is of -n
+  if (workload !== undefined && !engine.pod(text)) {
+    const [path, portText] = rest.split(':') as [string, string | undefined]
+    const [ns, name] = path.includes('/') ? (path.split('/') as [string, string]) : [namespace, path]
+    const pods = engine.input.pods.filter((p) => p.namespace === ns && p.workload === `${workload}/${name}`)
+    if (pods.length > 0) return plain(pods, portText === undefined ? null : portOf(portText, pods[0]!))
+  }
+  const resolved = resolveTarget(model, text, { namespace })
+  if (resolved.target === undefined) return { diagnostic: resolved.diagnostic }
+  const { target, notes } = resolved
+  const port = target.port ?? null
+  switch (target.kind) {
+    case 'pod':
+      return plain([engine.pod(`${target.pod.namespace}/${target.pod.name}`)!], port, notes)
+    case 'node':
+      return plain([engine.input.nodes.find((n) => n.name === target.node.name)!], port, notes)
+    case 'service':
+      return serviceParties(engine, model, target, text)
+    default: {
+      const party = engine.partyAt(target.ip)
+      return party === null
+        ? { diagnostic: problem(text, `no party has the address ${target.ip}`) }
+        : plain([party], port, notes)
+    }
+  }
+}
+
+/** One party for each way in which policies treat addresses of the block. */
+export function partiesOfCidr(engine: PolicyEngine, text: string): Party[] {
+  const ranges = cidrRanges(text)!
+  return externalAtoms(engine).flatMap((atom) => {
+    const both = intersectRanges(atom.ranges, ranges)
+    if (both.v4.length > 0) return [externalParty({ family: 4, value: both.v4[0]! })]
+    return both.v6.length > 0 ? [externalParty({ family: 6, value: both.v6[0]! })] : []
+  })
+}
+
+function portOf(text: string, pod: Party): number | null {
+  if (/^\d+$/.test(text)) return Number(text)
+  return pod.ports.find((p) => p.name === text)?.port ?? null
+}
+
+/** The endpoints of a Service port, with the targetPort of each. */
+function serviceParties(
+  engine: PolicyEngine,
+  model: ClusterModel,
+  target: Extract<NonNullable<ReturnType<typeof resolveTarget>['target']>, { kind: 'service' }>,
+  text: string,
+): PartiesResult {
+  const { metadata } = target.service
+  const key = `${metadata.namespace}/${metadata.name}`
+  const targets = new Map<string, { protocol: Protocol; port: number }[]>()
+  const parties: Party[] = []
+  for (const slice of model.endpointSlices) {
+    if (slice.service !== key) continue
+    for (const port of slice.object.ports ?? []) {
+      if ((port.name ?? '') !== (target.servicePort.name ?? '') || port.port === undefined) continue
+      for (const endpoint of slice.object.endpoints) {
+        if (endpoint.conditions?.ready === false) continue
+        for (const address of endpoint.addresses) {
+          const ref = endpoint.targetRef
+          const party =
+            (ref?.kind === 'Pod' ? engine.pod(`${ref.namespace ?? metadata.namespace}/${ref.name}`) : undefined) ??
+            engine.partyAt(address)
+          if (party === null || party === undefined) continue
+          if (!targets.has(party.name)) parties.push(party)
+          targets.set(party.name, [
+            ...(targets.get(party.name) ?? []),
+            { protocol: port.protocol ?? 'TCP', port: port.port },
+          ])
+        }
+      }
+    }
+  }
+  if (parties.length === 0) return { diagnostic: problem(text, `Service ${key} has no ready endpoint`) }
+  const notes = [
+    `Service ${key}: policies see its ${parties.length} endpoints and the targetPort, not ${target.ip}:${target.port}`,
+  ]
+  return { found: { parties, targets, port: target.port, notes } }
+}
+
+function problem(text: string, message: string, hint?: string): Diagnostic {
+  return {
+    code: 'unresolvable',
+    severity: 'error',
+    file: '',
+    line: 0,
+    col: 0,
+    path: text,
+    message,
+    ...(hint !== undefined && { hint }),
+  }
+}
+
+function missing(text: string, message: string, name: string, names: Iterable<string>): PartiesResult {
+  const near = nearest(name, names)
+  return { diagnostic: problem(text, message, near.length > 0 ? `did you mean ${near.join(', ')}?` : undefined) }
+}
