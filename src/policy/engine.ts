@@ -215,7 +215,7 @@ export class PolicyEngine {
   sidePorts(src: Party, dst: Party, direction: Direction, family: Family): PortSet {
     const policies = this.policiesOf(direction === 'ingress' ? dst : src, direction)
     if (policies.length === 0) return ALL_PORTS
-    return allowedPorts(policies, direction, src, dst, family, portNumberOf('TCP', EPHEMERAL_PORT), this.options)
+    return allowedPorts(policies, direction, src, dst, family, EPHEMERAL_PORT, this.options)
   }
 
   /** The engine with other policies over the same pods. */

@@ -6,17 +6,9 @@
  *
  * Sources: see model.ts.
  */
-import { alternativeHolds, type Flow, isEndpoint, resolvePorts, ruleMatches } from './match.ts'
+import { alternativeHolds, type Flow, isEndpoint, resolvePorts, ruleMatches, sourceProtocols } from './match.ts'
 import type { Direction, Party, Policy, PolicyOptions, Rule } from './model.ts'
-import {
-  ALL_PORTS,
-  intersectPorts,
-  NO_PORTS,
-  type PortSet,
-  portsContain,
-  subtractPorts,
-  unionPorts,
-} from './port-set.ts'
+import { ALL_PORTS, intersectPorts, NO_PORTS, type PortSet, subtractPorts, unionPorts } from './port-set.ts'
 import type { Family } from './ranges.ts'
 
 /** A policy in its place: policies of one direction of one pod come in the order of evaluation. */
@@ -86,10 +78,8 @@ export function rulePorts(
   const peer = direction === 'ingress' ? src : dst
   if (rule.self !== null && !alternativeHolds(rule.self, subject, subject, family, options)) return NO_PORTS
   let ports = rule.ports === null ? ALL_PORTS : resolvePorts(rule.ports, dst, options)
-  if (rule.sourcePorts !== null && !portsContain(resolvePorts(rule.sourcePorts, src, options), sourcePort)) {
-    // a source port is of one protocol: flows of the others do not have it
-    return NO_PORTS
-  }
+  if (rule.sourcePorts !== null)
+    ports = intersectPorts(ports, sourceProtocols(rule.sourcePorts, src, sourcePort, options))
   if (rule.peers === null) return ports
   let any = NO_PORTS
   for (const a of rule.peers) {

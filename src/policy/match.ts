@@ -7,7 +7,16 @@
  */
 import { matches } from './expr.ts'
 import type { Alternative, Condition, Direction, Party, PolicyOptions, PortMatch, PortName, Rule } from './model.ts'
-import { NO_PORTS, type PortSet, portRange, portsContain, subtractPorts, unionPorts } from './port-set.ts'
+import {
+  NO_PORTS,
+  type PortSet,
+  portNumberOf,
+  portRange,
+  portsContain,
+  protocolPorts,
+  subtractPorts,
+  unionPorts,
+} from './port-set.ts'
 import { type Address, type Family, rangesContain } from './ranges.ts'
 
 /** One packet of a connection, as policies see it. */
@@ -130,6 +139,17 @@ export function resolvePorts(match: PortMatch, at: Party, options: PolicyOptions
     for (const name of match.except.names) set = subtractPorts(set, portOfName(name, at, isPod))
   }
   return set
+}
+
+/** Everything of the protocols in which a source port satisfies a rule's source ports. */
+export function sourceProtocols(match: PortMatch, at: Party, sourcePort: number, options: PolicyOptions): PortSet {
+  const set = resolvePorts(match, at, options)
+  let protocols = NO_PORTS
+  for (const protocol of ['TCP', 'UDP', 'SCTP'] as const) {
+    if (portsContain(set, portNumberOf(protocol, sourcePort)))
+      protocols = unionPorts(protocols, protocolPorts(protocol))
+  }
+  return protocols
 }
 
 /** True when the rule of a policy that selects the flow's end in this direction matches the flow. */

@@ -14,18 +14,9 @@ import { type ClassSet, type ClassSets, classSets } from './class-set.ts'
 import type { PolicyEngine } from './engine.ts'
 import { EPHEMERAL_PORT } from './engine.ts'
 import type { PlacedPolicy } from './evaluate.ts'
-import { alternativeHolds, isEndpoint, resolvePorts } from './match.ts'
+import { alternativeHolds, isEndpoint, resolvePorts, sourceProtocols } from './match.ts'
 import type { Alternative, Direction, Party, PortMatch, Rule } from './model.ts'
-import {
-  ALL_PORTS,
-  intersectPorts,
-  NO_PORTS,
-  type PortSet,
-  portNumberOf,
-  portsContain,
-  subtractPorts,
-  unionPorts,
-} from './port-set.ts'
+import { ALL_PORTS, intersectPorts, NO_PORTS, type PortSet, subtractPorts, unionPorts } from './port-set.ts'
 import type { Family } from './ranges.ts'
 
 /** Peers that get through on some ports. */
@@ -277,16 +268,16 @@ export class ReachMatrix {
     const { sets, engine, family } = this
     if (rule.family !== null && rule.family !== family) return []
     if (rule.self !== null && !alternativeHolds(rule.self, subject, subject, family, engine.options)) return []
-    if (rule.sourcePorts !== null) {
-      const source = portNumberOf('TCP', EPHEMERAL_PORT)
-      // named source ports are of listening sockets: a connection does not come from them
-      if (!portsContain(rule.sourcePorts.set, source)) return []
-    }
+    // named source ports are of listening sockets: no connection comes from them
+    const protocols =
+      rule.sourcePorts === null
+        ? ALL_PORTS
+        : sourceProtocols({ ...rule.sourcePorts, names: [] }, subject, EPHEMERAL_PORT, engine.options)
     const found: Cell[] = []
     for (const a of rule.peers ?? [null]) {
       const peers = a === null ? sets.all() : this.peersOf(a)
       if (sets.isEmpty(peers)) continue
-      const limit = a?.ports ?? ALL_PORTS
+      const limit = intersectPorts(a?.ports ?? ALL_PORTS, protocols)
       for (const { peers: part, ports } of this.byPorts(rule.ports, direction, subject, peers)) {
         const both = intersectPorts(ports, limit)
         if (both.length > 0) found.push({ peers: part, ports: both })
