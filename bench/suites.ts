@@ -47,6 +47,16 @@ export const SUITES: readonly SuiteEntry[] = [
     load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/clusterip-cross-node'),
   },
   {
+    name: 'walk-vxlan',
+    rows: ['walk/clusterip-vxlan-cross-node'],
+    load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/clusterip-vxlan-cross-node'),
+  },
+  {
+    name: 'walk-calico',
+    rows: ['walk/calico-routed-policy'],
+    load: async () => (await import('./scenario/walk.ts')).walkSuite('walk/calico-routed-policy'),
+  },
+  {
     name: 'replay-same',
     rows: ['replay/clusterip-same-node'],
     load: async () => (await import('./scenario/walk.ts')).walkSuite('replay/clusterip-same-node'),
@@ -55,6 +65,11 @@ export const SUITES: readonly SuiteEntry[] = [
     name: 'replay-cross',
     rows: ['replay/clusterip-cross-node'],
     load: async () => (await import('./scenario/walk.ts')).walkSuite('replay/clusterip-cross-node'),
+  },
+  {
+    name: 'replay-vxlan',
+    rows: ['replay/clusterip-vxlan-cross-node'],
+    load: async () => (await import('./scenario/walk.ts')).walkSuite('replay/clusterip-vxlan-cross-node'),
   },
   {
     name: 'walk-traced',

@@ -1,15 +1,18 @@
 /**
- * Builds on the real kernel what stands in a simulated world: namespaces, wires, bridges, addresses, routes, neighbours,
- * settings and iptables rules are read from the world and written with iproute2 and iptables. So both sides run the same
+ * Builds on the real kernel what stands in a simulated world: namespaces, wires, bridges, VXLAN devices with their fdb,
+ * addresses, routes, neighbours, settings, ip sets and iptables rules are read from the world and written with iproute2 and iptables. So both sides run the same
  * path by construction. Every namespace is named with a prefix of this process and is deleted again.
  *
- * Not carried over: sockets, conntrack entries, what the world has that no walk here uses (ipset, rules of policy routing).
+ * Not carried over: sockets, conntrack entries, what the world has that no walk here uses (rules of policy routing).
  */
 import { spawnSync } from 'node:child_process'
 import { formatIpv4, formatMac } from '../../src/addr/index.ts'
-import { DEV_BRIDGE, DEV_LOOPBACK, IFF_PROMISC, type NetDevice } from '../../src/linux/device/device.ts'
+import { DEV_BRIDGE, DEV_LOOPBACK, DEV_VXLAN, IFF_PROMISC, type NetDevice } from '../../src/linux/device/device.ts'
+import { vxlanPriv } from '../../src/linux/device/vxlan.ts'
 import { type Neighbour, NUD_VALID } from '../../src/linux/neighbour/neighbour.ts'
 import type { Netns } from '../../src/linux/netns.ts'
+import { RTNH_F_ONLINK } from '../../src/linux/route/rtn.ts'
+import { ipsetSave } from '../../src/linux/tools/ipset.ts'
 import { iptablesSave } from '../../src/linux/tools/iptables.ts'
 import type { World } from '../../src/linux/world.ts'
 
@@ -51,8 +54,34 @@ function linkLines(world: World, made: Set<NetDevice>): string[] {
   return lines
 }
 
+/** `ip link add` of a VXLAN device as it stands in the world. */
+function vxlanLine(dev: NetDevice): string {
+  const { vni, dstport, local, lowerdev, learning } = vxlanPriv(dev).cfg
+  const lower = lowerdev === null ? '' : ` dev ${lowerdev.name}`
+  const learn = learning ? 'learning' : 'nolearning'
+  const type = `vxlan id ${vni} dstport ${dstport} local ${formatIpv4(local)}${lower} ${learn}`
+  return `link add ${dev.name} address ${macOf(dev)} mtu ${dev.mtu} type ${type}`
+}
+
+/** Commands of bridge(8) for the entries of VXLAN devices. */
+function fdbCommands(ns: Netns): string[][] {
+  return [...ns.devices.values()]
+    .filter((dev) => dev.kind === DEV_VXLAN)
+    .flatMap((dev) =>
+      vxlanPriv(dev)
+        .fdb.entries()
+        .flatMap((e) =>
+          e.remotes.map((r) => {
+            const mac = formatMac({ hi: e.macHi, lo: e.macLo })
+            return ['bridge', 'fdb', 'append', mac, 'dev', dev.name, 'dst', formatIpv4(r.remote), 'self', 'permanent']
+          }),
+        ),
+    )
+}
+
 function namespaceLines(ns: Netns): string[] {
   const lines: string[] = ['link set lo up']
+  for (const dev of ns.devices.values()) if (dev.kind === DEV_VXLAN) lines.push(vxlanLine(dev))
   for (const dev of ns.devices.values()) {
     for (const port of [...(dev.bridge?.ports ?? [])].reverse()) {
       lines.push(`link set ${port.dev.name} master ${dev.name}`)
@@ -68,11 +97,15 @@ function namespaceLines(ns: Netns): string[] {
 
 function routeLines(ns: Netns): string[] {
   const lines: string[] = []
-  for (const r of ns.fib.routes(254)) {
+  // a gateway must be reachable when its route is added: on-link routes first
+  const routes = [...ns.fib.routes(254)]
+  routes.sort((a, b) => Number(a.nexthops[0]?.hasGateway ?? false) - Number(b.nexthops[0]?.hasGateway ?? false))
+  for (const r of routes) {
     const nh = r.nexthops[0]
     if (r.protocol === RTPROT_KERNEL || nh === undefined || nh.dev === null) continue
     const via = nh.hasGateway ? ` via ${formatIpv4(nh.gateway)}` : ''
-    lines.push(`route replace ${formatIpv4(r.dst)}/${r.prefixLength}${via} dev ${nh.dev.name}`)
+    const onlink = (nh.flags & RTNH_F_ONLINK) !== 0 ? ' onlink' : ''
+    lines.push(`route replace ${formatIpv4(r.dst)}/${r.prefixLength}${via} dev ${nh.dev.name}${onlink}`)
   }
   for (const n of ns.neigh.list()) {
     if ((n.state & NUD_VALID) === 0 || !n.dev.up || n.dev.kind === DEV_LOOPBACK || n.ip === 0) continue
@@ -114,6 +147,9 @@ export function cloneToKernel(world: World, iptablesRestore: string): () => void
     for (const ns of world.namespaces) {
       const lines = routeLines(ns)
       if (lines.length > 0) sh(['ip', '-n', kernelName(ns), '-batch', '-'], lines.join('\n'))
+      for (const argv of fdbCommands(ns)) sh(['ip', 'netns', 'exec', kernelName(ns), ...argv])
+      const sets = ipsetSave(ns)
+      if (sets !== '') sh(['ip', 'netns', 'exec', kernelName(ns), 'ipset', 'restore'], sets)
       const rules = iptablesSave(ns)
       if (rules !== '') sh(['ip', 'netns', 'exec', kernelName(ns), iptablesRestore], rules)
     }

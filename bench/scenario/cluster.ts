@@ -1,6 +1,6 @@
 /**
- * The cluster that the walks run in: two nodes, kubenet (a bridge cbr0 per node, pod CIDRs routed over the underlay),
- * kube-proxy in iptables mode, one client and two echo pods, one Service per echo pod, `services` more beside them.
+ * The cluster that the walks run in: two nodes, kubenet (a bridge cbr0 per node, pod CIDRs routed over the underlay) or
+ * another CNI, kube-proxy in iptables mode, one client and two echo pods, one Service per echo pod, `services` more beside them.
  */
 import { parseIpv4 } from '../../src/addr/index.ts'
 import { buildCluster, type Cluster } from '../../src/cluster/build.ts'
@@ -40,8 +40,35 @@ spec: { clusterIP: ${ip}, selector: { app: ${app} }, ports: [{ port: 80, targetP
 export const NEAR_VIP = '10.96.255.1'
 export const FAR_VIP = '10.96.255.2'
 
+/** CNI sections of the Cluster object, and what else each needs. */
+const CNIS = {
+  kubenet: { cni: '{ name: kubenet }', objects: [] },
+  'flannel-vxlan': { cni: '{ name: flannel, options: { Backend: { Type: vxlan } } }', objects: [] },
+  'calico-routed': {
+    cni: '{ name: calico }',
+    objects: [
+      `apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata: { name: default-ipv4-ippool }
+spec: { cidr: 10.244.0.0/16, ipipMode: Never, vxlanMode: Never, natOutgoing: true, nodeSelector: all() }
+`,
+      `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: far-from-client }
+spec:
+  podSelector: { matchLabels: { app: far } }
+  policyTypes: [Ingress]
+  ingress: [{ from: [{ podSelector: { matchLabels: { app: client } } }], ports: [{ protocol: UDP, port: ${ECHO_PORT} }] }]
+`,
+    ],
+  },
+} as const
+
+/** Which CNI a walk runs over. */
+export type BenchCni = keyof typeof CNIS
+
 /** The manifests. @param services Services of the same echo pod that kube-proxy writes before the measured ones */
-export function manifests(services: number): string {
+export function manifests(services: number, cni: BenchCni = 'kubenet'): string {
   const docs = [
     `apiVersion: podwalk.dev/v1alpha1
 kind: Cluster
@@ -50,7 +77,7 @@ spec:
   nodes: [{ name: n1 }, { name: n2 }]
   podCIDR: 10.244.0.0/16
   serviceCIDR: 10.96.0.0/16
-  cni: { name: kubenet }
+  cni: ${CNIS[cni].cni}
   kubeProxy: { mode: iptables }
 `,
     pod('client', 'n1'),
@@ -58,6 +85,7 @@ spec:
     pod('far', 'n2'),
     service('znear', NEAR_VIP, 'near'),
     service('zfar', FAR_VIP, 'far'),
+    ...CNIS[cni].objects,
   ]
   for (let i = 0; i < services; i++) {
     docs.push(service(`s${String(i).padStart(5, '0')}`, `10.96.${(i + 256) >> 8}.${i & 255}`, 'far'))
@@ -81,8 +109,8 @@ export interface Path {
 }
 
 /** Builds the cluster. */
-export function benchCluster(services = 0): Cluster {
-  const built = buildClusterModel(loadText(manifests(services), 'bench.yaml'))
+export function benchCluster(services = 0, cni: BenchCni = 'kubenet'): Cluster {
+  const built = buildClusterModel(loadText(manifests(services, cni), 'bench.yaml'))
   const errors = built.diagnostics.filter((d) => d.severity === 'error')
   if (errors.length > 0) throw new Error(errors.map((d) => d.message).join('\n'))
   return buildCluster(built.model, { seed: 1 })

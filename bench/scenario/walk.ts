@@ -15,7 +15,16 @@ import { foldChecksum, pseudoSumV4, sumWords } from '../../src/wire/checksum.ts'
 import { type BenchRow, measure } from '../harness.ts'
 import { kernelRate } from '../kernel/path.ts'
 import type { Suite } from '../suites.ts'
-import { benchCluster, CLIENT_PORT, ECHO_PORT, FAR_VIP, NEAR_VIP, openPath, type Path } from './cluster.ts'
+import {
+  type BenchCni,
+  benchCluster,
+  CLIENT_PORT,
+  ECHO_PORT,
+  FAR_VIP,
+  NEAR_VIP,
+  openPath,
+  type Path,
+} from './cluster.ts'
 
 const BATCH = 20_000
 const PACKET_NS = 1000
@@ -25,6 +34,7 @@ const RING = 1 << 16
 interface Walk {
   readonly to: 'near' | 'far'
   readonly vip: string | null
+  readonly cni?: BenchCni
   readonly traced?: true
   /** With the flow cache: recorded once, then replayed. */
   readonly replayed?: true
@@ -36,6 +46,11 @@ const WALKS: { readonly [row: string]: Walk } = {
   'walk/same-node-bridge': { to: 'near', vip: null, hops: 0 },
   'walk/clusterip-same-node': { to: 'near', vip: NEAR_VIP, hops: 0 },
   'walk/clusterip-cross-node': { to: 'far', vip: FAR_VIP, hops: 2 },
+  'walk/clusterip-vxlan-cross-node': { to: 'far', vip: FAR_VIP, hops: 2, cni: 'flannel-vxlan' },
+  'walk/calico-routed-policy': { to: 'far', vip: FAR_VIP, hops: 2, cni: 'calico-routed' },
+  'replay/clusterip-vxlan-cross-node': {
+    ...{ to: 'far', vip: FAR_VIP, hops: 2, cni: 'flannel-vxlan', replayed: true },
+  },
   'replay/clusterip-same-node': { to: 'near', vip: NEAR_VIP, hops: 0, replayed: true },
   'replay/clusterip-cross-node': { to: 'far', vip: FAR_VIP, hops: 2, replayed: true },
   'walk/clusterip-cross-node-traced': { to: 'far', vip: FAR_VIP, hops: 2, traced: true },
@@ -45,7 +60,7 @@ const WALKS: { readonly [row: string]: Walk } = {
 export function walkSuite(name: string): Suite {
   return async () => {
     const walk = WALKS[name]!
-    const path = openPath(benchCluster(), walk.to, walk.vip === null ? null : parseIpv4(walk.vip)!)
+    const path = openPath(benchCluster(0, walk.cni), walk.to, walk.vip === null ? null : parseIpv4(walk.vip)!)
     const w = path.cluster.world
     checkLastFrame(path, walk.hops)
     // the far pod drops what arrives, as the kernel's does at tc ingress: no frame is addressed to its card any more

@@ -7,7 +7,7 @@
  * and hands the frame to the device where the walk ended; from there it is walked. Nothing is allocated.
  *
  * Not replayed, so always walked: what depends on chance, rates or other packets (`World.impure`), connections that are
- * not confirmed yet, TCP segments that are not plain data of an established connection, fragments, copies, tunnels.
+ * not confirmed yet, TCP segments that are not plain data of an established connection, fragments, copies.
  */
 
 import type { BridgePort } from '../linux/bridge/bridge.ts'
@@ -15,8 +15,10 @@ import type { Fdb, FdbEntry } from '../linux/bridge/fdb.ts'
 import { ethTypeTrans, netifRx } from '../linux/core/dev.ts'
 import type { NetDevice } from '../linux/device/device.ts'
 import { skbScrubPacket } from '../linux/device/veth.ts'
+import type { VxlanFdb, VxlanFdbEntry } from '../linux/device/vxlan-fdb.ts'
 import { type Neighbour, NUD_CONNECTED } from '../linux/neighbour/neighbour.ts'
 import { swappedSum } from '../linux/netfilter/conntrack/checksum.ts'
+import { genericPacket } from '../linux/netfilter/conntrack/generic.ts'
 import {
   C_DST,
   C_LISTED,
@@ -71,6 +73,8 @@ const CT_KEY = [
 ] as const
 /** Words per conntrack entry in `ctWords`: CT_KEY, then the status without IPS_ASSURED. */
 export const CT_KEY_WORDS = CT_KEY.length + 1
+/** Word of the protocol. */
+const CT_KEY_PROTO = 6
 
 /** The words of entry `id` that decide about its packets. */
 export function ctKeyWords(rows: Int32Array, id: number): number[] {
@@ -112,10 +116,17 @@ export class FlowProgram {
   learntPorts: (BridgePort | null)[] = []
   used: FdbEntry[] = []
   usedPorts: (BridgePort | null)[] = []
+  /** The same of VXLAN devices. */
+  vxlanFdbs: VxlanFdb[] = []
+  vxlanGens = new Int32Array(0)
+  vxlanLearnt: VxlanFdbEntry[] = []
+  vxlanUsed: VxlanFdbEntry[] = []
   cts: Conntrack[] = []
   ctIds = new Int32Array(0)
   ctInfos = new Int32Array(0)
   ctWords = new Int32Array(0)
+  /** Bytes that the packet was longer when conntrack saw it: an outer header. */
+  ctExtra = new Int32Array(0)
   /** Conntrack looks at the transport checksum on the way. */
   checksum = false
 
@@ -125,6 +136,8 @@ export class FlowProgram {
   ruleBytes: Float64Array[] = []
   ruleStart = new Int32Array(1)
   ruleIndex = new Int32Array(0)
+  /** Bytes that the packet was longer when the rule saw it. */
+  ruleExtra = new Int32Array(0)
   mibs: Float64Array[] = []
   mibIndex = new Int32Array(0)
   mibAdd = new Int32Array(0)
@@ -133,6 +146,8 @@ export class FlowProgram {
   /** Per device: packets received, constant bytes of them, packets sent, constant bytes of them. */
   deviceAdd = new Int32Array(0)
   frames = 0
+  /** Namespaces that gave outer headers their IP ID, once per header. */
+  idents: Netns[] = []
   outEth0 = 0
   outEth4 = 0
   outEth8 = 0
@@ -167,6 +182,7 @@ function holds(w: World, p: FlowProgram): boolean {
   }
   const fdbs = p.fdbs
   for (let i = 0; i < fdbs.length; i++) if (fdbs[i]!.gen !== p.fdbGens[i]) return false
+  for (let i = 0; i < p.vxlanFdbs.length; i++) if (p.vxlanFdbs[i]!.gen !== p.vxlanGens[i]) return false
   for (let i = 0; i < p.learnt.length; i++) if (p.learnt[i]!.port !== p.learntPorts[i]) return false
   for (let i = 0; i < p.used.length; i++) if (p.used[i]!.port !== p.usedPorts[i]) return false
   const ids = p.ctIds
@@ -215,6 +231,7 @@ function fits(w: World, p: FlowProgram, eth: number, length: number): boolean {
   if (proto !== IPPROTO_TCP) return true
   const end = ip + length
   for (let i = 0; i < p.ctIds.length; i++) {
+    if (p.ctWords[i * CT_KEY_WORDS + CT_KEY_PROTO] !== IPPROTO_TCP) continue
     const rows = p.cts[i]!.hash.rows
     if (!tcpWouldPass(rows, p.ctIds[i]! * C_WORDS, ctinfo2dir(p.ctInfos[i]!), view, l4, end)) return false
   }
@@ -250,16 +267,21 @@ export function replay(w: World, p: FlowProgram, slot: number, length: number): 
   // conntrack sees the packet from its IP header on
   meta[m + M_DATA] = eth + AT_IP
   meta[m + M_LEN] = length
-  const tcp = (p.ip8 & 0xff) === IPPROTO_TCP
   for (let i = 0; i < ids.length; i++) {
     meta[m + M_CTINFO] = p.ctInfos[i]!
-    if (tcp) tcpPacket(w, p.cts[i]!, NF_INET_FORWARD, slot, ids[i]!, p.ctInfos[i]!, l4)
-    else udpSeen(w, p.cts[i]!, slot, ids[i]!)
+    meta[m + M_LEN] = length + p.ctExtra[i]!
+    const proto = p.ctWords[i * CT_KEY_WORDS + CT_KEY_PROTO]
+    if (proto === IPPROTO_UDP) udpSeen(w, p.cts[i]!, slot, ids[i]!)
+    else if (proto === IPPROTO_TCP) tcpPacket(w, p.cts[i]!, NF_INET_FORWARD, slot, ids[i]!, p.ctInfos[i]!, l4)
+    else genericPacket(w, p.cts[i]!, slot, ids[i]!)
   }
   meta[m + M_DATA] = eth
   meta[m + M_LEN] = length + AT_IP
   for (let i = 0; i < p.learnt.length; i++) p.learnt[i]!.updatedNs = now
   for (let i = 0; i < p.used.length; i++) p.used[i]!.usedNs = now
+  for (let i = 0; i < p.vxlanLearnt.length; i++) p.vxlanLearnt[i]!.updatedNs = now
+  for (let i = 0; i < p.vxlanUsed.length; i++) p.vxlanUsed[i]!.usedNs = now
+  for (let i = 0; i < p.idents.length; i++) p.idents[i]!.frags.nextIdent()
   count(w, p, length)
   rewrite(view, p, eth, l4)
   skbScrubPacket(w, slot, true)
@@ -271,14 +293,14 @@ export function replay(w: World, p: FlowProgram, slot: number, length: number): 
 }
 
 function count(w: World, p: FlowProgram, length: number): void {
-  const { ruleStart, ruleIndex } = p
+  const { ruleStart, ruleIndex, ruleExtra } = p
   for (let t = 0; t < p.rulePackets.length; t++) {
     const packets = p.rulePackets[t]!
     const bytes = p.ruleBytes[t]!
     for (let k = ruleStart[t]!; k < ruleStart[t + 1]!; k++) {
       const i = ruleIndex[k]!
       packets[i]! += 1
-      bytes[i]! += length
+      bytes[i]! += length + ruleExtra[k]!
     }
   }
   for (let i = 0; i < p.mibs.length; i++) p.mibs[i]![p.mibIndex[i]!]! += p.mibAdd[i]! + p.mibTimesLength[i]! * length

@@ -7,11 +7,13 @@
  * is walked again for each packet. Where something happens that a replay could not repeat, it ends one device earlier.
  */
 import type { Fdb, FdbEntry } from '../linux/bridge/fdb.ts'
-import { DEV_BRIDGE, DEV_NIC, DEV_VETH, type NetDevice } from '../linux/device/device.ts'
+import { DEV_BRIDGE, DEV_IPIP, DEV_NIC, DEV_VETH, DEV_VXLAN, type NetDevice } from '../linux/device/device.ts'
+import type { VxlanFdb, VxlanFdbEntry } from '../linux/device/vxlan-fdb.ts'
 import type { FlowRecorder } from '../linux/flow-cache.ts'
 import { MIB_IN_OCTETS, MIB_IN_RECEIVES, MIB_OUT_OCTETS, MIB_OUT_TRANSMITS } from '../linux/ip/mib.ts'
 import { type Neighbour, NUD_CONNECTED } from '../linux/neighbour/neighbour.ts'
 import {
+  C_PROTO,
   C_STATUS,
   C_TCP_STATE,
   C_WORDS,
@@ -19,6 +21,7 @@ import {
   IP_CT_ESTABLISHED_REPLY,
   IP_CT_NEW,
   IPPROTO_TCP,
+  IPPROTO_UDP,
   IPS_CONFIRMED,
   IPS_DYING,
 } from '../linux/netfilter/conntrack/layout.ts'
@@ -42,6 +45,8 @@ import {
 } from '../packet/layout.ts'
 import { AT_IP, AT_L4, ctKeyWords, FlowProgram } from './flow-program.ts'
 
+const IPPROTO_IPIP = 4
+
 /** Trace points of what a replay repeats, or need not. */
 const HARMLESS: ReadonlySet<number> = new Set([
   T.T_TX,
@@ -60,7 +65,14 @@ const HARMLESS: ReadonlySet<number> = new Set([
   T.T_CT,
   T.T_NAT,
   T.T_WIRE,
+  T.T_FIB_OUTPUT,
+  T.T_IP_LOCAL,
+  T.T_TUNNEL_ENCAP,
+  T.T_TUNNEL_DECAP,
 ])
+
+/** Devices whose counters and effects are known here. */
+const DEVICES: ReadonlySet<number> = new Set([DEV_VETH, DEV_NIC, DEV_BRIDGE, DEV_VXLAN, DEV_IPIP])
 
 interface DeviceBefore {
   readonly dev: NetDevice
@@ -82,9 +94,11 @@ interface NetnsBefore {
 interface RuleHit {
   readonly program: IptProgram
   readonly i: number
+  readonly extra: number
 }
 
 interface CtSeen {
+  readonly extra: number
   readonly ct: Conntrack
   readonly id: number
   readonly info: number
@@ -108,6 +122,9 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
   private learnt: FdbEntry[] = []
   private used: FdbEntry[] = []
   private fdbs: Fdb[] = []
+  private vxlanFdbs: VxlanFdb[] = []
+  private vxlanLearnt: VxlanFdbEntry[] = []
+  private vxlanUsed: VxlanFdbEntry[] = []
   private transmits = 0
   private frames = 0
   private armed = 0
@@ -130,6 +147,9 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     this.learnt = []
     this.used = []
     this.fdbs = []
+    this.vxlanFdbs = []
+    this.vxlanLearnt = []
+    this.vxlanUsed = []
     this.transmits = 0
     this.frames = w.frameCount
     this.armed = w.timers.armed
@@ -151,8 +171,17 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
   }
 
   rule(program: IptProgram, i: number, bytes: number): void {
-    if (bytes !== this.key.maxLength) this.foreign = true
-    this.hits.push({ program, i })
+    this.hits.push({ program, i, extra: bytes - this.key.maxLength })
+  }
+
+  sentBehind(e: VxlanFdbEntry, fdb: VxlanFdb): void {
+    this.vxlanFdbs.push(fdb)
+    this.vxlanUsed.push(e)
+  }
+
+  learntBehind(e: VxlanFdbEntry, fdb: VxlanFdb): void {
+    this.vxlanFdbs.push(fdb)
+    this.vxlanLearnt.push(e)
   }
 
   neighbour(n: Neighbour): void {
@@ -184,7 +213,7 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
         this.transmits++
         return
       case T.T_RX:
-        this.noteReceiver(dev!, a)
+        this.noteReceiver(dev!, slot)
         if (dev!.kind === DEV_VETH || dev!.kind === DEV_NIC) this.setMark(slot, dev!, a)
         return
       case T.T_BR_INPUT:
@@ -195,7 +224,7 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
         else this.used.push(ref as FdbEntry)
         return
       case T.T_CT:
-        this.noteConntrack(ns, a, b, c)
+        this.noteConntrack(slot, ns, a, b, c)
         return
       default:
     }
@@ -208,7 +237,7 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
   }
 
   private noteDevice(dev: NetDevice): DeviceBefore {
-    if (dev.kind !== DEV_VETH && dev.kind !== DEV_NIC && dev.kind !== DEV_BRIDGE) this.foreign = true
+    if (!DEVICES.has(dev.kind)) this.foreign = true
     this.noteNetns(dev.ns)
     const known = this.devices.find((d) => d.dev === dev)
     if (known !== undefined) return known
@@ -219,12 +248,13 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
   }
 
   /** A receiver has counted the frame (`length` bytes of it) before it says so. */
-  private noteReceiver(dev: NetDevice, length: number): void {
+  private noteReceiver(dev: NetDevice, slot: number): void {
     const isNew = !this.devices.some((d) => d.dev === dev)
     const d = this.noteDevice(dev)
     if (!isNew) return
     d.rxPackets--
-    d.rxBytes -= length
+    const inner = dev.kind === DEV_VXLAN || dev.kind === DEV_IPIP
+    d.rxBytes -= this.w.arena.meta[(slot << META_SHIFT) + M_LEN]! + (inner ? 0 : ETH_HLEN)
   }
 
   /** br_handle_frame_finish will refresh the entry of the frame's source. */
@@ -241,19 +271,19 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     else if (!e.isLocal) this.learnt.push(e)
   }
 
-  private noteConntrack(ns: Netns, id: number, info: number, isNew: number): void {
+  private noteConntrack(slot: number, ns: Netns, id: number, info: number, isNew: number): void {
     const ct = ns.ct!
     const known = info === IP_CT_ESTABLISHED || info === IP_CT_ESTABLISHED_REPLY || info === IP_CT_NEW
     const e = id * C_WORDS
     const rows = ct.hash.rows
     if (!known || isNew === 1) this.foreign = true
-    if (
-      (this.key.ip8 & 0xff) === IPPROTO_TCP &&
-      (info === IP_CT_NEW || rows[e + C_TCP_STATE] !== TCP_CONNTRACK_ESTABLISHED)
-    )
+    const proto = rows[e + C_PROTO]!
+    if (proto !== IPPROTO_TCP && proto !== IPPROTO_UDP && proto !== IPPROTO_IPIP) this.foreign = true
+    if (proto === IPPROTO_TCP && (info === IP_CT_NEW || rows[e + C_TCP_STATE] !== TCP_CONNTRACK_ESTABLISHED))
       this.foreign = true
     if ((rows[e + C_STATUS]! & (IPS_CONFIRMED | IPS_DYING)) !== IPS_CONFIRMED) this.foreign = true
-    this.cts.push({ ct, id, info })
+    const extra = this.w.arena.meta[(slot << META_SHIFT) + M_LEN]! - this.key.maxLength
+    this.cts.push({ ct, id, info, extra })
   }
 
   /** The packet was received by `dev`: so far the walk can be replayed, or not. */
@@ -267,8 +297,8 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     // the first link alone is not worth a program
     if (this.transmits < 2) return
     const p = this.compile(dev, length)
-    if (p === null || !this.takeHeader(p, slot)) this.foreign = true
-    else this.mark = p
+    if (p === null) this.foreign = true
+    else if (this.takeHeader(p, slot)) this.mark = p
   }
 
   private compile(final: NetDevice, frameLength: number): FlowProgram | null {
@@ -277,10 +307,11 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     const length = key.maxLength
     p.final = final
     for (const n of this.namespaces) {
-      if (n.ns.gen !== n.gen || n.ns.counted !== n.counted || n.ns.frags.idents !== n.idents) return null
+      if (n.ns.gen !== n.gen || n.ns.counted !== n.counted) return null
     }
     p.namespaces = this.namespaces.map((n) => n.ns)
     p.gens = Int32Array.from(p.namespaces, (n) => n.gen)
+    p.idents = this.namespaces.flatMap((n) => new Array<Netns>(n.ns.frags.idents - n.idents).fill(n.ns))
     p.neighbours = [...this.neighbours]
     p.neighbourMacs = Int32Array.from(this.neighbours.flatMap((n) => [n.macHi, n.macLo]))
     p.fdbs = [...this.fdbs]
@@ -289,8 +320,13 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     p.learntPorts = this.learnt.map((e) => e.port)
     p.used = [...this.used]
     p.usedPorts = this.used.map((e) => e.port)
+    p.vxlanFdbs = [...this.vxlanFdbs]
+    p.vxlanGens = Int32Array.from(this.vxlanFdbs, (f) => f.gen)
+    p.vxlanLearnt = [...this.vxlanLearnt]
+    p.vxlanUsed = [...this.vxlanUsed]
     p.cts = this.cts.map((c) => c.ct)
     p.ctIds = Int32Array.from(this.cts, (c) => c.id)
+    p.ctExtra = Int32Array.from(this.cts, (c) => c.extra)
     p.ctInfos = Int32Array.from(this.cts, (c) => c.info)
     p.ctWords = Int32Array.from(this.cts.flatMap((c) => ctKeyWords(c.ct.hash.rows, c.id)))
     p.checksum = this.cts.some((c) => c.ct.ns.sysctl.nf_conntrack_checksum !== 0)
@@ -306,10 +342,12 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     const programs = [...new Set(this.hits.map((h) => h.program))]
     const start = [0]
     const index: number[] = []
+    const extra: number[] = []
     for (const program of programs) {
       for (const h of this.hits) {
         if (h.program !== program) continue
         index.push(h.i)
+        extra.push(h.extra)
       }
       start.push(index.length)
     }
@@ -317,6 +355,7 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     p.ruleBytes = programs.map((x) => x.bytes)
     p.ruleStart = Int32Array.from(start)
     p.ruleIndex = Int32Array.from(index)
+    p.ruleExtra = Int32Array.from(extra)
   }
 
   private compileMibs(p: FlowProgram, length: number): void {
@@ -366,7 +405,7 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
     return true
   }
 
-  /** The header words with which the frame arrived. @returns false when it is not the frame that was sent */
+  /** The header words with which the frame arrived. @returns false when it is not the frame that was sent: it is inside another */
   private takeHeader(p: FlowProgram, slot: number): boolean {
     const { meta, view } = this.w.arena
     const m = slot << META_SHIFT

@@ -6,6 +6,7 @@
  * counted and the neighbours it asked, which trace points do not carry (`FlowRecorder`).
  */
 import type { NetDevice } from './device/device.ts'
+import type { VxlanFdb, VxlanFdbEntry } from './device/vxlan-fdb.ts'
 import type { Neighbour } from './neighbour/neighbour.ts'
 import type { IptProgram } from './netfilter/iptables/program.ts'
 import type { World } from './world.ts'
@@ -25,6 +26,9 @@ export interface FlowCache {
 export interface FlowRecorder {
   /** Rule `i` of a compiled table matched and counted `bytes`. */
   rule(program: IptProgram, i: number, bytes: number): void
+  /** A VXLAN device found where to send a frame, or saw a source behind the VTEP that it knew. */
+  sentBehind(e: VxlanFdbEntry, fdb: VxlanFdb): void
+  learntBehind(e: VxlanFdbEntry, fdb: VxlanFdb): void
   /** A neighbour gave the link header. */
   neighbour(n: Neighbour): void
 }

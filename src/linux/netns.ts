@@ -99,7 +99,10 @@ export class Netns {
   /** Counters that are not 0, as in /proc/net/snmp and netstat: `Ip.InReceives` ... */
   get snmp(): Map<string, number> {
     const all = new Map(this.counters)
-    for (let i = 0; i < MIB_NAMES.length; i++) if (this.mib[i] !== 0) all.set(MIB_NAMES[i]!, this.mib[i]!)
+    for (let i = 0; i < MIB_NAMES.length; i++) {
+      const name = MIB_NAMES[i]!
+      if (this.mib[i] !== 0) all.set(name, (all.get(name) ?? 0) + this.mib[i]!)
+    }
     return all
   }
 }

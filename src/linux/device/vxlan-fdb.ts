@@ -61,6 +61,8 @@ export class VxlanFdb {
   private mask = 63
   private slots: (VxlanFdbEntry | undefined)[] = new Array(64)
   private list: VxlanFdbEntry[] = []
+  /** Moves with everything that decides where a frame goes. */
+  gen = 0
   /** `cfg.addrmax`, 0 when unlimited. */
   max = 0
 
@@ -92,6 +94,7 @@ export class VxlanFdb {
   ): number {
     const unicast = (hi & 0x0100) === 0 && (hi !== 0 || lo !== 0)
     const old = this.find(hi, lo)
+    this.gen++
     if (old === undefined) {
       if (verb === 'replace' && !unicast) return EOPNOTSUPP
       if (this.max !== 0 && this.list.length >= this.max) return ENOSPC
@@ -115,6 +118,7 @@ export class VxlanFdb {
   delete(hi: number, lo: number, rd: VxlanRdst): number {
     const e = this.find(hi, lo)
     if (e === undefined) return ENOENT
+    this.gen++
     if (rd.remote !== 0) {
       const found = findRdst(e, rd)
       // Linux says nothing about a destination that the entry does not have
@@ -132,6 +136,7 @@ export class VxlanFdb {
   removeIf(gone: (e: VxlanFdbEntry) => boolean): void {
     const kept = this.list.filter((e) => !gone(e))
     if (kept.length === this.list.length) return
+    this.gen++
     this.list = kept
     this.rebuild(this.mask + 1)
   }

@@ -114,11 +114,13 @@ export function vxlanSnoop(w: World, vxlan: VxlanDev, saddr: number, hi: number,
   const f = vxlan.fdb.find(hi, lo)
   if (f !== undefined) {
     f.updatedNs = w.nowNs
+    if (w.recorder !== null) w.recorder.learntBehind(f, vxlan.fdb)
     const rd = f.remotes[0]!
     if (rd.remote === saddr && rd.via === null) return 0
     if ((f.state & (FDB_NUD_PERMANENT | FDB_NUD_NOARP)) !== 0) return R_VXLAN_ENTRY_EXISTS
     // the cached route stays: Linux does not reset it either
     rd.remote = saddr
+    vxlan.fdb.gen++
     return 0
   }
   if (!vxlan.dev.up) return 0

@@ -85,6 +85,7 @@ export function vxlanXmit(w: World, slot: number, dev: NetDevice): void {
     return
   }
   f.usedNs = w.nowNs
+  if (w.recorder !== null) w.recorder.sentBehind(f, vxlan.fdb)
   const remotes = f.remotes
   for (let i = 1; i < remotes.length; i++) {
     const copy = cloneSkb(w, slot)

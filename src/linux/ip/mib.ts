@@ -16,6 +16,8 @@ export const MIB_FORW_DATAGRAMS = 7
 export const MIB_OUT_REQUESTS = 8
 export const MIB_OUT_TRANSMITS = 9
 export const MIB_OUT_OCTETS = 10
+/** Datagrams that a tunnel takes; those that a socket reads are counted by name. */
+export const MIB_UDP_IN_DATAGRAMS = 11
 
 /** Names as /proc/net/snmp and /proc/net/netstat have them. */
 export const MIB_NAMES: readonly string[] = [
@@ -30,6 +32,7 @@ export const MIB_NAMES: readonly string[] = [
   'Ip.OutRequests',
   'Ip.OutTransmits',
   'IpExt.OutOctets',
+  'Udp.InDatagrams',
 ]
 
 /** Counters and bytes of packets to or from groups and broadcast addresses (IP_UPD_PO_STATS). */

@@ -22,6 +22,7 @@ import {
   ENOBUFS,
 } from '../errno.ts'
 import { icmpSend } from '../ip/icmp.ts'
+import { MIB_UDP_IN_DATAGRAMS } from '../ip/mib.ts'
 import { IpMessage, ipAppendRefuses, ipMakeAndSend } from '../ip/output.ts'
 import { AF_INET, AF_INET6 } from '../ipv6/in6.ts'
 import { nfResetCt } from '../netfilter/conntrack/core.ts'
@@ -342,7 +343,7 @@ export function udpRcv(w: World, ns: Netns, slot: number): void {
   const tunnel = ns.vxlanSocks.get(dport)
   if (tunnel !== undefined) {
     // encap_rcv takes the datagram whatever becomes of it
-    ns.count('Udp.InDatagrams')
+    ns.mib[MIB_UDP_IN_DATAGRAMS]!++
     nfResetCt(w, slot)
     vxlanRcv(w, ns, slot, tunnel)
     return
