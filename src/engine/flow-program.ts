@@ -142,9 +142,11 @@ export class FlowProgram {
   mibIndex = new Int32Array(0)
   mibAdd = new Int32Array(0)
   mibTimesLength = new Int32Array(0)
-  devices: NetDevice[] = []
-  /** Per device: packets received, constant bytes of them, packets sent, constant bytes of them. */
-  deviceAdd = new Int32Array(0)
+  /** Devices that receive and send it, once per packet, and how many bytes longer it is for each. */
+  receivers: NetDevice[] = []
+  receiverExtra = new Int32Array(0)
+  senders: NetDevice[] = []
+  senderExtra = new Int32Array(0)
   frames = 0
   /** Namespaces that gave outer headers their IP ID, once per header. */
   idents: Netns[] = []
@@ -304,13 +306,16 @@ function count(w: World, p: FlowProgram, length: number): void {
     }
   }
   for (let i = 0; i < p.mibs.length; i++) p.mibs[i]![p.mibIndex[i]!]! += p.mibAdd[i]! + p.mibTimesLength[i]! * length
-  const add = p.deviceAdd
-  for (let i = 0, k = 0; i < p.devices.length; i++, k += 4) {
-    const d = p.devices[i]!
-    d.rxPackets += add[k]!
-    d.rxBytes += add[k]! * length + add[k + 1]!
-    d.txPackets += add[k + 2]!
-    d.txBytes += add[k + 2]! * length + add[k + 3]!
+  const { receivers, receiverExtra, senders, senderExtra } = p
+  for (let i = 0; i < receivers.length; i++) {
+    const d = receivers[i]!
+    d.rxPackets++
+    d.rxBytes += length + receiverExtra[i]!
+  }
+  for (let i = 0; i < senders.length; i++) {
+    const d = senders[i]!
+    d.txPackets++
+    d.txBytes += length + senderExtra[i]!
   }
   w.frameCount += p.frames
 }

@@ -108,6 +108,20 @@ function faults(d: NetDevice): number {
   return d.rxDropped + d.txDropped + d.rxErrors + d.txErrors
 }
 
+/** Devices by the packets that they counted: one entry per packet. */
+class Counted {
+  readonly devices: NetDevice[] = []
+  readonly extra: number[] = []
+
+  add(dev: NetDevice, packets: number, bytes: number, length: number): void {
+    for (let i = 0; i < packets; i++) {
+      this.devices.push(dev)
+      // the last one takes what is left when they differ
+      this.extra.push(i < packets - 1 ? 0 : bytes - packets * length)
+    }
+  }
+}
+
 /** Records one walk at a time. */
 export class WalkRecorder implements T.Tracer, FlowRecorder {
   readonly wantMisses = false
@@ -386,22 +400,21 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
   }
 
   private compileDevices(p: FlowProgram, length: number, final: NetDevice, frameLength: number): boolean {
-    const add: number[] = []
-    const devices: NetDevice[] = []
+    const rx = new Counted()
+    const tx = new Counted()
     for (const d of this.devices) {
       const dev = d.dev
       if (faults(dev) !== d.faults) return false
       const isFinal = dev === final
-      const rx = dev.rxPackets - d.rxPackets - (isFinal ? 1 : 0)
+      const rxPackets = dev.rxPackets - d.rxPackets - (isFinal ? 1 : 0)
       const rxBytes = dev.rxBytes - d.rxBytes - (isFinal ? frameLength : 0)
-      const tx = dev.txPackets - d.txPackets
-      const txBytes = dev.txBytes - d.txBytes
-      if (rx === 0 && tx === 0) continue
-      devices.push(dev)
-      add.push(rx, rxBytes - rx * length, tx, txBytes - tx * length)
+      rx.add(dev, rxPackets, rxBytes, length)
+      tx.add(dev, dev.txPackets - d.txPackets, dev.txBytes - d.txBytes, length)
     }
-    p.devices = devices
-    p.deviceAdd = Int32Array.from(add)
+    p.receivers = rx.devices
+    p.receiverExtra = Int32Array.from(rx.extra)
+    p.senders = tx.devices
+    p.senderExtra = Int32Array.from(tx.extra)
     return true
   }
 
