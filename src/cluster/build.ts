@@ -47,6 +47,8 @@ export interface Cluster {
   readonly diagnostics: readonly Diagnostic[]
   /** What servers in the cluster were asked and cannot answer, because it is not modelled. */
   readonly unmodelled: readonly string[]
+  /** Files that daemons wrote, by namespace and path: `node:n1 /etc/calico/confd/config/bird.cfg`. */
+  readonly files: ReadonlyMap<string, string>
   /** The BGP speakers, null when nobody speaks BGP. */
   readonly bgp: BgpFabric | null
   /** A machine outside the cluster, made on first use. */
@@ -173,6 +175,7 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
     diagnostics.push(...bgp.diagnostics())
   }
   return {
+    files: new Map(plan.verbs.flatMap((v) => (v.verb === 'file' ? [[`${v.netns} ${v.path}`, v.text]] : []))),
     ...{ model, world, underlay, nodes, pods, places, names, proxies, diagnostics, unmodelled, bgp },
     host,
   }

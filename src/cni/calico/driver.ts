@@ -3,13 +3,16 @@
  *
  * Real thing: the CNI plugin calico (pods), Felix (devices, routes of VXLAN, iptables, ip sets), BIRD (routes of IPIP and
  * of no encapsulation). Addresses come from calico-ipam (kubernetes/calico). What is not modelled stands in features.ts.
- * Until sessions are played, the routes of BIRD are those that a full mesh or reflectors end with.
+ * BIRD's sessions are played by the cluster builder; in a cluster of more than MAX_SESSIONS ends their result stands instead.
  */
 import type { Diagnostic } from '../../diagnostics/diagnostic.ts'
 import type { ClusterModel, PodModel } from '../../kubernetes/types.ts'
 import type { CniDriver, CniProgram } from '../driver.ts'
 import { hostPorts, portmapNodeVerbs, portmapPodVerbs } from '../portmap.ts'
 import type { CniVerb } from '../verb.ts'
+import { readBgpSettings } from './bgp-config.ts'
+import { bgpPlan, blockedServiceCidrs, sessionCount } from './bgp-plan.ts'
+import { birdFiles } from './bird-config.ts'
 import { readCalicoConfig } from './config.ts'
 import { CALICO_FEATURES } from './features.ts'
 import { FelixCluster, felixNode } from './felix.ts'
@@ -23,6 +26,15 @@ const IPIP_OVERHEAD = 20
 
 /** Name of the network in the manifest's conflist. */
 const NETWORK_NAME = 'k8s-pod-network'
+
+/** More ends of sessions than this are not played: their result is programmed instead. */
+const MAX_SESSIONS = 2000
+
+function converged(model: ClusterModel): Diagnostic {
+  const why = model.config.cni.options.bgpSessions === false ? 'as asked' : `more than ${MAX_SESSIONS} ends`
+  const message = `calico: BGP sessions are not played (${why}): nodes have the routes that a full mesh converges to`
+  return { code: 'bgp-converged', severity: 'info', message, file: '', line: 0, col: 0 }
+}
 
 /** hostPorts that portmap does not publish here. */
 function portWarnings(pod: PodModel): Diagnostic[] {
@@ -48,10 +60,20 @@ function program(model: ClusterModel): CniProgram {
   const nodes = new Map(model.nodes.map((n) => [n.name, n]))
   const cluster = new FelixCluster(model, config.version, felixConfig(model, '').interfacePrefix)
   diagnostics.push(...cluster.policies.diagnostics)
+  const settings = readBgpSettings(model)
+  const isPlayed =
+    config.bird && sessionCount(settings) <= MAX_SESSIONS && model.config.cni.options.bgpSessions !== false
+  if (config.bird && !isPlayed) diagnostics.push(converged(model))
   for (const node of model.nodes) verbs.push(...deviceVerbs(node, addressing, config, felixConfig(model, node.name)))
   for (const node of model.nodes) {
     verbs.push(...felixRoutes(model, node, config, nodes))
-    if (config.bird) verbs.push(...birdRoutes(model, node, config, nodes))
+    if (config.bird && !isPlayed) verbs.push(...birdRoutes(model, node, config, nodes))
+  }
+  if (config.bird) {
+    for (const me of settings.nodes) {
+      const at = { verb: 'file', netns: `node:${me.node.name}`, origin: me.node.source } as const
+      for (const file of birdFiles(model, me, settings, config)) verbs.push({ ...at, ...file })
+    }
   }
   for (const w of cluster.workloads) {
     hostDevices.set(`${w.pod.namespace}/${w.pod.name}`, w.interfaceName)
@@ -69,12 +91,18 @@ function program(model: ClusterModel): CniProgram {
       ...(config.ipip && addressing.tunnels.ipip.has(node.name) ? [IPIP_DEVICE] : []),
       ...(config.vxlan && addressing.tunnels.vxlan.has(node.name) ? [VXLAN_DEVICE] : []),
     ]
-    const facts = { ipip: config.ipip, vxlan: config.vxlan, tunnelDevices, blockedCidrs: [] }
+    const facts = {
+      ipip: config.ipip,
+      vxlan: config.vxlan,
+      tunnelDevices,
+      blockedCidrs: config.bird ? blockedServiceCidrs(settings) : [],
+    }
     const { tables, ipSets } = felixNode(cluster, node, facts)
     resync.push({ verb: 'ipset-restore', netns, text: ipSetText(ipSets) })
     resync.push({ verb: 'iptables-restore', netns, ...restoreTables(tables) })
   }
-  return { verbs, resync, diagnostics, hostDevices }
+  const bgp = isPlayed ? { bgp: bgpPlan(model, settings, config) } : {}
+  return { verbs, resync, diagnostics, hostDevices, ...bgp }
 }
 
 /** The driver. */
