@@ -11,7 +11,7 @@ import type { Cluster } from './build.ts'
 import { processFiles } from './processes.ts'
 
 /** Everything that can be run. */
-export const COMMAND_NAMES: readonly string[] = [...new Set([...TOOL_NAMES, ...APP_NAMES])]
+export const COMMAND_NAMES: readonly string[] = [...new Set([...TOOL_NAMES, ...APP_NAMES, 'cat'])]
 
 /** Where a command runs. */
 export interface ExecPlace {
@@ -22,9 +22,22 @@ export interface ExecPlace {
 /** Runs `argv`; the first word is the command, a path in front of it is ignored. */
 export function execCommand(cluster: Cluster, place: ExecPlace, argv: readonly string[], stdin = ''): ToolResult {
   const name = (argv[0] ?? '').replace(/^.*\//, '')
+  if (name === 'cat') return cat(cluster, place, argv.slice(1))
   const app = findApp(name)
   if (app !== undefined) return app(place.ns, argv.slice(1), processFiles(cluster, place.pod), stdin)
   const result = execTool(place.ns, argv, stdin)
   if (result.status !== 127) return result
   return { ...result, stderr: `podwalk: exec: ${name} is not modelled; modelled: ${COMMAND_NAMES.join(', ')}\n` }
+}
+
+/** Files that daemons of the node wrote (BIRD's configuration). */
+function cat(cluster: Cluster, place: ExecPlace, paths: readonly string[]): ToolResult {
+  let stdout = ''
+  let stderr = ''
+  for (const path of paths) {
+    const text = cluster.files.get(`${place.ns.name} ${path}`)
+    if (text === undefined) stderr += `cat: ${path}: No such file or directory\n`
+    else stdout += text
+  }
+  return { status: stderr === '' ? 0 : 1, stdout, stderr }
 }

@@ -19,6 +19,7 @@ const OWN_OPTIONS = [
   ...[
     'autoHostEndpoints',
     'strictAffinity',
+    'bgpSessions',
     'installation',
     'calico_backend',
     'veth_mtu',

@@ -58,8 +58,14 @@ export const CALICO_FEATURES: readonly CniFeature[] = [
   { name: 'staged policies', support: 'supported', sentence: 'Named, and not programmed, as Felix has it.' },
   {
     name: 'BGP',
-    support: 'partial',
-    sentence: 'The routes are those that a full mesh converges to; sessions are not played yet.',
+    support: 'supported',
+    sentence:
+      'Mesh, global and node peers, route reflectors, AS per node, BGPFilter, Service addresses: sessions over the data plane; BFD and passwords are not played.',
+  },
+  {
+    name: 'bird.cfg',
+    support: 'supported',
+    sentence: 'As confd renders it, at /etc/calico/confd/config on every node; BIRD 1.6 accepts it but for krt_tunnel.',
   },
   { name: 'nftables data plane', support: 'not', sentence: 'The verdict is UNMODELLED.' },
   { name: 'eBPF data plane', support: 'not', sentence: 'The verdict is UNMODELLED.' },
