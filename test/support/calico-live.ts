@@ -30,9 +30,9 @@ spec:
     - { action: Allow }
 `
 
-/** The cluster of an encapsulation. */
-export function calicoCluster(encapsulation: string, version = 'v3.31'): Cluster {
-  const options = `{ encapsulation: ${encapsulation}, version: ${version} }`
+/** The cluster of an encapsulation; the recordings were made without playing BGP, which draws random numbers. */
+export function calicoCluster(encapsulation: string, version = 'v3.31', bgpSessions = true): Cluster {
+  const options = `{ encapsulation: ${encapsulation}, version: ${version}, bgpSessions: ${bgpSessions} }`
   const text = SHOP.replace('cni: { name: kubenet }', `cni: { name: calico, options: ${options} }`) + POLICIES
   return buildCluster(clusterOf(text))
 }

@@ -26,7 +26,7 @@ describe('the recorded IPIP clusters', () => {
     ['calico-ipip-v331', 'v3.31'],
     ['calico-ipip-v333', 'v3.33'],
   ])('%s is what podwalk programs', (name, version) => {
-    expect(calicoPart(calicoScenario(calicoCluster('IPIP', version), name, 1480))).toEqual(
+    expect(calicoPart(calicoScenario(calicoCluster('IPIP', version, false), name, 1480))).toEqual(
       calicoPart(labScenario(name)),
     )
   })
