@@ -78,8 +78,20 @@ export const SUITES: readonly SuiteEntry[] = [
   },
   {
     name: 'first-packet',
-    rows: ['first-packet/10-services', 'first-packet/1000-services', 'first-packet/10000-services'],
+    rows: [10, 1000, 10_000, 30_000].map((n) => `first-packet/${n}-services`),
     load: async () => (await import('./scenario/first-packet.ts')).firstPacketSuite,
+  },
+  ...['iptables', 'nftables', 'ipvs'].map((mode) => ({
+    name: `first-packet-${mode}`,
+    rows: ['services', 'rules'].flatMap((what) =>
+      [10, 1000, 10_000, 30_000].map((n) => `first-packet/${mode}-${n}-${what}`),
+    ),
+    load: async () => (await import('./scenario/first-packet.ts')).firstPacketModeSuite(mode),
+  })),
+  {
+    name: 'proxy-sync',
+    rows: ['iptables', 'nftables', 'ipvs'].flatMap((m) => [`proxy-sync/${m}-full`, `proxy-sync/${m}-one-endpoint`]),
+    load: async () => (await import('./scenario/proxy-sync.ts')).proxySyncSuite,
   },
   { name: 'cli', rows: ['cli/trace-small'], load: async () => (await import('./scenario/cli.ts')).cliSuite },
 ]

@@ -1,6 +1,6 @@
 /**
  * The cluster that the walks run in: two nodes, kubenet (a bridge cbr0 per node, pod CIDRs routed over the underlay) or
- * another CNI, kube-proxy in iptables mode, one client and two echo pods, one Service per echo pod, `services` more beside them.
+ * another CNI, kube-proxy in iptables mode or another, a client and two echo pods, one Service per echo pod, `services` more beside them.
  */
 import { parseIpv4 } from '../../src/addr/index.ts'
 import { buildCluster, type Cluster } from '../../src/cluster/build.ts'
@@ -68,7 +68,7 @@ spec:
 export type BenchCni = keyof typeof CNIS
 
 /** The manifests. @param services Services of the same echo pod that kube-proxy writes before the measured ones */
-export function manifests(services: number, cni: BenchCni = 'kubenet'): string {
+export function manifests(services: number, cni: BenchCni = 'kubenet', mode = 'iptables'): string {
   const docs = [
     `apiVersion: podwalk.dev/v1alpha1
 kind: Cluster
@@ -78,7 +78,7 @@ spec:
   podCIDR: 10.244.0.0/16
   serviceCIDR: 10.96.0.0/16
   cni: ${CNIS[cni].cni}
-  kubeProxy: { mode: iptables }
+  kubeProxy: { mode: ${mode} }
 `,
     pod('client', 'n1'),
     pod('near', 'n1'),
@@ -109,8 +109,8 @@ export interface Path {
 }
 
 /** Builds the cluster. */
-export function benchCluster(services = 0, cni: BenchCni = 'kubenet'): Cluster {
-  const built = buildClusterModel(loadText(manifests(services, cni), 'bench.yaml'))
+export function benchCluster(services = 0, cni: BenchCni = 'kubenet', mode = 'iptables'): Cluster {
+  const built = buildClusterModel(loadText(manifests(services, cni, mode), 'bench.yaml'))
   const errors = built.diagnostics.filter((d) => d.severity === 'error')
   if (errors.length > 0) throw new Error(errors.map((d) => d.message).join('\n'))
   return buildCluster(built.model, { seed: 1 })

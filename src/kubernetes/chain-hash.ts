@@ -4,14 +4,14 @@
  * Sources: pkg/proxy/iptables/proxier.go (portProtoHash), pkg/kubelet/dockershim/network/hostport/hostport_manager.go
  * (getHostportChain), RFC 4648 section 6 (base32).
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 const HASH_CHARACTERS = 16
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 
 /** The first 16 characters of the base32 of the SHA-256: ten bytes hold exactly 80 bits. */
 export function chainHash(text: string): string {
-  const digest = createHash('sha256').update(text).digest()
+  const digest = hash('sha256', text, 'buffer')
   let out = ''
   let bits = 0
   let held = 0

@@ -27,7 +27,7 @@ export function afterSync(
     const serving = udpCleanup(family, before?.get(family), state)
     if (serving !== null) conntrack.push(serving)
     const nodePorts = nodePortAddresses(input.config, input.node, family, whenEmpty)
-    for (const check of healthChecks(state, nodePorts)) {
+    for (const check of healthChecks(state, nodePorts, input.node.name)) {
       // The families' servers of one port are one listener when they listen on all addresses.
       if (check.ips.length > 0 || !health.some((other) => other.port === check.port)) health.push(check)
     }

@@ -18,6 +18,15 @@ export interface ObjectState {
   readonly surroundings: string
 }
 
+/**
+ * True for a service port that is the same object as before with the same endpoints: its chains are right on the node, and
+ * their origins are those of the sync before.
+ */
+export function isUntouched(previous: ObjectState, index: number, port: ServicePort, endpoints: EndpointMap): boolean {
+  const key = endpointKey(port)
+  return previous.ports[index] === port && previous.endpoints.get(key) === endpoints.get(key)
+}
+
 /** Configuration and node as text. */
 export function surroundingsOf({ config, node }: ProxyInput): string {
   return JSON.stringify([config, node])
@@ -56,18 +65,20 @@ function isSamePort(
   previous: ObjectState,
   endpoints: EndpointMap,
 ): boolean {
-  if (old === undefined || JSON.stringify(port, dropPositions) !== JSON.stringify(old, dropPositions)) return false
+  if (old === undefined) return false
+  if (old !== port && JSON.stringify(port, dropPositions) !== JSON.stringify(old, dropPositions)) return false
   const key = endpointKey(port)
   const now = endpoints.get(key) ?? []
   const then = previous.endpoints.get(key) ?? []
-  return now.length === then.length && now.every((endpoint, i) => isSameEndpoint(endpoint, then[i]))
+  return now === then || (now.length === then.length && now.every((endpoint, i) => isSameEndpoint(endpoint, then[i])))
 }
 
 function isSameEndpoint(a: ServiceEndpoint, b: ServiceEndpoint | undefined): boolean {
+  if (a === b) return true
   return (
     b !== undefined &&
     a.target === b.target &&
-    a.isLocal === b.isLocal &&
+    a.nodeName === b.nodeName &&
     a.isReady === b.isReady &&
     a.isServing === b.isServing &&
     a.isTerminating === b.isTerminating &&

@@ -10,7 +10,7 @@
  * Sources: pkg/proxy/healthcheck/service_health.go, endpointschangetracker.go (LocalReadyEndpoints), Go's net/http.
  */
 import type { ObjectState } from './changes.ts'
-import { endpointKey } from './endpoint.ts'
+import { endpointKey, isLocalEndpoint } from './endpoint.ts'
 import type { NodePortAddresses } from './node-port-addresses.ts'
 
 /** One Service's health check on one node. */
@@ -25,7 +25,11 @@ export interface HealthCheck {
 }
 
 /** The health checks of one node. */
-export function healthChecks({ ports, endpoints }: ObjectState, nodePorts: NodePortAddresses): HealthCheck[] {
+export function healthChecks(
+  { ports, endpoints }: ObjectState,
+  nodePorts: NodePortAddresses,
+  nodeName: string,
+): HealthCheck[] {
   const checks = new Map<string, { check: HealthCheck; ips: Set<string> }>()
   for (const port of ports) {
     if (port.healthCheckNodePort === 0) continue
@@ -41,7 +45,7 @@ export function healthChecks({ ports, endpoints }: ObjectState, nodePorts: NodeP
     }
     checks.set(port.serviceName, entry)
     for (const endpoint of endpoints.get(endpointKey(port)) ?? []) {
-      if (endpoint.isLocal && endpoint.isReady) entry.ips.add(endpoint.ip)
+      if (isLocalEndpoint(endpoint, nodeName) && endpoint.isReady) entry.ips.add(endpoint.ip)
     }
   }
   return [...checks.values()].map(({ check, ips }) => ({ ...check, localEndpoints: ips.size }))

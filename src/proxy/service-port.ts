@@ -68,15 +68,18 @@ export function isForAnotherProxy(labels: Readonly<Record<string, string>> | und
   return labels?.[LABEL_SERVICE_PROXY_NAME] !== undefined || labels?.[LABEL_HEADLESS] !== undefined
 }
 
+/** What was made of a Service, by family and gate: objects are not changed once in use, so nodes and later syncs share it. */
+const servicesSeen = new WeakMap<ProxyService, Map<string, readonly ServicePort[]>>()
+
 /** The service ports of one family, sorted by name, then protocol (kube-proxy's own order is Go's random map order). */
 export function servicePorts(services: readonly ProxyService[], family: IpFamily, config: ProxyConfig): ServicePort[] {
   const ports: ServicePort[] = []
+  const variant = `${family} ${config.loadBalancerIpMode ?? true}`
   for (const service of services) {
-    const clusterIp = clusterIpOf(service, family)
-    if (clusterIp === null || service.spec.type === 'ExternalName' || isForAnotherProxy(service.metadata.labels)) {
-      continue
-    }
-    appendPorts(ports, service, clusterIp, family, config)
+    const seen = servicesSeen.get(service) ?? new Map<string, readonly ServicePort[]>()
+    const own = seen.get(variant) ?? portsOf(service, family, config)
+    servicesSeen.set(service, seen.set(variant, own))
+    ports.push(...own)
   }
   return ports.sort((a, b) => compareText(a.name, b.name) || compareText(a.protocol, b.protocol))
 }
@@ -93,14 +96,10 @@ export function compareText(a: string, b: string): number {
   return a < b ? -1 : 1
 }
 
-function appendPorts(
-  into: ServicePort[],
-  service: ProxyService,
-  clusterIp: string,
-  family: IpFamily,
-  config: ProxyConfig,
-): void {
+function portsOf(service: ProxyService, family: IpFamily, config: ProxyConfig): ServicePort[] {
   const { spec, metadata } = service
+  const clusterIp = clusterIpOf(service, family)
+  if (clusterIp === null || spec.type === 'ExternalName' || isForAnotherProxy(metadata.labels)) return []
   const namespace = metadata.namespace ?? 'default'
   const serviceName = `${namespace}/${metadata.name}`
   const needsHealthCheck = spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local'
@@ -117,9 +116,9 @@ function appendPorts(
     internalPolicyLocal: spec.internalTrafficPolicy === 'Local',
     affinitySeconds: affinitySecondsOf(service),
   }
-  for (const [portIndex, port] of (spec.ports ?? []).entries()) {
+  return (spec.ports ?? []).map((port, portIndex) => {
     const portName = port.name ?? ''
-    into.push({
+    return {
       ...shared,
       name: portName === '' ? serviceName : `${serviceName}:${portName}`,
       portName,
@@ -127,8 +126,8 @@ function appendPorts(
       protocol: (port.protocol ?? 'TCP').toLowerCase(),
       port: port.port,
       nodePort: port.nodePort ?? 0,
-    })
-  }
+    }
+  })
 }
 
 function clusterIpOf(service: ProxyService, family: IpFamily): string | null {

@@ -9,7 +9,7 @@
  *
  * Source: pkg/proxy/topology.go (CategorizeEndpoints, topologyModeFromHints).
  */
-import type { ServiceEndpoint } from './endpoint.ts'
+import { isLocalEndpoint, type ServiceEndpoint } from './endpoint.ts'
 import { compareText, type ServicePort, usesClusterEndpoints, usesLocalEndpoints } from './service-port.ts'
 import type { ProxyConfig, ProxyNode } from './types.ts'
 
@@ -39,7 +39,7 @@ export function categorizeEndpoints(
   const cluster = usesCluster ? clusterEndpoints(all, node, config) : []
   if (!usesLocal) return { cluster, local: [], reachable: cluster, hasAny: cluster.length > 0 }
   const usable = all.filter((endpoint) => endpoint.isReady || isServingTerminating(endpoint))
-  const onNode = usable.filter((endpoint) => endpoint.isLocal)
+  const onNode = usable.filter((endpoint) => isLocalEndpoint(endpoint, node.name))
   const localReady = onNode.filter((endpoint) => endpoint.isReady)
   const local = localReady.length > 0 ? localReady : onNode
   const hasAny = cluster.length > 0 || usable.length > 0

@@ -93,12 +93,8 @@ export function planService(context: SyncContext, port: ServicePort, all: readon
   const traffic = trafficPlan(context.input, port, all)
   const { hasAny } = traffic
   const chains = serviceChains(port.name, port.protocol)
-  const plannedByTarget = new Map<string, PlannedEndpoint>()
-  for (const endpoint of traffic.reachable) {
-    plannedByTarget.set(endpoint.target, { endpoint, chain: endpointChain(port.name, port.protocol, endpoint.target) })
-  }
   const planned = (endpoints: readonly ServiceEndpoint[]): PlannedEndpoint[] =>
-    endpoints.map((endpoint) => plannedByTarget.get(endpoint.target)).filter((entry) => entry !== undefined)
+    endpoints.map((endpoint) => plannedEndpoint(port, endpoint))
   return {
     port,
     chains,
@@ -115,6 +111,17 @@ export function planService(context: SyncContext, port: ServicePort, all: readon
     usesExt: traffic.usesExternal,
     usesFw: hasAny && port.loadBalancerVips.length > 0 && port.sourceRanges.length > 0,
   }
+}
+
+/** An endpoint belongs to one service port, and its chain's name costs a hash. */
+const endpointsSeen = new WeakMap<ServiceEndpoint, PlannedEndpoint>()
+
+function plannedEndpoint(port: ServicePort, endpoint: ServiceEndpoint): PlannedEndpoint {
+  const seen = endpointsSeen.get(endpoint)
+  if (seen !== undefined) return seen
+  const planned = { endpoint, chain: endpointChain(port.name, port.protocol, endpoint.target) }
+  endpointsSeen.set(endpoint, planned)
+  return planned
 }
 
 /** `-m comment --comment text`, quoted when iptables-restore needs it. */

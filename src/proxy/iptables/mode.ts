@@ -51,7 +51,7 @@ function program(
   const origins = new Map<string, readonly (RuleOrigin | null)[]>()
   const state = new Map<IpFamily, FamilyState>()
   for (const family of families) {
-    const sync = syncFamily(input, family, previous?.state.get(family), options, origins)
+    const sync = syncFamily(input, family, previous?.state.get(family), options, origins, previous?.origins)
     if (sync.isFull) verbs.push(...ensureJumps(family))
     verbs.push({ verb: 'iptables-restore', family, args: RESTORE_ARGS, text: sync.text })
     state.set(family, sync.state)

@@ -8,7 +8,7 @@
  * Source: pkg/proxy/ipvs/proxier.go (syncProxyRules, syncEndpoint).
  */
 import { type Prefix, prefixContains } from '../addresses.ts'
-import type { ServiceEndpoint } from '../endpoint.ts'
+import { isLocalEndpoint, type ServiceEndpoint } from '../endpoint.ts'
 import { type ServicePort, serviceOrigin } from '../service-port.ts'
 import { categorizeEndpoints } from '../topology.ts'
 import type { ProxyInput, RuleOrigin } from '../types.ts'
@@ -40,8 +40,10 @@ export function collectPort(into: IpvsCollection, port: ServicePort, all: readon
   const { cluster, local } = categorizeEndpoints(all, port, node, config)
   const targetsOf = (isLocal: boolean): string[] =>
     (isLocal && local.length > 0 ? local : cluster).map((endpoint) => endpoint.target)
-  for (const { isLocal, ip, port: at } of all) {
-    if (isLocal) add(into, 'KUBE-LOOP-BACK', `${ip},${port.protocol}:${at},${ip}`, null)
+  for (const endpoint of all) {
+    if (!isLocalEndpoint(endpoint, node.name)) continue
+    const { ip, port: at } = endpoint
+    add(into, 'KUBE-LOOP-BACK', `${ip},${port.protocol}:${at},${ip}`, null)
   }
   const clusterOrigin = serviceOrigin(port, ['spec', 'clusterIP'])
   add(into, 'KUBE-CLUSTER-IP', entryOf(port, port.clusterIp), clusterOrigin)

@@ -53,7 +53,7 @@ function definition({ scheduler, persistence }: VirtualServer): string {
 /** The servers during one sync. */
 export interface ServerSync {
   readonly lines: string[]
-  readonly servers: Map<string, { server: VirtualServer; destinations: Map<string, number> }>
+  readonly servers: Map<string, ProgrammedServer>
   /** Destinations that wait for their connections to end: `server key/ip:port`. */
   readonly terminating: Set<string>
   readonly active: Set<string>
@@ -68,13 +68,14 @@ export function serverSync(
   isStart: boolean,
   options: SyncOptions,
 ): ServerSync {
-  const servers = new Map(
-    [...(existing ?? [])].map(([key, { server, destinations }]) => [
-      key,
-      { server, destinations: new Map(destinations) },
-    ]),
-  )
-  return { lines: [], servers, terminating: new Set(terminating), active: new Set(), isStart, options }
+  return {
+    lines: [],
+    servers: new Map(existing),
+    terminating: new Set(terminating),
+    active: new Set(),
+    isStart,
+    options,
+  }
 }
 
 /** Makes sure of a virtual server and its real servers. */
@@ -85,8 +86,26 @@ export function ensureServer(sync: ServerSync, server: VirtualServer, targets: r
   const wanted = definition(server)
   if (known === undefined) sync.lines.push(`-A ${nameOf(key)} ${wanted}`)
   else if (definition(known.server) !== wanted) sync.lines.push(`-E ${nameOf(key)} ${wanted}`)
-  const destinations = known?.destinations ?? new Map<string, number>()
+  if (!sync.isStart && known !== undefined && hasExactly(known.destinations, targets)) {
+    sync.servers.set(key, { server, destinations: known.destinations })
+    return
+  }
+  const destinations = new Map(known?.destinations)
   sync.servers.set(key, { server, destinations })
+  ensureDestinations(sync, key, targets, destinations)
+}
+
+/** True when the targets are there with full weight and nothing else is. */
+function hasExactly(destinations: ReadonlyMap<string, number>, targets: readonly string[]): boolean {
+  return destinations.size === targets.length && targets.every((target) => destinations.get(target) === 1)
+}
+
+function ensureDestinations(
+  sync: ServerSync,
+  key: string,
+  targets: readonly string[],
+  destinations: Map<string, number>,
+): void {
   const current = [...destinations.keys()]
   const someWeightDiffers = current.some((target) => destinations.get(target) !== 1)
   for (const target of targets) {
@@ -106,7 +125,10 @@ export function ensureServer(sync: ServerSync, server: VirtualServer, targets: r
   const keep = new Set(targets)
   for (const target of current.sort(compareText)) {
     if (keep.has(target) || sync.terminating.has(`${key}/${target}`)) continue
-    if (removeWhenUnused(sync, key, target)) continue
+    if (removeWhenUnused(sync, key, target)) {
+      destinations.delete(target)
+      continue
+    }
     sync.lines.push(`-e ${nameOf(key)} -r ${target} -m -w 0`)
     destinations.set(target, 0)
     sync.terminating.add(`${key}/${target}`)
@@ -129,15 +151,21 @@ export function deleteTerminated(sync: ServerSync): void {
   for (const waiting of [...sync.terminating].sort(compareText)) {
     const at = waiting.lastIndexOf('/')
     const [key, target] = [waiting.slice(0, at), waiting.slice(at + 1)]
-    const isThere = sync.servers.get(key)?.destinations.has(target) === true
-    if (!isThere || removeWhenUnused(sync, key, target)) sync.terminating.delete(waiting)
+    const known = sync.servers.get(key)
+    if (known?.destinations.has(target) !== true) sync.terminating.delete(waiting)
+    else if (removeWhenUnused(sync, key, target)) {
+      sync.terminating.delete(waiting)
+      const destinations = new Map(known.destinations)
+      destinations.delete(target)
+      sync.servers.set(key, { ...known, destinations })
+    }
   }
 }
 
+/** Deletes a destination that nobody uses; false when TCP connections still do. */
 function removeWhenUnused(sync: ServerSync, key: string, target: string): boolean {
   const connections = sync.options.connections?.(key, target) ?? 0
   if (key.startsWith('tcp ') && connections > 0) return false
   sync.lines.push(`-d ${nameOf(key)} -r ${target}`)
-  sync.servers.get(key)?.destinations.delete(target)
   return true
 }

@@ -64,12 +64,8 @@ export function nftContext(input: ProxyInput, family: IpFamily): NftContext {
 export function nftPlan(context: NftContext, port: ServicePort, all: readonly ServiceEndpoint[]): NftPlan {
   const traffic = trafficPlan(context.input, port, all)
   const chains = servicePortChains(port)
-  const named = new Map<string, NamedEndpoint>()
-  for (const endpoint of traffic.reachable) {
-    named.set(endpoint.target, { endpoint, ...endpointNames(port, endpoint) })
-  }
   const withNames = (endpoints: readonly ServiceEndpoint[]): NamedEndpoint[] =>
-    endpoints.map((endpoint) => named.get(endpoint.target)).filter((entry) => entry !== undefined)
+    endpoints.map((endpoint) => namedEndpoint(port, endpoint))
   return {
     traffic,
     chains,
@@ -80,4 +76,15 @@ export function nftPlan(context: NftContext, port: ServicePort, all: readonly Se
     externalPolicyChain: port.externalPolicyLocal ? chains.local : chains.cluster,
     usesFirewall: port.loadBalancerVips.length > 0 && port.sourceRanges.length > 0,
   }
+}
+
+/** An endpoint belongs to one service port, and its names cost a hash. */
+const endpointsSeen = new WeakMap<ServiceEndpoint, NamedEndpoint>()
+
+function namedEndpoint(port: ServicePort, endpoint: ServiceEndpoint): NamedEndpoint {
+  const seen = endpointsSeen.get(endpoint)
+  if (seen !== undefined) return seen
+  const named = { endpoint, ...endpointNames(port, endpoint) }
+  endpointsSeen.set(endpoint, named)
+  return named
 }

@@ -10,11 +10,11 @@
  *
  * Source: pkg/proxy/nftables/proxier.go (syncProxyRules, epChainSkipUpdate).
  */
-import { type ObjectState, surroundingsOf, unchangedServices } from '../changes.ts'
+import { isUntouched, type ObjectState, surroundingsOf, unchangedServices } from '../changes.ts'
 import { endpointKey, serviceEndpoints } from '../endpoint.ts'
 import type { SyncOptions } from '../mode.ts'
 import { originKey } from '../origin-key.ts'
-import { compareText, servicePorts } from '../service-port.ts'
+import { compareText, type ServicePort, servicePorts } from '../service-port.ts'
 import type { IpFamily, ProxyInput, RuleOrigin } from '../types.ts'
 import { captureBalancerAndNodePort, captureServiceIps } from './capture.ts'
 import { type NamedEndpoint, type NftPlan, nftContext, nftPlan } from './context.ts'
@@ -39,6 +39,7 @@ const STALE_SECONDS = 1
 
 /** What a sync leaves for the next one. */
 export interface NftFamilyState extends ObjectState {
+  readonly plans: ReadonlyMap<ServicePort, NftPlan>
   readonly elements: Elements
   /** Chains of Services and endpoints on the node. */
   readonly chains: ReadonlySet<string>
@@ -76,8 +77,13 @@ export function syncNftFamily(
   if (isFull) writeSetup(tx, context, isStart)
   const active = new Set<string>()
   const activeSets = new Set<string>()
+  const places = new Map(previous?.ports.map((port, i) => [port, i]))
+  const plans = new Map<ServicePort, NftPlan>()
   for (const port of ports) {
-    const plan = nftPlan(context, port, endpoints.get(endpointKey(port)) ?? [])
+    const isUntouchedPort = !isFull && isUntouched(previous, places.get(port) ?? -1, port, endpoints)
+    const known = isUntouchedPort ? previous.plans.get(port) : undefined
+    const plan = known ?? nftPlan(context, port, endpoints.get(endpointKey(port)) ?? [])
+    plans.set(port, plan)
     const isSkipped = unchanged.has(port.serviceName)
     const hasAffinity = port.affinitySeconds !== null
     const isKept = ({ chain, affinity }: NamedEndpoint): boolean =>
@@ -86,17 +92,15 @@ export function syncNftFamily(
     captureServiceIps(tx, store, plan)
     if (plan.usesFirewall) ensureChain(tx, plan.chains.firewall, active, isSkipped)
     captureBalancerAndNodePort(tx, store, plan)
-    writeServiceRules(tx, context, plan, isSkipped, isKept)
+    if (known === undefined) writeServiceRules(tx, context, plan, isSkipped, isKept)
   }
-  for (const chain of [...chains].sort(compareText)) {
-    if (active.has(chain)) stale.delete(chain)
-    else {
-      flushChain(tx, chain)
-      stale.set(chain, atSeconds)
-    }
+  for (const chain of stale.keys()) if (active.has(chain)) stale.delete(chain)
+  for (const chain of [...chains].filter((name) => !active.has(name)).sort(compareText)) {
+    flushChain(tx, chain)
+    stale.set(chain, atSeconds)
   }
-  for (const set of [...(previous?.affinitySets ?? [])].sort(compareText)) {
-    if (!activeSets.has(set)) deleteSet(tx, set)
+  for (const set of [...(previous?.affinitySets ?? [])].filter((name) => !activeSets.has(name)).sort(compareText)) {
+    deleteSet(tx, set)
   }
   deleteLeftovers(tx, store)
   for (const chain of chains) active.add(chain)
@@ -106,6 +110,7 @@ export function syncNftFamily(
       ports,
       endpoints,
       surroundings,
+      plans,
       elements: store.elements,
       chains: active,
       affinitySets: activeSets,
