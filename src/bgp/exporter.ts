@@ -273,14 +273,15 @@ export class Exporter {
   /** Whether the own address becomes the next hop. */
   private setsNextHop(peer: Peer, from: Peer | null, a: PathAttributes): boolean {
     const { nextHopSelf, nextHopKeep } = peer.spec
-    if (from === null && (a.nextHop === undefined || a.nextHop === '')) return true
+    // the next hop of an own network is the session's address, or what was configured for it
+    if (from === null) return a.nextHop === undefined || a.nextHop === '' || nextHopSelf === 'on'
     if (nextHopKeep === true) return false
     if (nextHopSelf === 'on') {
       // FRR leaves reflected routes alone
-      const isReflected = from?.isInternal === true && peer.isInternal
+      const isReflected = from.isInternal && peer.isInternal
       return !(isReflected && this.speaker.spec.implementation === 'frr')
     }
-    if (nextHopSelf === 'ebgp') return !peer.isInternal || from?.isInternal !== true
+    if (nextHopSelf === 'ebgp') return !peer.isInternal || !from.isInternal
     if (peer.isInternal) return false
     if (this.speaker.spec.implementation === 'gobgp' || peer.spec.multihopTtl !== undefined) return true
     return a.nextHop === peer.spec.address || !this.speaker.sameSubnet(a.nextHop ?? '', peer.spec.address)

@@ -426,7 +426,8 @@ export class Speaker {
     return rows
   }
 
-  private isReachable(row: number): boolean {
+  /** Whether a path's next hop has a route. */
+  isReachable(row: number): boolean {
     const { nextHop } = this.store.sets[this.rib.attributes(row)]!
     return this.rib.peer(row) === 0 || this.context.metric(nextHop) !== Infinity
   }

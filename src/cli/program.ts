@@ -37,13 +37,18 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'get',
-    summary: 'show nodes, pods, services, links, routes, rules',
+    summary: 'show nodes, pods, services, links, routes, rules, bgp',
     load: async () => (await import('./commands/get.ts')).registerGet,
   },
   {
     name: 'lab',
     summary: 'run low-level scenarios in the simulator or on the real kernel',
     load: async () => (await import('./lab.ts')).registerLab,
+  },
+  {
+    name: 'bgp',
+    summary: 'speak BGP with real routers',
+    load: async () => (await import('./commands/bgp.ts')).registerBgp,
   },
   {
     name: 'explain',

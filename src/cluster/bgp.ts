@@ -135,6 +135,11 @@ export class BgpFabric {
     return out
   }
 
+  /** The speaker in a namespace. */
+  at(ns: Netns): PlacedSpeaker | undefined {
+    return [...this.speakers.values()].find((p) => p.ns === ns)
+  }
+
   /** State of the speaker in a namespace. */
   state(netns: string): BgpState | null {
     const placed = this.speakers.get(netns)

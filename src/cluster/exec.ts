@@ -7,11 +7,12 @@ import type { PodModel } from '../kubernetes/types.ts'
 import type { Netns } from '../linux/netns.ts'
 import { execTool, TOOL_NAMES } from '../linux/tools/exec.ts'
 import type { ToolResult } from '../linux/tools/result.ts'
+import { birdc } from './birdc.ts'
 import type { Cluster } from './build.ts'
 import { processFiles } from './processes.ts'
 
 /** Everything that can be run. */
-export const COMMAND_NAMES: readonly string[] = [...new Set([...TOOL_NAMES, ...APP_NAMES, 'cat'])]
+export const COMMAND_NAMES: readonly string[] = [...new Set([...TOOL_NAMES, ...APP_NAMES, 'birdc', 'cat'])]
 
 /** Where a command runs. */
 export interface ExecPlace {
@@ -23,6 +24,7 @@ export interface ExecPlace {
 export function execCommand(cluster: Cluster, place: ExecPlace, argv: readonly string[], stdin = ''): ToolResult {
   const name = (argv[0] ?? '').replace(/^.*\//, '')
   if (name === 'cat') return cat(cluster, place, argv.slice(1))
+  if (name === 'birdc' || name === 'birdcl') return birdc(cluster.bgp?.at(place.ns), argv.slice(1))
   const app = findApp(name)
   if (app !== undefined) return app(place.ns, argv.slice(1), processFiles(cluster, place.pod), stdin)
   const result = execTool(place.ns, argv, stdin)

@@ -4,6 +4,7 @@
  *
  * Not here: the underlay's and outside machines' namespaces, tables other than main.
  */
+import { bgpState } from '../bgp/state.ts'
 import type { Cluster } from '../cluster/build.ts'
 import type { Netns } from '../linux/netns.ts'
 import { execTool } from '../linux/tools/exec.ts'
@@ -53,6 +54,27 @@ interface IpRoute {
   readonly protocol?: string
   readonly prefsrc?: string
   readonly metric?: number
+}
+
+/** BGP sessions of every speaker; empty when nobody speaks BGP. */
+export function bgpTable(cluster: Cluster): TableDocument {
+  const items = [...(cluster.bgp?.speakers.values() ?? [])].flatMap((placed) => {
+    const state = bgpState(placed.speaker)
+    return state.sessions.map((s) => ({
+      node: cluster.places.get(placed.ns.id)?.node ?? null,
+      netns: placed.netns,
+      asn: state.asn,
+      neighbor: s.neighbor,
+      neighborASN: s.asn,
+      state: s.state,
+      upS: s.uptimeS,
+      prefixes: s.prefixes,
+      lastError: s.lastError === '' ? null : s.lastError,
+      holdS: s.holdTimeS,
+      capabilities: s.capabilities,
+    }))
+  })
+  return { apiVersion: API_VERSION, kind: 'BgpSessions', items }
 }
 
 /** Routes of every namespace's main table. */

@@ -72,7 +72,54 @@ export const TABLE_SCHEMAS = {
     fwmark: TEXT_OR_NULL,
     table: TEXT_OR_NULL,
   }),
+  BgpSessions: table('BgpSessions', 'The BGP sessions of every speaker in the cluster', {
+    ...WHERE,
+    asn: COUNT,
+    neighbor: TEXT,
+    neighborASN: COUNT,
+    state: { enum: ['Idle', 'Connect', 'Active', 'OpenSent', 'OpenConfirm', 'Established'] },
+    upS: COUNT,
+    prefixes: COUNT,
+    lastError: TEXT_OR_NULL,
+    holdS: COUNT,
+    capabilities: TEXTS,
+  }),
 }
+
+const NUMBERS = { type: 'array', items: COUNT }
+
+/** Schema of BgpState, what `podwalk bgp speak` prints at its end. */
+export const BGP_STATE_SCHEMA = documentOf('BgpState', 'The sessions and routes of a BGP speaker', {
+  asn: COUNT,
+  routerId: TEXT,
+  sessions: listOf(
+    exactly({
+      neighbor: TEXT,
+      asn: COUNT,
+      state: { enum: ['Idle', 'Connect', 'Active', 'OpenSent', 'OpenConfirm', 'Established'] },
+      uptimeS: COUNT,
+      holdTimeS: COUNT,
+      capabilities: TEXTS,
+      prefixes: COUNT,
+      lastError: TEXT,
+    }),
+  ),
+  rib: listOf(
+    exactly({
+      prefix: TEXT,
+      nextHop: { type: ['string', 'null'], description: 'null for an own network.' },
+      asPath: NUMBERS,
+      localPref: COUNT,
+      med: { type: ['integer', 'null'] },
+      origin: { enum: ['igp', 'egp', 'incomplete'] },
+      communities: TEXTS,
+      from: { type: ['string', 'null'], description: 'The neighbor; null for an own network.' },
+      best: BOOL,
+      stale: BOOL,
+    }),
+  ),
+  announced: TEXTS,
+})
 
 /** Schema of the Reasons document. */
 export const REASONS_SCHEMA = table('Reasons', 'Why packets end', {

@@ -4,7 +4,7 @@
  */
 import { LAB_CHECK_SCHEMA, LAB_RESULT_SCHEMA } from './schema-lab.ts'
 import { REACH_SCHEMA, WHY_SCHEMA } from './schema-policy.ts'
-import { REASONS_SCHEMA, TABLE_SCHEMAS } from './schema-tables.ts'
+import { BGP_STATE_SCHEMA, REASONS_SCHEMA, TABLE_SCHEMAS } from './schema-tables.ts'
 import { TRACE_SCHEMA } from './schema-trace.ts'
 
 /** A JSON Schema. */
@@ -18,5 +18,6 @@ export const SCHEMAS: ReadonlyMap<string, JsonSchema> = new Map<string, JsonSche
   ['Reach', REACH_SCHEMA],
   ['Why', WHY_SCHEMA],
   ...Object.entries(TABLE_SCHEMAS),
+  ['BgpState', BGP_STATE_SCHEMA],
   ['Reasons', REASONS_SCHEMA],
 ])

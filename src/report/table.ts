@@ -24,6 +24,10 @@ const COLUMNS: { readonly [kind in TableDocument['kind']]: readonly [readonly st
     ['src', 'protocol', 'metric'],
   ],
   Rules: [['netns', 'priority', 'from', 'to', 'fwmark', 'table'], []],
+  BgpSessions: [
+    ['netns', 'asn', 'neighbor', 'neighborASN', 'state', 'upS', 'prefixes', 'lastError'],
+    ['holdS', 'capabilities'],
+  ],
 }
 
 const MAX_LISTED = 3

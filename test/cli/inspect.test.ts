@@ -173,7 +173,7 @@ describe('podwalk schema, explain and completion', () => {
   it.each(['zsh', 'fish'])('has a script for %s that names every command', (shell) => {
     const { status, stdout } = podwalk(['completion', shell])
     expect(status).toBe(0)
-    for (const command of ['trace', 'exec', 'get', 'lab', 'explain', 'schema', 'completion', 'version'])
+    for (const command of ['trace', 'exec', 'get', 'lab', 'bgp', 'explain', 'schema', 'completion', 'version'])
       expect(stdout).toContain(command)
   })
 })

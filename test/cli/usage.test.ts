@@ -37,9 +37,21 @@ describe('help', () => {
 
   it('lists the commands that work and no other', () => {
     const { stdout } = podwalk(['--help'])
-    for (const command of ['trace', 'reach', 'why', 'exec', 'get', 'lab', 'explain', 'schema', 'completion', 'version'])
+    for (const command of [
+      'trace',
+      'reach',
+      'why',
+      'exec',
+      'get',
+      'lab',
+      'bgp',
+      'explain',
+      'schema',
+      'completion',
+      'version',
+    ])
       expect(stdout).toMatch(new RegExp(`^  ${command}`, 'm'))
-    for (const later of ['check', 'diff', 'lint', 'compare', 'bgp', 'ebpf'])
+    for (const later of ['check', 'diff', 'lint', 'compare', 'ebpf'])
       expect(stdout).not.toMatch(new RegExp(`^  ${later}`, 'm'))
   })
 

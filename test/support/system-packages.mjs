@@ -21,6 +21,9 @@ const NEEDS = [
   { command: 'ethtool', package: 'ethtool', suites: 'the kernel lab: offloads off' },
   { command: 'tshark', package: 'tshark', suites: 'pcapng' },
   { command: 'python3', package: 'python3', suites: 'the kernel lab recorder' },
+  { command: 'bird', package: 'bird2', suites: 'BGP with real routers' },
+  { command: 'vtysh', package: 'frr', suites: 'BGP with real routers' },
+  { command: 'gobgpd', package: 'gobgpd', suites: 'BGP with real routers' },
   { command: 'ping', package: 'iputils-ping', suites: 'the kernel lab: echo' },
 ]
 

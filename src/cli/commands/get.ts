@@ -1,5 +1,5 @@
 /**
- * `podwalk get nodes|pods|services|links|routes|rules`: the built cluster as tables.
+ * `podwalk get nodes|pods|services|links|routes|rules|bgp`: the built cluster as tables.
  */
 import type { Command } from 'commander'
 import type { ClusterModel } from '../../kubernetes/types.ts'
@@ -11,8 +11,8 @@ import { addInputOptions, addOutputOptions, type InputFlags, type OutputFlags } 
 import { stdoutPaint, writeData, writeDocument } from '../output.ts'
 import { startCluster } from '../start.ts'
 
-type What = 'nodes' | 'pods' | 'services' | 'links' | 'routes' | 'rules'
-const KINDS: readonly What[] = ['nodes', 'pods', 'services', 'links', 'routes', 'rules']
+type What = 'nodes' | 'pods' | 'services' | 'links' | 'routes' | 'rules' | 'bgp'
+const KINDS: readonly What[] = ['nodes', 'pods', 'services', 'links', 'routes', 'rules', 'bgp']
 const SHORT: { readonly [word: string]: What } = {
   node: 'nodes',
   no: 'nodes',
@@ -33,7 +33,7 @@ export function registerGet(program: Command): void {
   const command = program
     .command('get')
     .argument('<what>', KINDS.join(', '), choiceArgument(KINDS, SHORT))
-    .description('show the built cluster: nodes, pods, services, links, routes, rules')
+    .description('show the built cluster: nodes, pods, services, links, routes, rules, bgp')
     .addHelpText('before', EXAMPLES)
   addInputOptions(addOutputOptions(command, ['text', 'wide', 'json', 'yaml'])).action(get)
 }
@@ -61,6 +61,7 @@ async function ask(what: What, model: ClusterModel, flags: InputFlags): Promise<
       return servicesTable(model)
   }
   const cluster = await startCluster(model, flags)
-  const { linksTable, routesTable, rulesTable } = await import('../../query/kernel-tables.ts')
+  const { bgpTable, linksTable, routesTable, rulesTable } = await import('../../query/kernel-tables.ts')
+  if (what === 'bgp') return bgpTable(cluster)
   return what === 'links' ? linksTable(cluster) : what === 'routes' ? routesTable(cluster) : rulesTable(cluster)
 }

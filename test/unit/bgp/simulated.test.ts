@@ -3,11 +3,13 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { BgpPeerSpec, BgpSpeakerSpec } from '../../../src/bgp/config.ts'
+import { execCommand } from '../../../src/cluster/exec.ts'
 import type { CniDriver } from '../../../src/cni/driver.ts'
 import { TraceLog } from '../../../src/engine/trace-log.ts'
 import { buildCluster, type Cluster, CNI_DRIVERS, execTool } from '../../../src/index.ts'
 import type { ClusterModel } from '../../../src/kubernetes/types.ts'
 import { setDown } from '../../../src/linux/device/ops.ts'
+import { bgpTable } from '../../../src/query/kernel-tables.ts'
 import { traceInCluster } from '../../../src/query/trace.ts'
 import { ptp } from '../../support/sample-driver.ts'
 import { clusterOf, SHOP } from '../../support/shop.ts'
@@ -94,6 +96,29 @@ describe('a full mesh of speakers in the nodes', () => {
 
   it('carries the traffic of pods', () => {
     expect(verdict(cluster)).toBe('DELIVERED')
+  })
+
+  it('is shown by get bgp and by birdc', () => {
+    const table = bgpTable(cluster)
+    expect(table.items).toHaveLength(6)
+    expect(table.items[0]).toMatchObject({
+      node: 'n1',
+      asn: 64512,
+      neighborASN: 64512,
+      state: 'Established',
+      prefixes: 1,
+    })
+    const ask = (...argv: string[]): string =>
+      execCommand(cluster, { ns: cluster.nodes.get('n1')! }, ['birdc', ...argv]).stdout
+    expect(ask('show', 'protocols')).toMatch(/^bgp1 +BGP +master4 +up +00:00:0\d\.\d{3} +Established/m)
+    const two = cluster.model.nodes[1]!.internalIp
+    expect(ask('show route all for 10.244.1.7')).toMatch(
+      new RegExp(
+        `^10\\.244\\.1\\.0/24 +unicast \\[bgp1 [\\d:.]+\\] \\* \\(100\\) \\[i\\]\n\tvia ${two}\n[^]*BGP\\.local_pref: 100`,
+        'm',
+      ),
+    )
+    expect(execCommand(cluster, { ns: cluster.nodes.get('n1')! }, ['birdc', 'configure']).status).toBe(126)
   })
 
   it('sends what BIRD sends: TTL 64 and DSCP CS6 between internal neighbours, from port 179', () => {
