@@ -8,12 +8,15 @@
 import { parseIpv4 } from '../addr/index.ts'
 import { CNI_DRIVERS, findCniDriver } from '../cni/registry.ts'
 import type { Diagnostic } from '../diagnostics/diagnostic.ts'
+import type { LoadBalancerAddress } from '../kubernetes/load-balancer/types.ts'
 import type { ClusterModel, PodModel } from '../kubernetes/types.ts'
 import { setUp } from '../linux/device/ops.ts'
 import type { Netns } from '../linux/netns.ts'
 import { World } from '../linux/world.ts'
 import { findProxyMode, PROXY_MODES } from '../proxy/registry.ts'
 import { applyCniVerb } from './apply.ts'
+import { startCloudBalancers } from './balancer/cloud.ts'
+import { Layer2Speakers } from './balancer/layer2.ts'
 import { BgpFabric, unmodelledBgp } from './bgp.ts'
 import { startDnsServers } from './dns-server.ts'
 import { NodeProxy } from './node-proxy.ts'
@@ -44,6 +47,8 @@ export interface Cluster {
   readonly names: ReadonlyMap<number, string>
   /** The kube-proxy of every node; empty without one. */
   readonly proxies: ReadonlyMap<string, NodeProxy>
+  /** MetalLB in layer 2 mode. */
+  readonly speakers: Layer2Speakers
   readonly diagnostics: readonly Diagnostic[]
   /** What servers in the cluster were asked and cannot answer, because it is not modelled. */
   readonly unmodelled: readonly string[]
@@ -158,6 +163,11 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   world.softirq()
   const unmodelled: string[] = []
   serveDeclaredPorts(model, pods, nodes, startDnsServers(model, pods, unmodelled))
+  const speakers = new Layer2Speakers(model, nodes)
+  const onMachine = (ns: Netns, address: LoadBalancerAddress): void => {
+    places.set(ns.id, { node: null, netns: `balancer:${address.ip}` })
+  }
+  startCloudBalancers({ model, underlay, proxies, onMachine })
   const names = addressNames(model)
   const host = (ipText: string): Netns => {
     const known = world.netnsByName.get(`host:${ipText}`)
@@ -176,7 +186,7 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   }
   return {
     files: new Map(plan.verbs.flatMap((v) => (v.verb === 'file' ? [[`${v.netns} ${v.path}`, v.text]] : []))),
-    ...{ model, world, underlay, nodes, pods, places, names, proxies, diagnostics, unmodelled, bgp },
+    ...{ model, world, underlay, nodes, pods, places, names, proxies, speakers, diagnostics, unmodelled, bgp },
     host,
   }
 }

@@ -18,8 +18,10 @@ import type { NetDevice } from '../linux/device/device.ts'
 import { inetAddrAdd } from '../linux/device/inet.ts'
 import { createBridge, createLink, setMaster, setUp } from '../linux/device/ops.ts'
 import type { Netns } from '../linux/netns.ts'
+import { RTN_BLACKHOLE } from '../linux/route/rtn.ts'
 import { sysctlSet } from '../linux/sysctl.ts'
 import type { World } from '../linux/world.ts'
+import { ArpResponder } from './balancer/arp-responder.ts'
 
 /** Name of the underlay's namespace. */
 export const UNDERLAY = 'underlay'
@@ -33,6 +35,7 @@ export class Underlay {
   private readonly bridge: NetDevice
   private readonly mtu: number
   private ports = 0
+  private responder: ArpResponder | null = null
 
   constructor(world: World, nodeCidr: string, mtuBytes: number) {
     const cidr = parseIpv4Cidr(nodeCidr)
@@ -84,6 +87,26 @@ export class Underlay {
     this.must(ns.fib.addRoute({ dst: this.gateway, prefixLength: 32, nexthops: [{ dev: eth0 }] }))
     this.defaultRoute(ns, eth0, this.gateway)
     return ns
+  }
+
+  /** The machine with that address, if it was made. */
+  hostOf(ipText: string): Netns | undefined {
+    return this.world.netnsByName.get(`host:${ipText}`)
+  }
+
+  /**
+   * The fabric hands packets for `ip` to one of the nodes, by the hash of the 5-tuple; without nodes it drops them. For an
+   * address of the nodes' own network the gateway answers ARP.
+   */
+  routeToNodes(ip: number, nodeIps: readonly number[]): void {
+    sysctlSet(this.ns, 'net.ipv4.fib_multipath_hash_policy', '1')
+    const nexthops = nodeIps.map((via) => ({ dev: this.bridge, via }))
+    const none = { type: RTN_BLACKHOLE }
+    this.must(this.ns.fib.addRoute({ dst: ip, prefixLength: 32, ...(nexthops.length > 0 ? { nexthops } : none) }))
+    if (cidrContainsIpv4(this.cidr, ip)) {
+      this.responder ??= new ArpResponder(this.bridge)
+      this.responder.announce(ip)
+    }
   }
 
   private defaultRoute(ns: Netns, dev: NetDevice, via: number): void {

@@ -23,6 +23,7 @@ import { HostLocalRange, type IpamResult } from './host-local.ts'
 import type { Inferred } from './infer.ts'
 import { inferSettings } from './infer.ts'
 import type { Loaded } from './load.ts'
+import { buildLoadBalancers } from './load-balancer/build.ts'
 import { nearest } from './names.ts'
 import { buildNodes, checkNetworks, draftNodes, settleNetworks } from './nodes.ts'
 import { POLICY_KINDS } from './policy-kinds.ts'
@@ -77,6 +78,19 @@ export function buildClusterModel(loaded: Loaded, overrides: ClusterOverrides = 
   const endpoints = valid.of('v1/Endpoints')
   const endpointSlices = buildEndpointSlices({ services, pods: addressed.pods, nodes, slices, endpoints }, diagnostics)
   const otherPolicies = [...POLICY_KINDS.keys()].flatMap((kind) => valid.of(kind))
+  const loadBalancer = buildLoadBalancers(
+    services,
+    {
+      pools: valid.of('metallb.io/v1beta1/IPAddressPool'),
+      l2: valid.of('metallb.io/v1beta1/L2Advertisement'),
+      bgp: valid.others.filter(({ object }) => object.kind === 'BGPAdvertisement'),
+      nodes,
+      namespaces,
+    },
+    spec.loadBalancer,
+    inferred.facts,
+    diagnostics,
+  )
   const model: ClusterModel = {
     config: configOf(spec),
     namespaces,
@@ -85,6 +99,7 @@ export function buildClusterModel(loaded: Loaded, overrides: ClusterOverrides = 
     pendingPods: [...placed.pending, ...addressed.pending],
     services,
     endpointSlices,
+    loadBalancer,
     networkPolicies: valid.of('networking.k8s.io/v1/NetworkPolicy').map(sourced),
     policyObjects: [...valid.of('networking.k8s.io/v1/NetworkPolicy'), ...otherPolicies].map(sourced),
     otherObjects: [...valid.of('v1/ConfigMap'), ...otherPolicies, ...valid.others],

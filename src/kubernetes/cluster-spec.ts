@@ -11,6 +11,7 @@ import { parseIpv4Cidr } from '../addr/cidr.ts'
 import type { SourcePosition } from '../diagnostics/diagnostic.ts'
 import { Diagnostics, NO_POSITION } from '../diagnostics/diagnostic.ts'
 import type { Inferred } from './infer.ts'
+import type { CloudSpec } from './load-balancer/build.ts'
 import type { ObjectSchema } from './schema.ts'
 import { checkSchema, object } from './schema.ts'
 import { cluster, nodeCount, nodeList } from './schemas/cluster.ts'
@@ -41,6 +42,7 @@ export interface ClusterSpec {
   mtu?: number
   dnsDomain?: string
   upstreamDNS?: StringMap
+  loadBalancer?: CloudSpec
   seed?: number
   cni?: { name: string; options?: Record<string, unknown> }
   kubeProxy?: { mode?: string; options?: Record<string, unknown> }
@@ -59,6 +61,7 @@ export interface ResolvedSpec {
   readonly mtu: number
   readonly dnsDomain: string
   readonly upstreamDns: StringMap
+  readonly loadBalancer: CloudSpec | undefined
   readonly seed: number
   readonly cni: { readonly name: string; readonly options: Readonly<Record<string, unknown>> }
   readonly proxy: { readonly mode: string; readonly options: Readonly<Record<string, unknown>> }
@@ -112,6 +115,7 @@ export function resolveSpec(
     mtu: given.mtu ?? given.underlay?.mtu ?? inferred.mtu ?? 1500,
     dnsDomain: given.dnsDomain ?? inferred.dnsDomain ?? 'cluster.local',
     upstreamDns: given.upstreamDNS ?? {},
+    loadBalancer: given.loadBalancer,
     seed: overrides.seed ?? given.seed ?? 1,
     cni: chooseCni(given, inferred),
     proxy: {

@@ -7,6 +7,7 @@
 import { POLICY_KINDS } from './policy-kinds.ts'
 import type { ObjectSchema } from './schema.ts'
 import { cluster, configMap, namespace, node } from './schemas/cluster.ts'
+import { ipAddressPool, l2Advertisement } from './schemas/metallb.ts'
 import { pod } from './schemas/pod.ts'
 import { endpointSlice, endpoints, service } from './schemas/service.ts'
 import { cronJob, daemonSet, deployment, job, networkPolicy, replicaSet, statefulSet } from './schemas/workloads.ts'
@@ -34,6 +35,8 @@ const kinds: Record<string, KnownKind> = {
   'batch/v1/CronJob': { schema: cronJob, isNamespaced: true, name: 'subdomain' },
   'discovery.k8s.io/v1/EndpointSlice': { schema: endpointSlice, isNamespaced: true, name: 'subdomain' },
   'networking.k8s.io/v1/NetworkPolicy': { schema: networkPolicy, isNamespaced: true, name: 'subdomain' },
+  'metallb.io/v1beta1/IPAddressPool': { schema: ipAddressPool, isNamespaced: true, name: 'subdomain' },
+  'metallb.io/v1beta1/L2Advertisement': { schema: l2Advertisement, isNamespaced: true, name: 'subdomain' },
   'podwalk.dev/v1alpha1/Cluster': { schema: cluster, isNamespaced: false, name: 'subdomain' },
 }
 

@@ -1,7 +1,7 @@
 /**
  * The endpoints of a question: from the words of the command line to a pod, a Service port, a node or an address.
  *
- *     NS/POD  pod/NS/POD  deploy/NS/NAME  sts/NS/NAME  ds/NS/NAME  svc/NS/NAME:PORT  node/NAME  host:IP  IP  DNS name
+ *     NS/POD  pod/NS/POD  deploy/NS/NAME  sts/NS/NAME  ds/NS/NAME  svc/NS/NAME:PORT  node/NAME  host:IP  internet  IP  DNS name
  *
  * Any of them may end in `:PORT`, a number or the name of a port. Without NS, `-n` counts. A pod may be given by a unique
  * beginning of its name, with or without `..` behind it. What cannot be resolved is a Diagnostic with the nearest names.
@@ -46,9 +46,14 @@ export interface TargetOptions {
   readonly namespace?: string
   /** The pod that resolves DNS names; default is any pod of the namespace. */
   readonly from?: PodModel
+  /** The source is a machine outside: a Service is reached by its load balancer's address, if it has one. */
+  readonly isOutside?: boolean
   /** Tells ports of one number apart; default TCP. */
   readonly protocol?: Protocol
 }
+
+/** Who `internet` is: a machine of TEST-NET-2. */
+const INTERNET = '198.51.100.7'
 
 const KINDS: Readonly<Record<string, string>> = {
   po: 'Pod',
@@ -77,6 +82,7 @@ export function resolveTarget(model: ClusterModel, text: string, options: Target
   const reader = new TargetReader(model, text, options)
   if (text === '')
     return reader.fail('expected an endpoint, found nothing', 'for example shop/web, svc/shop/api:80, 10.244.1.2')
+  if (text === 'internet') return reader.host(INTERNET)
   if (text.startsWith('host:')) return reader.host(text.slice('host:'.length))
   const { rest, portText } = splitPort(text)
   const segments = rest.split('/')
@@ -271,6 +277,11 @@ class TargetReader {
     }
     if (distinct.length > 1) return this.fail(`expected svc/${key}:PORT, found no port`, `the Service has ${listed}`)
     if (spec.clusterIP === 'None') return this.headless(key, servicePort, undefined)
+    const balancer = service.status?.loadBalancer?.ingress?.find((i) => i.ip !== undefined)?.ip
+    if (this.options.isOutside === true && balancer !== undefined) {
+      const notes = [`from outside, Service ${key} is its load balancer's address ${balancer}`]
+      return { target: { kind: 'ip', ip: balancer, port: servicePort.port }, notes }
+    }
     const ip = spec.clusterIP
     if (ip === undefined) return this.fail(`Service ${key} has no ClusterIP`)
     return { target: { kind: 'service', service, servicePort, ip, port: servicePort.port }, notes: [] }

@@ -11,6 +11,7 @@
  */
 import type { SourcePosition } from '../diagnostics/diagnostic.ts'
 import type { CalicoAddressing } from './calico/ipam.ts'
+import type { LoadBalancerModel } from './load-balancer/types.ts'
 
 /** Labels or annotations. */
 export type StringMap = Readonly<Record<string, string>>
@@ -429,6 +430,8 @@ export interface ClusterModel {
   readonly networkPolicies: readonly Sourced<KubernetesObject>[]
   /** Policies of every kind, network sets and tiers, valid, as written (src/policy evaluates them). */
   readonly policyObjects: readonly Sourced<KubernetesObject>[]
+  /** Load balancer addresses and who answers for them; absent in a model that was made by hand. */
+  readonly loadBalancer?: LoadBalancerModel
   /** Objects that podwalk loads but does not act on (ConfigMap, CRDs and their instances ...), for drivers to read. */
   readonly otherObjects: readonly LoadedObject[]
   /** Pools, blocks and tunnel addresses of calico-ipam, when Calico is the CNI. */

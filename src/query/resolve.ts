@@ -40,6 +40,7 @@ export function resolveEnds(cluster: Cluster, question: TraceQuestion, diagnosti
   const to = resolveDestination(cluster, question.dst, {
     namespace,
     ...(source?.pod === undefined ? {} : { from: source.pod }),
+    ...(source?.kind === 'host' && { isOutside: true }),
     ...(question.protocol === 'ICMP' ? {} : { protocol: question.protocol }),
   })
   if (to.target === undefined) {

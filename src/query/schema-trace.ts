@@ -35,6 +35,11 @@ const hop = exactly({
   detail: { type: 'object', description: 'What the point knows; fields by point.' },
 })
 
+const delivered = orNull(
+  exactly({ pod: TEXT_OR_NULL, node: TEXT_OR_NULL, src: TEXT, sport: PORT, dst: TEXT, dport: PORT }),
+)
+const replyVerdict = orNull(exactly({ verdict: VERDICT, code: TEXT, text: TEXT }))
+
 /** The schema. */
 export const TRACE_SCHEMA = documentOf(
   'Trace',
@@ -56,12 +61,10 @@ export const TRACE_SCHEMA = documentOf(
     reason: exactly({ code: TEXT, text: TEXT, hint: TEXT }),
     nearestMiss: TEXT_OR_NULL,
     decidedBy: orNull(exactly({ kind: TEXT, namespace: TEXT, name: TEXT, rule: TEXT, file: TEXT, line: COUNT })),
-    delivered: orNull(
-      exactly({ pod: TEXT_OR_NULL, node: TEXT_OR_NULL, src: TEXT, sport: PORT, dst: TEXT, dport: PORT }),
-    ),
+    delivered,
     walk: listOf(hop),
     reply: listOf(hop),
-    replyVerdict: orNull(exactly({ verdict: VERDICT, code: TEXT, text: TEXT })),
+    replyVerdict,
     flow: orNull(exactly({ established: BOOL, requestBytes: COUNT, responseBytes: COUNT, closed: BOOL })),
     packets: listOf(
       exactly({
@@ -85,6 +88,17 @@ export const TRACE_SCHEMA = documentOf(
       }),
     ),
     interfaces: listOf(exactly({ node: TEXT_OR_NULL, netns: TEXT, device: TEXT, linkType: words('ether', 'ip') })),
+    onward: listOf(
+      exactly({
+        from: TEXT,
+        verdict: VERDICT,
+        reason: exactly({ code: TEXT, text: TEXT }),
+        delivered,
+        walk: listOf(hop),
+        reply: listOf(hop),
+        replyVerdict,
+      }),
+    ),
     resolution: exactly({
       name: TEXT,
       libc: words('glibc', 'musl'),
@@ -109,5 +123,5 @@ export const TRACE_SCHEMA = documentOf(
     names: { type: 'object', additionalProperties: TEXT, description: 'Names of the addresses that occur.' },
     notes: TEXTS,
   },
-  ['resolution'],
+  ['resolution', 'onward'],
 )

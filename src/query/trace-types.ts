@@ -123,6 +123,18 @@ export interface TraceResolution {
   readonly reply: readonly TraceHop[]
 }
 
+/** A connection that somebody on the way opened to go on: a balancer or an ingress controller. */
+export interface TraceOnward {
+  /** Who opened it: `balancer:203.0.113.5`, `pod:ingress-nginx/controller`. */
+  readonly from: string
+  readonly verdict: Verdict
+  readonly reason: { readonly code: string; readonly text: string }
+  readonly delivered: Delivered | null
+  readonly walk: readonly TraceHop[]
+  readonly reply: readonly TraceHop[]
+  readonly replyVerdict: { readonly verdict: Verdict; readonly code: string; readonly text: string } | null
+}
+
 /** The whole document. */
 export interface Trace {
   readonly apiVersion: typeof API_VERSION
@@ -167,6 +179,8 @@ export interface Trace {
   }[]
   /** Only when the destination was given by a name and the source is a pod. */
   readonly resolution?: TraceResolution
+  /** The connections behind the one that was asked for, in order; absent without any. */
+  readonly onward?: readonly TraceOnward[]
   /** Names of the addresses that occur. */
   readonly names: { readonly [ip: string]: string }
   readonly notes: readonly string[]

@@ -12,21 +12,15 @@ import { type CapturedFrame, TraceLog, type TraceStep } from '../engine/trace-lo
 import type { ClusterModel } from '../kubernetes/types.ts'
 import { captureOf } from './capture.ts'
 import { parseFiveTuple } from './five-tuple.ts'
-import { findReply, firstFrame, isFirstIpPacketOf, lastTuple, routeStepsBefore } from './legs.ts'
+import { findReply, firstFrame, isFirstIpPacketOf, routeStepsBefore } from './legs.ts'
 import { dnsLeg, type NameWalk, resolutionOf, resolveByPackets, unresolvedFate } from './name-walk.ts'
 import { nearestMiss } from './nearest-miss.ts'
+import { deliveredOf, onwardLegs } from './onward.ts'
 import { type Fate, fateOf, type LoggedPacket, PacketIndex } from './packets.ts'
 import { policyMiss } from './policy-miss.ts'
 import { withLookupOrigins } from './proxy-lookups.ts'
 import { type ResolvedEnds, resolveEnds } from './resolve.ts'
-import {
-  API_VERSION,
-  type DecidedBy,
-  type Delivered,
-  type Trace,
-  type TraceHop,
-  type TraceResolution,
-} from './trace-types.ts'
+import { API_VERSION, type DecidedBy, type Trace, type TraceHop, type TraceResolution } from './trace-types.ts'
 import { startTraffic, type Traffic } from './traffic.ts'
 import { walkOf } from './walk.ts'
 
@@ -122,6 +116,7 @@ function report(
   const delivered =
     story === null || fate.verdict !== 'DELIVERED' ? null : deliveredOf(cluster, log, index.family(forward!), story)
   const protocol = question.protocol
+  const onward = story === null ? [] : onwardLegs(cluster, log, index, story, question.verbose)
   const first = forward === undefined ? null : firstFrame(log, index, forward)
   const resolution = resolved.resolver === null ? {} : { resolution: namePart(cluster, question, resolved, log, index) }
   return {
@@ -150,6 +145,7 @@ function report(
     flow: question.flow ? traffic.flowResult() : null,
     ...captureOf(cluster, log, index, startNs),
     ...resolution,
+    ...(onward.length > 0 && { onward }),
     notes: ends.notes,
   }
 }
@@ -229,22 +225,25 @@ function questionOf(
 }
 
 /**
- * A load balancer address that no node answers for is the business of a cloud balancer or MetalLB, which podwalk does not
- * model: what the underlay does with it says nothing.
+ * An address of a Service that nothing in the cluster answers for outside of the nodes: externalIPs are somebody else's
+ * routes, BGP of MetalLB is not evaluated. What the underlay does with the packet says nothing.
  */
 function unansweredBalancer(cluster: Cluster, ends: ResolvedEnds, story: LoggedPacket): Fate | null {
   const end = story.steps.at(-1)!
   if (end.netns !== cluster.underlay.ns.id || fateOf(story).verdict === 'DELIVERED') return null
   const ip = formatIpv4(ends.dstIp)
-  const isVip = cluster.model.services.some(
-    ({ object: s }) => s.spec.externalIPs?.includes(ip) || s.status?.loadBalancer?.ingress?.some((i) => i.ip === ip),
-  )
-  if (!isVip) return null
+  const { services, loadBalancer } = cluster.model
+  const by = loadBalancer?.addresses.find((a) => a.ip === ip)?.by
+  const isExternal = services.some(({ object: s }) => s.spec.externalIPs?.includes(ip))
+  if (by !== 'bgp' && !isExternal) return null
   return {
     verdict: 'UNMODELLED',
     code: 'UNMODELLED',
-    text: `Who answers for the load balancer address ${ip} outside the nodes is not modelled.`,
-    hint: 'A cloud balancer or MetalLB would bring the packet to a node: ask for node/NAME and the NodePort, or from a node.',
+    text:
+      by === 'bgp'
+        ? `MetalLB's BGP mode, which would announce ${ip}, is not modelled.`
+        : `Who answers for the external address ${ip} outside the nodes is not modelled.`,
+    hint: 'A router would bring the packet to a node: ask for node/NAME and the NodePort, or from a node.',
     step: end,
   }
 }
@@ -266,24 +265,4 @@ function decidedBy(walk: readonly TraceHop[], fate: Fate): DecidedBy | null {
   const before = rules.at(-2)
   const isSent = before !== undefined && / (?:vmap|--match-set) /.test(String(before.detail.text))
   return origin(rules.at(-1)) ?? (isSent ? origin(before) : null)
-}
-
-function deliveredOf(
-  cluster: Cluster,
-  log: TraceLog,
-  family: readonly LoggedPacket[],
-  story: LoggedPacket,
-): Delivered | null {
-  const end = story.steps.at(-1)!
-  const t = lastTuple(log, family, end.netns)
-  if (t === null) return null
-  const place = cluster.places.get(end.netns)
-  return {
-    pod: place?.pod === undefined ? null : `${place.pod.namespace}/${place.pod.name}`,
-    node: place?.node ?? null,
-    src: formatIpv4(t.src),
-    sport: t.sport,
-    dst: formatIpv4(t.dst),
-    dport: t.dport,
-  }
 }

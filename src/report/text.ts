@@ -57,11 +57,34 @@ export function traceText(trace: Trace, options: TextOptions = {}): string {
     const { verdict, text } = trace.replyVerdict
     lines.push(...labelled(paint(roleOf(verdict), `${markOf(verdict)} reply ${verdict}`), text, columns))
   }
+  lines.push(...onwardLines(trace, columns, paint, options.below))
   if (trace.question.flow) lines.push('', ...flowTable(trace, columns, paint))
   if (trace.notes.length > 0) lines.push('')
   for (const note of trace.notes)
     lines.push(...wrap(note, columns - 6).map((l, i) => (i === 0 ? `note: ${l}` : `      ${l}`)))
   return `${lines.map((l) => l.trimEnd()).join('\n')}\n`
+}
+
+/** The connections that proxies on the way opened. */
+function onwardLines(trace: Trace, columns: number, paint: Paint, below: TextOptions['below']): string[] {
+  const lines: string[] = []
+  for (const leg of trace.onward ?? []) {
+    lines.push('', paint('strong', cut(`connection of ${hostTitle({ node: null, netns: leg.from })}`, columns)), '')
+    lines.push(...walkLines(trace, leg.walk, null, columns, paint, below), '')
+    const mark = paint(roleOf(leg.verdict), `${markOf(leg.verdict)} ${leg.verdict}`)
+    const d = leg.delivered
+    if (d === null) lines.push(...labelled(mark, leg.reason.text, columns))
+    else {
+      lines.push(
+        `${mark}${cut(` to ${d.pod ?? endText(d.dst, 0)}${d.node === null ? '' : ` on ${d.node}`}`, columns - 12)}`,
+      )
+      lines.push(...labelled('  it sees', `${endText(d.src, d.sport)} > ${endText(d.dst, d.dport)}`, columns))
+    }
+    if (leg.replyVerdict === null) continue
+    const { verdict, text } = leg.replyVerdict
+    lines.push(...labelled(paint(roleOf(verdict), `${markOf(verdict)} reply ${verdict}`), text, columns))
+  }
+  return lines
 }
 
 function heading(trace: Trace, columns: number, paint: Paint): string[] {

@@ -25,7 +25,8 @@ const EXAMPLES = `Examples:
 
 const ENDPOINTS = `
 Endpoints: NS/POD, pod/NS/POD, deploy/NS/NAME, svc/NS/NAME:PORT, node/NAME,
-host:IP (a machine outside the cluster), an IP, a DNS name as a pod resolves it.
+host:IP (a machine outside the cluster; internet is one), an IP, a DNS name as a pod
+resolves it.
 :PORT is a number or a port name; without NS/ the namespace is that of -n.
 
 Exit codes: 0 answered, 1 not as --expect says, 2 usage, 3 invalid input,

@@ -11,6 +11,7 @@
  *       nodeCIDRMaskSize: 24
  *       serviceCIDR: 10.96.0.0/12
  *       mtu: 1500
+ *       loadBalancer: {addresses: 203.0.113.128/28, mode: passthrough}   # or proxy: a cloud's
  *       upstreamDNS: {example.com: 203.0.113.80}   # what names outside of the cluster are
  *       cni: {name: kubenet, options: {}}
  *       kubeProxy: {mode: iptables, options: {}}
@@ -26,6 +27,13 @@ import { kind, labels } from './common.ts'
 
 const cidr4: Schema = checked((text) => (parseIpv4Cidr(text) === null ? 'an IPv4 CIDR such as 10.244.0.0/16' : null))
 const ip4: Schema = checked((text) => (parseIpv4(text) === null ? 'an IPv4 address' : null))
+
+/** A CIDR or `LOW-HIGH`. */
+const addressRange: Schema = checked((text) =>
+  parseIpv4Cidr(text) !== null || text.split('-').every((t) => parseIpv4(t.trim()) !== null)
+    ? null
+    : 'an IPv4 CIDR or a range such as 203.0.113.10-203.0.113.20',
+)
 
 const taint = object(
   { 'key!': checked(badLabelKey), value: string, 'effect!': oneOf('NoSchedule', 'PreferNoSchedule', 'NoExecute') },
@@ -103,6 +111,7 @@ export const cluster: ObjectSchema = kind({
       mtu: { t: 'int', min: 576, max: 65535 },
       dnsDomain: checked(badSubdomain),
       upstreamDNS: map(string),
+      loadBalancer: object({ addresses: addressRange, mode: oneOf('passthrough', 'proxy') }),
       seed: int,
       cni: object({ 'name!': string, ...named }),
       kubeProxy: object({ mode: oneOf('iptables', 'nftables', 'ipvs', 'none'), ...named }),

@@ -53,6 +53,7 @@ import {
   type NetDevice,
   RX_IPVLAN,
   RX_MACVLAN,
+  RX_PACKET,
   RX_VLAN,
 } from '../device/device.ts'
 import { ipipXmit } from '../device/ipip.ts'
@@ -67,6 +68,7 @@ import { ipRcv } from '../ip/input.ts'
 import { ipv6Rcv } from '../ipv6/input.ts'
 import { arpRcv } from '../neighbour/arp.ts'
 import { R_DEV_DOWN, R_LOOP, R_NO_CARRIER, R_UNHANDLED_PROTO, R_UNMODELLED } from '../reasons.ts'
+import { packetRcv } from '../socket/packet.ts'
 import { T_RX, T_TX } from '../trace.ts'
 import type { World } from '../world.ts'
 import { consumeSkb, freeSkb } from './skb.ts'
@@ -171,6 +173,7 @@ export function receiveCore(w: World, slot: number, dev: NetDevice): void {
 /** What stands between the taps and the protocols on few devices. @returns true when the packet was taken */
 function receiveHooks(w: World, slot: number, dev: NetDevice): boolean {
   const hooks = dev.hooks
+  if ((hooks & RX_PACKET) !== 0) packetRcv(w, slot, dev)
   if ((hooks & RX_VLAN) !== 0 && (w.arena.vlan[slot]! & VLAN_TAG_PRESENT) !== 0 && vlanDoReceive(w, slot, dev))
     return true
   if ((hooks & (RX_MACVLAN | RX_IPVLAN)) === 0) return false

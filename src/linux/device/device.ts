@@ -8,6 +8,7 @@
 import type { Bridge, BridgePort } from '../bridge/bridge.ts'
 import type { Inet6Dev } from '../ipv6/inet6-dev.ts'
 import type { Netns } from '../netns.ts'
+import type { PacketSock } from '../socket/packet.ts'
 import { Ipv4Conf, NeighParms } from '../sysctl.ts'
 
 /** Device kinds, dispatched by integer in devHardStartXmit. */
@@ -36,6 +37,8 @@ export const RX_MACVLAN = 4
 export const RX_IPVLAN = 8
 /** `NetDevice.hooks`: a filter stands at the device's egress (sch_handle_egress). */
 export const TX_TC = 16
+/** `NetDevice.hooks`: packet sockets look at what the device receives (ptype_specific). */
+export const RX_PACKET = 32
 
 /** net_device flags, include/uapi/linux/if.h. */
 export const IFF_UP = 1
@@ -97,6 +100,8 @@ export class NetDevice {
   port: BridgePort | null = null
   /** RX_* and TX_TC bits: what looks at frames besides bridge and protocols; 0 for most devices. */
   hooks = 0
+  /** Packet sockets bound to the device, null without. */
+  packetSocks: PacketSock[] | null = null
   /** VLAN devices on this one by VLAN_TAG_8021AD and id (vlan_group), null without. */
   vlanGroup: Map<number, NetDevice> | null = null
   /** The device under this one (vlan, macvlan, ipvlan): IFLA_LINK. */
