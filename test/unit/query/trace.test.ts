@@ -136,21 +136,25 @@ describe('traceQuery', () => {
     expect(ask('client', '10.244.1.200:80').nearestMiss).toBe('No pod has 10.244.1.200, an address of node n2.')
   })
 
-  it.each([
-    [
-      'status: {loadBalancer: {ingress: [{ip: 203.0.113.9}]}}',
-      '',
-      /^203.0.113.9 is the load balancer of Service default\/far/,
-    ],
-    ['', 'externalIPs: [203.0.113.9]', /^203.0.113.9 is an external IP of Service default\/far/],
-  ])('says who brings an address of a Service to a node: %s%s', (status, field, expected) => {
-    const text = SHOP.replace(
-      '  type: NodePort\n',
-      `  type: LoadBalancer\n${field === '' ? '' : `  ${field}\n`}`,
-    ).replace('metadata: { name: far }\nspec:', `metadata: { name: far }\n${status}\nspec:`)
-    const { nearestMiss } = ask('host:192.0.2.7', '203.0.113.9:80', {}, text)
-    expect(nearestMiss).toMatch(expected)
-    expect(nearestMiss).toMatch('node/NAME:30080 is the same Service on a node')
+  it.each([['', 'externalIPs: [203.0.113.9]', /^203.0.113.9 is an external IP of Service default\/far/]])(
+    'says who brings an address of a Service to a node: %s%s',
+    (status, field, expected) => {
+      const text = SHOP.replace(
+        '  type: NodePort\n',
+        `  type: LoadBalancer\n${field === '' ? '' : `  ${field}\n`}`,
+      ).replace('metadata: { name: far }\nspec:', `metadata: { name: far }\n${status}\nspec:`)
+      const { nearestMiss } = ask('host:192.0.2.7', '203.0.113.9:80', {}, text)
+      expect(nearestMiss).toMatch(expected)
+      expect(nearestMiss).toMatch('node/NAME:30080 is the same Service on a node')
+    },
+  )
+
+  it('reaches the pod by the load balancer address of the status', () => {
+    const text = SHOP.replace('type: NodePort', 'type: LoadBalancer').replace(
+      'metadata: { name: far }\nspec:',
+      'metadata: { name: far }\nstatus: {loadBalancer: {ingress: [{ip: 203.0.113.9}]}}\nspec:',
+    )
+    expect(ask('host:192.0.2.7', '203.0.113.9:80', {}, text).delivered).toMatchObject({ pod: 'default/far' })
   })
 
   it('names the nodes that have an endpoint when externalTrafficPolicy Local drops', () => {
