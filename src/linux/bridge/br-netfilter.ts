@@ -1,9 +1,10 @@
 /**
- * br_netfilter: IPv4 netfilter hooks for bridged frames (net.bridge.bridge-nf-call-iptables=1).
+ * br_netfilter: IP netfilter hooks for bridged frames (net.bridge.bridge-nf-call-iptables=1, -call-ip6tables=1).
  *
  * Linux: net/bridge/br_netfilter_hooks.c. This is what makes a Service work between two pods on one bridge: a frame whose
  * destination DNAT changed is re-addressed to the new neighbour's MAC and bridged on with its source MAC kept. Not
- * modelled: VLAN encapsulated IP with bridge-nf-filter-vlan-tagged=1 (UNMODELLED) and PPPoE, call_arptables, IPv6.
+ * modelled: VLAN encapsulated IP with bridge-nf-filter-vlan-tagged=1 (UNMODELLED) and PPPoE, call_arptables.
+ * What differs in IPv6 before the bridging decision is in br-netfilter6.ts.
  */
 import {
   ETH_HLEN,
@@ -41,7 +42,9 @@ import { freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
 import { ipDoFragment } from '../ip/fragment.ts'
 import { brValidateIpv4 } from '../ip/input.ts'
-import { NUD_CONNECTED, neighLookupOrCreate, neighOutputFn } from '../neighbour/neighbour.ts'
+import { ip6Fragment } from '../ipv6/fragment.ts'
+import type { Rt6 } from '../ipv6/rt6.ts'
+import { type Neighbour, NUD_CONNECTED, neighLookupOrCreate, neighOutputFn } from '../neighbour/neighbour.ts'
 import { nfConntrackConfirm, nfConntrackPut } from '../netfilter/conntrack/core.ts'
 import {
   NF_ACCEPT,
@@ -50,12 +53,14 @@ import {
   NF_INET_POST_ROUTING,
   NF_INET_PRE_ROUTING,
   nfHook,
+  nfHook6,
 } from '../netfilter/hooks.ts'
 import type { Netns } from '../netns.ts'
 import { R_CT_CLASH, R_IP_HDR, R_MTU, R_UNMODELLED } from '../reasons.ts'
 import { fakeRtable, ipRouteInput, type Rtable } from '../route/route.ts'
 import { T_BR_NETFILTER } from '../trace.ts'
 import type { World } from '../world.ts'
+import { brNfPreRouting6 } from './br-netfilter6.ts'
 import type { BridgePort } from './bridge.ts'
 import { brDevQueuePushXmit } from './forward.ts'
 import { brHandleFrameFinish } from './input.ts'
@@ -67,7 +72,7 @@ function callIptables(port: BridgePort): boolean {
   return port.bridge.nfCallIptables || port.dev.ns.sysctl.bridge_nf_call_iptables !== 0
 }
 
-function toHost(w: World, slot: number): void {
+export function toHost(w: World, slot: number): void {
   const meta = w.arena.meta
   const m = slot << META_SHIFT
   if (meta[m + M_PKTTYPE] !== PACKET_OTHERHOST) return
@@ -75,7 +80,7 @@ function toHost(w: World, slot: number): void {
   meta[m + M_NFB_STATE] = meta[m + M_NFB_STATE]! | NFB_OTHERHOST
 }
 
-function restoreOtherhost(w: World, slot: number): void {
+export function restoreOtherhost(w: World, slot: number): void {
   const meta = w.arena.meta
   const m = slot << META_SHIFT
   if ((meta[m + M_NFB_STATE]! & NFB_OTHERHOST) === 0) return
@@ -161,12 +166,16 @@ function finishDnat(w: World, slot: number, port: BridgePort): boolean {
  * bridging goes on; else the neighbour's output function runs on the bridge device and comes back by the slow path.
  */
 function bridgedDnat(w: World, slot: number, port: BridgePort, rt: Rtable, daddr: number): void {
+  const brDev = port.bridge.dev
+  finishBridge(w, slot, port, neighLookupOrCreate(brDev.ns, brDev, rt.hasGateway ? rt.gateway : daddr))
+}
+
+/** The rest of br_nf_pre_routing_finish_bridge, for a neighbour of either family. */
+export function finishBridge(w: World, slot: number, port: BridgePort, neigh: Neighbour): void {
   const a = w.arena
   const meta = a.meta
   const m = slot << META_SHIFT
   const brDev = port.bridge.dev
-  const neigh = neighLookupOrCreate(brDev.ns, brDev, rt.hasGateway ? rt.gateway : daddr)
-  if (w.recorder !== null) w.recorder.neighbour(neigh)
   const mac = meta[m + M_MAC]!
   if ((neigh.state & NUD_CONNECTED) !== 0 && neigh.hh) {
     a.view.setUint16(mac, neigh.macHi)
@@ -208,10 +217,10 @@ export function brNfForward(w: World, slot: number, from: NetDevice, to: BridgeP
   const brDev = to.bridge.dev
   toHost(w, slot)
   meta[m + M_NFB_OUT] = to.dev.id
-  meta[m + M_PROTO] = ETH_P_IP
   if (w.tracer !== null) w.tracer.step(T_BR_NETFILTER, slot, ns, brDev, NF_INET_FORWARD, 0, 0, null)
   const inDev = from.port === null ? from : from.port.bridge.dev
-  if (nfHook(w, ns, NF_INET_FORWARD, slot, inDev, brDev) !== NF_ACCEPT) return true
+  const hook = meta[m + M_PROTO] === ETH_P_IPV6 ? nfHook6 : nfHook
+  if (hook(w, ns, NF_INET_FORWARD, slot, inDev, brDev) !== NF_ACCEPT) return true
   restoreOtherhost(w, slot)
   return false
 }
@@ -226,13 +235,15 @@ export function brNfPostRouting(w: World, slot: number, to: BridgePort): boolean
   const brDev = to.bridge.dev
   toHost(w, slot)
   if (w.tracer !== null) w.tracer.step(T_BR_NETFILTER, slot, ns, brDev, NF_INET_POST_ROUTING, 0, 0, null)
-  if (nfHook(w, ns, NF_INET_POST_ROUTING, slot, null, brDev) !== NF_ACCEPT) return true
+  const hook = meta[m + M_PROTO] === ETH_P_IPV6 ? nfHook6 : nfHook
+  if (hook(w, ns, NF_INET_POST_ROUTING, slot, null, brDev) !== NF_ACCEPT) return true
   restoreOtherhost(w, slot)
   // what came in pieces leaves in pieces (nf_bridge->frag_max_size)
   const fragMax = meta[m + M_FRAG_MAX]!
   const mtu = fragMax !== 0 && fragMax < to.dev.mtu ? fragMax : to.dev.mtu
-  if (meta[m + M_LEN]! > mtu && meta[m + M_PROTO] === ETH_P_IP) {
-    refragment(w, slot, to)
+  if (meta[m + M_LEN]! > mtu) {
+    if (meta[m + M_PROTO] === ETH_P_IPV6) refragment6(w, slot, to)
+    else refragment(w, slot, to)
     return true
   }
   nfBridgeInfoFree(meta, m)
@@ -240,10 +251,22 @@ export function brNfPostRouting(w: World, slot: number, to: BridgePort): boolean
 }
 
 /** nf_bridge_info_free */
-function nfBridgeInfoFree(meta: Int32Array, m: number): void {
+export function nfBridgeInfoFree(meta: Int32Array, m: number): void {
   meta[m + M_NFB_STATE] = 0
   meta[m + M_NFB_IN] = -1
   meta[m + M_NFB_OUT] = -1
+}
+
+/** br_nf_dev_queue_xmit over IPv6. */
+function refragment6(w: World, slot: number, to: BridgePort): void {
+  const a = w.arena
+  const mac = a.meta[(slot << META_SHIFT) + M_MAC]!
+  dstHi = a.view.getUint16(mac)
+  dstLo = a.view.getInt32(mac + 2)
+  srcHi = a.view.getUint16(mac + 6)
+  srcLo = a.view.getInt32(mac + 8)
+  const rt = a.dst[slot] as Rt6 | null
+  ip6Fragment(w, to.dev.ns, slot, rt === null ? to.bridge.dev.mtu : rt.dev.mtu, pushFragXmit)
 }
 
 /**
@@ -284,7 +307,7 @@ function pushFragXmit(w: World, piece: number): number {
   view.setInt32(eth + 2, dstLo)
   view.setUint16(eth + 6, srcHi)
   view.setInt32(eth + 8, srcLo)
-  view.setUint16(eth + 12, ETH_P_IP)
+  view.setUint16(eth + 12, meta[p + M_PROTO]!)
   meta[p + M_MAC] = eth
   nfBridgeInfoFree(meta, p)
   // br_dev_queue_push_xmit does not say what became of the frame

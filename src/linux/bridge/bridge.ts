@@ -95,6 +95,8 @@ export class Bridge {
   fakeRtable: Rtable | null = null
   /** BROPT_NF_CALL_IPTABLES */
   nfCallIptables = false
+  /** BROPT_NF_CALL_IP6TABLES */
+  nfCallIp6tables = false
   /** The MAC was given and does not follow the ports (BROPT, addr_assign_type NET_ADDR_SET). */
   macSet: boolean
   /** The MTU was given and does not follow the ports. */

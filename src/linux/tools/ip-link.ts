@@ -344,6 +344,7 @@ function setBridge(dev: NetDevice, args: Args): void {
     } else if (word === 'fdb_flush') b.fdbFlush()
     else if (matches(word, 'mcast_snooping')) b.mcastSnooping = number(1) !== 0
     else if (matches(word, 'nf_call_iptables')) b.nfCallIptables = number(1) !== 0
+    else if (matches(word, 'nf_call_ip6tables')) b.nfCallIp6tables = number(1) !== 0
     else unmodelled(`bridge option ${word}`)
   }
 }

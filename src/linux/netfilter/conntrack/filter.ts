@@ -6,9 +6,12 @@
  * every ICMP entry match -n and -g (its id is compared with its type): the real tool does that, so do we.
  */
 import { parseIpv4 } from '../../../addr/ipv4.ts'
+import { type Ipv6Words, parseIpv6 } from '../../../addr/ipv6.ts'
+import { hostBits, type IpValue, mask6 } from '../iptables/ip-values.ts'
 import {
   IPPROTO_DCCP,
   IPPROTO_ICMP,
+  IPPROTO_ICMPV6,
   IPPROTO_SCTP,
   IPPROTO_TCP,
   IPPROTO_UDP,
@@ -26,12 +29,14 @@ import type { Conntrack } from './table.ts'
 import { TCP_CONNTRACK_NAMES } from './tcp-states.ts'
 
 interface AddressFilter {
-  readonly ip: number
-  readonly mask: number
+  readonly ip: IpValue
+  readonly mask: IpValue
 }
 
 /** Parameters of a command; null = any. */
 export class ConntrackFilter {
+  /** 4 or 6 after -f or an address; 0: both families. */
+  family: 0 | 4 | 6 = 0
   proto: number | null = null
   /** orig src, orig dst, reply src, reply dst */
   readonly addresses: (AddressFilter | null)[] = [null, null, null, null]
@@ -51,7 +56,13 @@ export class ConntrackFilter {
   dstNat = false
   anyNat = false
   /** Address after -n, -g or -j: [ip, port or -1]. */
-  natAddress: readonly [number, number] | null = null
+  natAddress: readonly [IpValue, number] | null = null
+
+  /** -f, or the family of an address: one command is of one family. */
+  setFamily(family: 4 | 6): void {
+    if (this.family !== 0 && this.family !== family) throw new ConntrackUsageError('mismatched address family')
+    this.family = family
+  }
 
   /** True when no parameter was given. */
   get isEmpty(): boolean {
@@ -94,15 +105,22 @@ const STATUS_WORDS: { readonly [name: string]: readonly [number, number] } = {
   UNREPLIED: [0, IPS_SEEN_REPLY],
 }
 
-function parseAddress(text: string): AddressFilter {
+function parseAddress(f: ConntrackFilter, text: string): AddressFilter {
   const [ipText, maskText] = text.split('/', 2)
-  const ip = parseIpv4(ipText ?? '')
-  let mask: number | null = -1
-  if (maskText !== undefined) {
-    mask = /^\d+$/.test(maskText) && Number(maskText) <= 32 ? prefixMask(Number(maskText)) : parseIpv4(maskText)
+  const words = parseIpv6(ipText ?? '')
+  const ip = words === null ? parseIpv4(ipText ?? '') : null
+  if (words === null && ip === null) throw new ConntrackUsageError(`Invalid IP address \`${ipText ?? ''}'`)
+  f.setFamily(words === null ? 4 : 6)
+  const bits = maskText !== undefined && /^\d+$/.test(maskText) ? Number(maskText) : null
+  if (words !== null) {
+    const mask =
+      maskText === undefined ? mask6(128) : bits === null ? parseIpv6(maskText) : bits > 128 ? null : mask6(bits)
+    if (mask === null) throw new ConntrackUsageError('Invalid netmask')
+    return { ip: [words[0] & mask[0], words[1] & mask[1], words[2] & mask[2], words[3] & mask[3]], mask }
   }
-  if (ip === null || mask === null) throw new ConntrackUsageError(`Invalid IP address \`${text}'`)
-  return { ip: ip & mask, mask }
+  const mask = maskText === undefined ? -1 : bits === null ? parseIpv4(maskText) : bits > 32 ? null : prefixMask(bits)
+  if (mask === null) throw new ConntrackUsageError('Invalid netmask')
+  return { ip: ip! & mask, mask }
 }
 
 function prefixMask(length: number): number {
@@ -135,7 +153,7 @@ export function takeFilterOption(f: ConntrackFilter, argv: readonly string[], i:
   }
   const address = ADDRESS_OPTIONS[name]
   if (address !== undefined) {
-    f.addresses[address] = parseAddress(need())
+    f.addresses[address] = parseAddress(f, need())
     return 2
   }
   const port = PORT_OPTIONS[name]
@@ -158,11 +176,14 @@ export function takeFilterOption(f: ConntrackFilter, argv: readonly string[], i:
     }
     case '--icmp-type':
     case '--icmp-code':
-    case '--icmp-id': {
-      if (f.proto !== IPPROTO_ICMP) return 0
-      const n = parseNumber(need(), name === '--icmp-id' ? 65535 : 255, name.slice(2))
-      if (name === '--icmp-type') f.icmpType = n
-      else if (name === '--icmp-code') f.icmpCode = n
+    case '--icmp-id':
+    case '--icmpv6-type':
+    case '--icmpv6-code':
+    case '--icmpv6-id': {
+      if (f.proto !== (name.startsWith('--icmpv6') ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) return 0
+      const n = parseNumber(need(), name.endsWith('-id') ? 65535 : 255, name.slice(2))
+      if (name.endsWith('-type')) f.icmpType = n
+      else if (name.endsWith('-code')) f.icmpCode = n
       else f.icmpId = n
       return 2
     }
@@ -213,8 +234,12 @@ function hasPortOptions(proto: number | null): boolean {
 
 function takeNatAddress(f: ConntrackFilter, value: string | undefined): number {
   if (value === undefined || value.startsWith('-')) return 1
-  const [ipText, portText] = value.split(':', 2)
-  const ip = parseIpv4(ipText ?? '')
+  const bracketed = /^\[(.*)\](?::(.*))?$/.exec(value)
+  const plain6 = bracketed === null && value.indexOf(':') !== value.lastIndexOf(':')
+  const [ipText, portText] = plain6 ? [value] : bracketed === null ? value.split(':', 2) : [bracketed[1], bracketed[2]]
+  const words = parseIpv6(ipText ?? '')
+  const ip = words ?? parseIpv4(ipText ?? '')
+  if (ip !== null) f.setFamily(words === null ? 4 : 6)
   if (ip === null) throw new ConntrackUsageError(`Invalid IP address \`${value}'`)
   f.natAddress = [ip, portText === undefined ? -1 : parseNumber(portText, 65535, 'port')]
   return 2
@@ -223,11 +248,13 @@ function takeNatAddress(f: ConntrackFilter, value: string | undefined): number {
 /** True when the entry is meant. */
 export function filterMatches(f: ConntrackFilter, ct: Conntrack, id: number): boolean {
   const proto = ct.proto(id)
+  const ipv6 = ct.isIpv6(id)
+  if (f.family !== 0 && ipv6 !== (f.family === 6)) return false
   if (f.proto !== null && f.proto !== proto) return false
   for (let i = 0; i < 4; i++) {
     const dir = i >> 1
     const a = f.addresses[i]
-    if (a != null && (((i & 1) === 0 ? ct.src(id, dir) : ct.dst(id, dir)) & a.mask) !== a.ip) return false
+    if (a != null && !addressMatches(ct, (i & 1) === 0 ? ct.src(id, dir) : ct.dst(id, dir), a.ip, a.mask)) return false
     const p = f.ports[i]
     if (p != null && p !== ((i & 1) === 0 ? ct.sport(id, dir) : ct.dport(id, dir))) return false
   }
@@ -241,10 +268,17 @@ export function filterMatches(f: ConntrackFilter, ct: Conntrack, id: number): bo
   return natMatches(f, ct, id, status)
 }
 
+/** An address of an entry against a value and a mask of the entry's family. */
+function addressMatches(ct: Conntrack, address: number, ip: IpValue, mask: IpValue): boolean {
+  if (typeof ip === 'number') return (address & (mask as number)) === ip
+  const in6 = ct.ns.world.in6
+  return ip.every((word, i) => (in6.word(address, i) & (mask as Ipv6Words)[i]!) === word)
+}
+
 /** filter_nat */
 function natMatches(f: ConntrackFilter, ct: Conntrack, id: number, status: number): boolean {
   if (!f.srcNat && !f.dstNat && !f.anyNat) return true
-  const isIcmp = ct.proto(id) === IPPROTO_ICMP
+  const isIcmp = ct.proto(id) === IPPROTO_ICMP || ct.proto(id) === IPPROTO_ICMPV6
   const snat = (status & IPS_SRC_NAT_DONE) !== 0 && ct.dst(id, 1) !== ct.src(id, 0)
   const dnat = (status & IPS_DST_NAT_DONE) !== 0 && ct.src(id, 1) !== ct.dst(id, 0)
   const spat = (status & IPS_SRC_NAT_DONE) !== 0 && (isIcmp || ct.dport(id, 1) !== ct.sport(id, 0))
@@ -253,8 +287,14 @@ function natMatches(f: ConntrackFilter, ct: Conntrack, id: number, status: numbe
   let isDst = dnat || dpat
   if (f.natAddress !== null) {
     const [ip, port] = f.natAddress
-    isSrc = snat && ct.dst(id, 1) === ip && (port < 0 || (spat && ct.dport(id, 1) === port))
-    isDst = dnat && ct.src(id, 1) === ip && (port < 0 || (dpat && ct.sport(id, 1) === port))
+    isSrc =
+      snat &&
+      addressMatches(ct, ct.dst(id, 1), ip, hostBits(typeof ip === 'number' ? 4 : 6)) &&
+      (port < 0 || (spat && ct.dport(id, 1) === port))
+    isDst =
+      dnat &&
+      addressMatches(ct, ct.src(id, 1), ip, hostBits(typeof ip === 'number' ? 4 : 6)) &&
+      (port < 0 || (dpat && ct.sport(id, 1) === port))
   }
   if (f.anyNat) return isSrc || isDst
   return (!f.srcNat || isSrc) && (!f.dstNat || isDst)

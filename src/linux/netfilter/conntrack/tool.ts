@@ -77,7 +77,10 @@ function run(ns: Netns, argv: readonly string[]): ConntrackToolResult {
       continue
     }
     if (word === '-f' || word === '--family') {
-      if (argv[i + 1] !== 'ipv4') throw new ConntrackUsageError(`family \`${argv[i + 1] ?? ''}' is not modelled`)
+      const family = argv[i + 1]
+      if (family !== 'ipv4' && family !== 'ipv6')
+        throw new ConntrackUsageError(`\`${family ?? ''}' unsupported protocol`)
+      filter.setFamily(family === 'ipv6' ? 6 : 4)
       i += 2
       continue
     }
@@ -103,7 +106,7 @@ function run(ns: Netns, argv: readonly string[]): ConntrackToolResult {
       }
     }
     case 'F':
-      for (const entry of ct?.entries() ?? []) killConntrack(ct!, entry)
+      for (const entry of ct?.entries() ?? []) if (filterMatches(filter, ct!, entry)) killConntrack(ct!, entry)
       return { status: 0, stdout: '', stderr: `${NAME}: connection tracking table has been emptied.\n` }
     case 'C':
       return { status: 0, stdout: `${ct?.count ?? 0}\n`, stderr: '' }
