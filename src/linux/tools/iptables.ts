@@ -82,6 +82,7 @@ function run(ns: Netns, argv: readonly string[], family: IptFamily, warnings: st
   const cmd = parseIptCommand(argv, name, {
     family,
     setDimensions: (set) => tables.ipsets.dimensions(set),
+    setFamily: (set) => tables.ipsets.family(set),
     hasChain: (chain) => table?.chains.has(chain) === true,
   })
   warnings.push(...cmd.warnings)

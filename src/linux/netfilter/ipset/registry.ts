@@ -27,11 +27,19 @@ export class IpSetRegistry {
     return this.get(name)?.dimensions ?? 0
   }
 
+  /** Family of its addresses; 0 for lists, ports and MACs, or when there is no such set. */
+  family(name: string): 0 | 4 | 6 {
+    const set = this.get(name)
+    const first = set?.type.parts[0]
+    if (set === null || (first !== 'ip' && first !== 'net')) return 0
+    return set.in6 === null ? 4 : 6
+  }
+
   /** Rules and lists that use the set. */
   references(set: IpSet): number {
     let n = 0
     for (const other of this.sets.values()) n += other.members.filter((m) => m.set === set).length
-    for (const table of this.ns.nf.tables.list) {
+    for (const table of [...this.ns.nf.tables.list, ...this.ns.nf6.tables.list]) {
       for (const chain of table.chains.values()) {
         for (const rule of chain.rules) {
           for (const m of rule.spec.matches) {
@@ -58,6 +66,6 @@ export class IpSetRegistry {
     for (const list of sets) {
       for (const m of list.members) m.set = m.set === a ? b : m.set === b ? a : m.set
     }
-    for (const table of this.ns.nf.tables.list) table.rebindSets(a, b)
+    for (const table of [...this.ns.nf.tables.list, ...this.ns.nf6.tables.list]) table.rebindSets(a, b)
   }
 }

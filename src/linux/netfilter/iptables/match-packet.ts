@@ -397,6 +397,10 @@ interface SetMatchData {
 export function parseSetDirs(name: string, text: string, x: ParseContext): string[] {
   const dims = x.setDimensions(name)
   if (dims === 0) throw new IptTextError(`Set ${name} doesn't exist.\n`)
+  const family = x.setFamily(name)
+  if (family !== 0 && family !== x.family) {
+    throw new IptTextError(`The protocol family of set ${name} is IPv${family}, which is not applicable.\n`)
+  }
   const dirs = text.split(',')
   for (const dir of dirs) {
     if (dir !== 'src' && dir !== 'dst') {

@@ -105,7 +105,10 @@ export function matchPacket6(w: World, ns: Netns, p: IptProgram, at: number, slo
       const found = findHeader(w, slot, words[a]!)
       if (found < 0) return false
       const length = (view.getUint8(found + 1) + 1) << 3
-      if (s.end - found < length) return false
+      if (s.end - found < length) {
+        s.hotdrop = true
+        return false
+      }
       return words[a + 1] === 0 || (length === words[a + 2]) !== (words[a + 3] === 1)
     }
     case K.MATCH_RT6:
@@ -287,7 +290,10 @@ function matchRt(w: World, slot: number, words: Int32Array, a: number): boolean 
   if (at < 0) return false
   const view = w.arena.view
   const length = (view.getUint8(at + 1) + 1) << 3
-  if (evalState.end - at < length) return false
+  if (evalState.end - at < length) {
+    evalState.hotdrop = true
+    return false
+  }
   const inv = words[a + 4]!
   if (inRange(words[a + 1]! >>> 0, words[a + 2]! >>> 0, view.getUint8(at + 3)) === ((inv & 2) !== 0)) return false
   if (words[a + 3]! >= 0 && (length === words[a + 3]) === ((inv & 4) !== 0)) return false

@@ -55,6 +55,7 @@ export interface IptCommand {
 export interface RuleEnvironment {
   readonly family: IptFamily
   setDimensions(name: string): number
+  setFamily(name: string): 0 | 4 | 6
   /** Whether the chain exists in the table being edited. */
   hasChain(name: string): boolean
 }
@@ -183,6 +184,7 @@ class RuleParser {
         return (spec.inverted & INV_PROTO) !== 0
       },
       setDimensions: (name) => env.setDimensions(name),
+      setFamily: (name) => env.setFamily(name),
     }
   }
 

@@ -77,6 +77,7 @@ class Restore {
     this.env = {
       family,
       setDimensions: (name) => tables.ipsets.dimensions(name),
+      setFamily: (name) => tables.ipsets.family(name),
       hasChain: (name) => this.draft?.chains.has(name) === true,
     }
   }

@@ -52,9 +52,8 @@ export function tcpmssMangle(w: World, ns: Netns, slot: number, mssArg: number):
       const old = view.getUint16(s.th + i + 2)
       if (old <= mss) return true
       view.setUint16(s.th + i + 2, mss)
-      // the option may stand at an odd offset: the sum then sees the two bytes swapped
-      if ((i & 1) === 0) replaceSum(view, s.th + 16, old, mss)
-      else replaceSum(view, s.th + 16, swap(old), swap(mss))
+      // behind an odd number of bytes the sum should see the two bytes swapped: the kernel leaves it wrong, so do we
+      replaceSum(view, s.th + 16, old, mss)
       return true
     }
     i += kind < 2 ? 1 : view.getUint8(s.th + i + 1) || 1
@@ -80,10 +79,6 @@ function pathMtu6(w: World, ns: Netns, slot: number): number {
   flow6.daddr = w.in6.read(w.arena.view, evalState.nh + 8)
   const back = ip6RouteOutput(ns, flow6)
   return Math.min(rt.mtu(), back.error !== 0 ? 0xffffffff : back.mtu())
-}
-
-function swap(v: number): number {
-  return ((v & 0xff) << 8) | (v >>> 8)
 }
 
 /** Makes room after the fixed header and puts the option there. */

@@ -30,6 +30,8 @@ export interface ParseContext {
   readonly protoInverted: boolean
   /** Whether an ipset of that name exists; its number of dimensions, or 0 when there is none. */
   setDimensions(name: string): number
+  /** Family of its addresses, 0 when it has none or there is no such set. */
+  setFamily(name: string): 0 | 4 | 6
 }
 
 /** One option of an extension. */
