@@ -104,6 +104,7 @@ export function brNfPreRouting(w: World, slot: number, port: BridgePort): boolea
     freeSkb(w, slot, R_UNMODELLED, 0, 'sysctl net.bridge.bridge-nf-filter-vlan-tagged=1')
     return true
   }
+  if (proto === ETH_P_IPV6) return brNfPreRouting6(w, slot, port)
   if (proto !== ETH_P_IP || !callIptables(port)) return false
   const brDev = port.bridge.dev
   if (!brValidateIpv4(w, ns, slot)) {

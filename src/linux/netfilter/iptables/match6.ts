@@ -17,11 +17,12 @@ import {
   PACKET_MULTICAST,
 } from '../../../packet/layout.ts'
 import { DEV_LOOPBACK, type NetDevice } from '../../device/device.ts'
+import { ipv6GetIfaddr } from '../../ipv6/addrconf.ts'
 import { exthdr, ipv6FindHdr, NEXTHDR_FRAGMENT, NEXTHDR_ROUTING } from '../../ipv6/exthdrs-core.ts'
 import { RTF_ANYCAST, RTF_LOCAL, RTF_REJECT } from '../../ipv6/fib6-route.ts'
 import { Flowi6 } from '../../ipv6/flow6.ts'
 import { IPV6_ADDR_ANY, IPV6_ADDR_LINKLOCAL, IPV6_ADDR_MULTICAST, IPV6_ADDR_UNICAST } from '../../ipv6/in6.ts'
-import { ip6AddrType, ip6RouteLookupFlags, RT6_LOOKUP_F_HAS_SADDR, RT6_LOOKUP_F_IFACE } from '../../ipv6/route.ts'
+import { ip6RouteLookupFlags, ip6RouteOutput, RT6_LOOKUP_F_HAS_SADDR, RT6_LOOKUP_F_IFACE } from '../../ipv6/route.ts'
 import type { Netns } from '../../netns.ts'
 import { RTN_ANYCAST, RTN_LOCAL, RTN_UNICAST, RTN_UNREACHABLE } from '../../route/rtn.ts'
 import type { World } from '../../world.ts'
@@ -325,7 +326,30 @@ function typeMatches(w: World, ns: Netns, dev: NetDevice | null, addr: number, m
   if ((mask & (1 << RTN_UNICAST)) !== 0 && (type & IPV6_ADDR_UNICAST) === 0) return false
   if ((mask & 1) !== 0 && (type & 0xffff) !== IPV6_ADDR_ANY) return false
   if ((mask & LOOKED_UP) === 0) return true
-  return (mask & (1 << ip6AddrType(ns, addr, dev))) !== 0
+  return (mask & lookupTypes(ns, dev, addr, mask)) !== 0
+}
+
+const IFA_F_OPTIMISTIC = 0x04
+const IFA_F_TENTATIVE = 0x40
+
+/** ipv6_chk_addr(strict): the address is one of this device's and may be used. */
+export function strictlyLocal(dev: NetDevice, addr: number): boolean {
+  const ifa = ipv6GetIfaddr(dev, addr)
+  return ifa !== null && (ifa.flags & (IFA_F_TENTATIVE | IFA_F_OPTIMISTIC)) !== IFA_F_TENTATIVE
+}
+
+/** match_lookup_rt6: bits of RTN_LOCAL, RTN_ANYCAST and RTN_UNREACHABLE. */
+function lookupTypes(ns: Netns, dev: NetDevice | null, addr: number, mask: number): number {
+  let types = 0
+  if (dev !== null && (mask & (1 << RTN_LOCAL)) !== 0 && strictlyLocal(dev, addr)) types = 1 << RTN_LOCAL
+  flow.reset()
+  flow.daddr = addr
+  if (dev !== null) flow.oif = dev.id
+  const rt = ip6RouteOutput(ns, flow)
+  if (rt.error !== 0) return 1 << RTN_UNREACHABLE
+  if ((rt.flags & RTF_REJECT) !== 0) types = 1 << RTN_UNREACHABLE
+  if (dev === null && rt.isLocal) types |= 1 << RTN_LOCAL
+  return rt.isAnycast ? types | (1 << RTN_ANYCAST) : types
 }
 
 /** rpfilter_mt of IPv6. */

@@ -95,6 +95,8 @@ export const PROTOCOL_NAMES: readonly (readonly [string, number])[] = [
   ['ah', 51],
   ['skip', 57],
   ['ipv6-icmp', 58],
+  // an alias: read, never printed
+  ['icmpv6', 58],
   ['ipv6-nonxt', 59],
   ['ipv6-opts', 60],
   ['rspf', 73],

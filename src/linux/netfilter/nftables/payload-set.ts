@@ -2,7 +2,8 @@
  * `ip ttl set`, `tcp dport set` ...: header fields that rules write.
  *
  * Linux: nft_payload_set_eval (net/netfilter/nft_payload.c): the IPv4 header's checksum follows, and the transport
- * checksum follows its own bytes and the addresses (NFT_PAYLOAD_L4CSUM_PSEUDOHDR); a UDP checksum of 0 stays.
+ * checksum follows its own bytes and the addresses (NFT_PAYLOAD_L4CSUM_PSEUDOHDR); a UDP checksum of 0 stays when only
+ * addresses change, and becomes wrong when a port is set, as in the kernel.
  */
 import type { World } from '../../world.ts'
 import { evalState } from '../iptables/eval-state.ts'
@@ -56,7 +57,8 @@ function fixTransport(view: DataView, diff: number, ownBytes: boolean): void {
   else if (s.proto === 1 && s.th + 8 <= s.end) {
     if (ownBytes) fix(view, s.th + 2, diff)
   } else if (s.proto === 6 && s.th + 20 <= s.end) fix(view, s.th + 16, diff)
-  else if (s.proto === 17 && s.th + 8 <= s.end && view.getUint16(s.th + 6) !== 0) {
+  else if (s.proto === 17 && s.th + 8 <= s.end && (ownBytes || view.getUint16(s.th + 6) !== 0)) {
+    // nft_payload_csum_inet asks nobody whether there was a checksum: only the addresses' change does
     fix(view, s.th + 6, diff)
     if (view.getUint16(s.th + 6) === 0) view.setUint16(s.th + 6, 0xffff)
   }
