@@ -21,6 +21,7 @@ import { BgpFabric, unmodelledBgp } from './bgp.ts'
 import { startDnsServers } from './dns-server.ts'
 import { NodeProxy } from './node-proxy.ts'
 import { proxyInput } from './proxy-input.ts'
+import { attachToRack, buildRacks, routerOf, withRouters } from './racks.ts'
 import { serveDeclaredPorts } from './servers.ts'
 import { Underlay } from './underlay.ts'
 
@@ -119,12 +120,17 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   const world = new World({ seed: options.seed ?? model.config.seed, packets: options.packets ?? 2048 })
   const underlay = new Underlay(world, model.config.nodeCidr, model.config.mtu)
   const places = new Map<number, Place>([[underlay.ns.id, { node: null, netns: 'underlay' }]])
+  const routers = buildRacks(world, underlay.ns, model.config.underlay, model.config.mtu)
+  for (const { ns } of routers.values()) places.set(ns.id, { node: null, netns: ns.name })
   const nodes = new Map<string, Netns>()
   for (const node of model.nodes) {
     const ns = world.addNetns(`node:${node.name}`)
     places.set(ns.id, { node: node.name, netns: ns.name })
     nodes.set(node.name, ns)
-    underlay.attach(ns, parseIpv4(node.internalIp)!)
+    const router = routers.get(node.rack ?? '')
+    const ip = parseIpv4(node.internalIp)!
+    if (router === undefined) underlay.attach(ns, ip)
+    else attachToRack(router, ns, ip, node.index, model.config.mtu)
   }
   const pods = new Map<string, Netns>()
   for (const pod of model.pods) {
@@ -172,6 +178,8 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   const host = (ipText: string): Netns => {
     const known = world.netnsByName.get(`host:${ipText}`)
     if (known !== undefined) return known
+    const router = routerOf(routers, ipText)
+    if (router !== null) return router.ns
     const ns = underlay.addHost(ipText)
     places.set(ns.id, { node: null, netns: ns.name })
     names.set(parseIpv4(ipText)!, `host/${ipText}`)
@@ -179,7 +187,8 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   }
   let bgp: BgpFabric | null = null
   if (plan.bgp !== undefined && !diagnostics.some((d) => d.severity === 'error')) {
-    bgp = new BgpFabric(world, plan.bgp, (netns) => (netns.startsWith('host:') ? host(netns.slice(5)) : lookup(netns)))
+    const whole = withRouters(model, plan.bgp, routers)
+    bgp = new BgpFabric(world, whole, (netns) => (netns.startsWith('host:') ? host(netns.slice(5)) : lookup(netns)))
     bgp.start()
     bgp.converge()
     diagnostics.push(...bgp.diagnostics())

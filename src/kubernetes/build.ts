@@ -119,6 +119,7 @@ function configOf(spec: ResolvedSpec): ClusterConfig {
     nodeCidrMaskSize: spec.nodeCidrMaskSize,
     serviceCidr: formatCidr(spec.serviceCidr),
     nodeCidr: formatCidr(spec.nodeCidr),
+    underlay: spec.underlay,
     mtu: spec.mtu,
     nodePortRange: spec.nodePortRange,
     cni: spec.cni,

@@ -15,7 +15,15 @@ import type { CloudSpec } from './load-balancer/build.ts'
 import type { ObjectSchema } from './schema.ts'
 import { checkSchema, object } from './schema.ts'
 import { cluster, nodeCount, nodeList } from './schemas/cluster.ts'
-import type { ClusterOverrides, FieldPath, KubernetesObject, LoadedObject, StringMap, Taint } from './types.ts'
+import type {
+  ClusterOverrides,
+  FieldPath,
+  KubernetesObject,
+  LoadedObject,
+  StringMap,
+  Taint,
+  UnderlayModel,
+} from './types.ts'
 
 /** `spec` of a Cluster object. */
 export interface ClusterSpec {
@@ -26,6 +34,7 @@ export interface ClusterSpec {
         role?: 'control-plane' | 'worker'
         internalIP?: string
         podCIDR?: string
+        rack?: string
         zone?: string
         labels?: StringMap
         annotations?: StringMap
@@ -46,7 +55,14 @@ export interface ClusterSpec {
   seed?: number
   cni?: { name: string; options?: Record<string, unknown> }
   kubeProxy?: { mode?: string; options?: Record<string, unknown> }
-  underlay?: { mtu?: number }
+  underlay?: UnderlaySpec
+}
+
+/** `spec.underlay`. */
+export interface UnderlaySpec {
+  mtu?: number
+  racks?: { name: string; cidr: string; asn?: number; bgp?: 'bird' | 'frr' | 'gobgp' }[]
+  spine?: { asn?: number }
 }
 
 /** The settings with words for addresses, and where each came from. */
@@ -65,6 +81,7 @@ export interface ResolvedSpec {
   readonly seed: number
   readonly cni: { readonly name: string; readonly options: Readonly<Record<string, unknown>> }
   readonly proxy: { readonly mode: string; readonly options: Readonly<Record<string, unknown>> }
+  readonly underlay: UnderlayModel
   /** True when the user set the field: in the Cluster object or on the command line. */
   isGiven(field: string): boolean
   /** Where a path of the Cluster object is. */
@@ -121,6 +138,13 @@ export function resolveSpec(
     proxy: {
       mode: given.kubeProxy?.mode ?? inferred.proxyMode ?? 'iptables',
       options: { ...inferred.proxyOptions, ...given.kubeProxy?.options },
+    },
+    underlay: {
+      racks: (given.underlay?.racks ?? []).map((r) => ({
+        ...{ name: r.name, cidr: cidr(r.cidr), implementation: r.bgp ?? 'frr' },
+        ...(r.asn !== undefined && { asn: r.asn }),
+      })),
+      ...(given.underlay?.spine?.asn !== undefined && { spineAsn: given.underlay.spine.asn }),
     },
     isGiven,
     positionOf,

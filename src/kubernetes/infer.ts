@@ -262,6 +262,8 @@ function readConfigurationObject(loaded: LoadedObject, reader: Reader): void {
       const options = { ipPools: [spec] }
       const detail = isVxlan ? 'vxlan' : isIpip ? 'ipip' : 'no encapsulation'
       if (!reader.cni('calico', detail, options, loaded, ['spec'])) return
+      // further pools are beside the cluster's network, no contradiction of it
+      if (reader.inferred.clusterCidr !== undefined) return
       reader.set('clusterCidr', spec.cidr, 'pod network', () => loaded.positionOf(['spec', 'cidr']))
       return
     }

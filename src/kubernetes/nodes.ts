@@ -29,7 +29,7 @@ import { NO_POSITION } from '../diagnostics/diagnostic.ts'
 import type { ClusterSpec, ResolvedSpec } from './cluster-spec.ts'
 import type { Inferred } from './infer.ts'
 import { parseQuantity } from './names.ts'
-import type { FieldPath, KubernetesObject, LoadedObject, NodeModel, StringMap, Taint } from './types.ts'
+import type { FieldPath, KubernetesObject, LoadedObject, NodeModel, RackModel, StringMap, Taint } from './types.ts'
 
 const CONTROL_PLANE_LABEL = 'node-role.kubernetes.io/control-plane'
 const ZONE_LABEL = 'topology.kubernetes.io/zone'
@@ -38,6 +38,7 @@ const ZONE_LABEL = 'topology.kubernetes.io/zone'
 interface NodeDraft {
   name: string
   internalIp?: string
+  rack?: string
   podCidrs?: readonly string[]
   labels: Record<string, string>
   annotations: StringMap
@@ -115,6 +116,7 @@ function draftOfClusterNode(
   draft.taints.push(...(node.taints ?? []))
   if (node.internalIP !== undefined) draft.internalIp = node.internalIP
   if (node.podCIDR !== undefined) draft.podCidrs = [node.podCIDR]
+  if (node.rack !== undefined) draft.rack = node.rack
   draft.at = (field) => spec.positionOf([...path, field])
   return draft
 }
@@ -214,7 +216,8 @@ export function checkNetworks(spec: ResolvedSpec, diagnostics: Diagnostics): voi
 
 /** Turns drafts into nodes: addresses, pod CIDRs, labels, taints. */
 export function buildNodes(drafts: readonly NodeDraft[], spec: ResolvedSpec, diagnostics: Diagnostics): NodeModel[] {
-  const internalIps = assignInternalIps(drafts, spec, diagnostics)
+  const racks = racksOf(drafts, spec, diagnostics)
+  const internalIps = assignInternalIps(drafts, spec, racks, diagnostics)
   const podCidrs = assignPodCidrs(drafts, spec, diagnostics)
   const names = new Set<string>()
   return drafts.map((draft, index): NodeModel => {
@@ -235,7 +238,8 @@ export function buildNodes(drafts: readonly NodeDraft[], spec: ResolvedSpec, dia
       name: draft.name,
       index,
       internalIp: internalIps[index]!,
-      internalPrefixLength: spec.nodeCidr.prefixLength,
+      internalPrefixLength: (racks[index]?.cidr ?? spec.nodeCidr).prefixLength,
+      ...(racks[index] != null && { rack: racks[index].name }),
       podCidr: podCidrs[index]!,
       podCidrs: draft.podCidrs ?? [podCidrs[index]!],
       labels,
@@ -275,7 +279,35 @@ function allocatableOf(given: Readonly<Record<string, string | number>>): Record
   return allocatable
 }
 
-function assignInternalIps(drafts: readonly NodeDraft[], spec: ResolvedSpec, diagnostics: Diagnostics): string[] {
+/** The rack of each node: by name, else the one that holds its address; null without racks. */
+function racksOf(drafts: readonly NodeDraft[], spec: ResolvedSpec, diagnostics: Diagnostics): (RackModel | null)[] {
+  const { racks } = spec.underlay
+  for (const [i, r] of racks.entries()) {
+    if (isNetwork(r.cidr) && cidrContains(spec.nodeCidr, r.cidr)) continue
+    const text = `rack ${r.name}: expected a network inside the node network ${formatCidr(spec.nodeCidr)}, found ${formatCidr(r.cidr)}`
+    diagnostics.error('bad-cidr', spec.positionOf(['spec', 'underlay', 'racks', i, 'cidr']), text)
+  }
+  if (racks.length === 0) return drafts.map(() => null)
+  return drafts.map((draft) => {
+    const ip = parseIpv4(draft.internalIp ?? '')
+    const rack =
+      draft.rack === undefined
+        ? racks.find((r) => ip !== null && cidrContainsIpv4(r.cidr, ip))
+        : racks.find((r) => r.name === draft.rack)
+    if (rack !== undefined) return rack
+    const found = draft.rack === undefined ? 'none' : `"${draft.rack}"`
+    const text = `node ${draft.name}: expected the name of a rack (${racks.map((r) => r.name).join(', ')}), found ${found}`
+    diagnostics.error('unknown-rack', draft.source, text)
+    return null
+  })
+}
+
+function assignInternalIps(
+  drafts: readonly NodeDraft[],
+  spec: ResolvedSpec,
+  racks: readonly (RackModel | null)[],
+  diagnostics: Diagnostics,
+): string[] {
   const taken = new Map<number, string>()
   const given = drafts.map((draft) => {
     if (draft.internalIp === undefined) return null
@@ -302,16 +334,20 @@ function assignInternalIps(drafts: readonly NodeDraft[], spec: ResolvedSpec, dia
     taken.set(ip, draft.name)
     return ip
   })
-  // .1 is the gateway of the underlay.
-  let next = 2
+  // .1 is the gateway of the underlay, or the rack's router.
+  const next = new Map<string, number>()
   return drafts.map((draft, i) => {
     let ip = given[i] ?? null
+    const cidr = racks[i]?.cidr ?? spec.nodeCidr
+    const key = formatCidr(cidr)
     while (ip === null) {
-      const candidate = nthIpv4(spec.nodeCidr, next++)
+      const n = next.get(key) ?? 2
+      next.set(key, n + 1)
+      const candidate = nthIpv4(cidr, n)
       if (candidate === null) {
-        const text = `node ${draft.name}: no address left in the node network ${formatCidr(spec.nodeCidr)}`
+        const text = `node ${draft.name}: no address left in the node network ${key}`
         diagnostics.error('exhausted-cidr', spec.positionOfSetting('nodeCIDR'), text)
-        return formatIpv4(spec.nodeCidr.ip)
+        return formatIpv4(cidr.ip)
       }
       if (!taken.has(candidate)) ip = candidate
     }

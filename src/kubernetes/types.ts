@@ -9,6 +9,7 @@
  * Not modelled: IPv6 and dual-stack clusters (named in a warning), status beyond what the network reads.
  * Sources: k8s.io/api/core/v1, discovery/v1, networking/v1, apps/v1 and batch/v1 types.go.
  */
+import type { Ipv4Cidr } from '../addr/cidr.ts'
 import type { SourcePosition } from '../diagnostics/diagnostic.ts'
 import type { CalicoAddressing } from './calico/ipam.ts'
 import type { LoadBalancerModel } from './load-balancer/types.ts'
@@ -312,6 +313,8 @@ export interface NodeModel {
   readonly internalIp: string
   /** Prefix length of the underlay network. */
   readonly internalPrefixLength: number
+  /** Rack of the underlay that it stands in. */
+  readonly rack?: string
   /** `spec.podCIDR`. */
   readonly podCidr: string
   readonly podCidrs: readonly string[]
@@ -384,6 +387,22 @@ export interface ProxyConfig {
   readonly options: Readonly<Record<string, unknown>>
 }
 
+/** A rack: a subnet of the node network behind a router of its own, which has the first address. */
+export interface RackModel {
+  readonly name: string
+  readonly cidr: Ipv4Cidr
+  /** The router speaks BGP with this AS. */
+  readonly asn?: number
+  readonly implementation: 'bird' | 'frr' | 'gobgp'
+}
+
+/** The network under the nodes; without racks one switch. */
+export interface UnderlayModel {
+  readonly racks: readonly RackModel[]
+  /** The router between the racks speaks BGP with this AS. */
+  readonly spineAsn?: number
+}
+
 /** Cluster-wide settings. */
 export interface ClusterConfig {
   readonly name: string
@@ -393,6 +412,7 @@ export interface ClusterConfig {
   readonly serviceCidr: string
   /** The underlay network that the nodes' InternalIPs come from. */
   readonly nodeCidr: string
+  readonly underlay: UnderlayModel
   /** MTU of the nodes' links in bytes. */
   readonly mtu: number
   readonly nodePortRange: readonly [number, number]

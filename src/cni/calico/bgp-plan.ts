@@ -13,6 +13,7 @@ import type { BgpFilterRule, BgpNode, BgpSettings } from './bgp-config.ts'
 import { type CalicoSession, sessionsOf } from './bgp-sessions.ts'
 import type { CalicoConfig } from './config.ts'
 import { vethNameForWorkload } from './endpoints.ts'
+import { UPLINK } from './felix.ts'
 import { IPIP_DEVICE } from './network.ts'
 
 /** Kernel routes of BIRD since v3.32: 2^31 - 1 - LOCAL_PREF. */
@@ -155,7 +156,9 @@ function kernelFilter(model: ClusterModel, node: NodeModel, s: BgpSettings, c: C
 /** Static routes of bird_aggr.cfg, and what the kernel protocol learns that leaves the node. */
 function localRoutes(model: ClusterModel, node: NodeModel, s: BgpSettings, c: CalicoConfig): BgpLocalRoute[] {
   const { blocks, borrowed } = model.calico!
-  const out: BgpLocalRoute[] = []
+  // protocol direct: never announced, but better than what a peer says about the node's own subnet
+  const subnet = formatCidr(networkOf(parseIpv4Cidr(`${node.internalIp}/${node.internalPrefixLength}`)!))
+  const out: BgpLocalRoute[] = [{ prefix: subnet, source: 'direct', interface: UPLINK }]
   for (const b of blocks) {
     if (b.node !== node.name || b.cidr.prefixLength === 32) continue
     // a block that Felix routes has Felix's blackhole

@@ -12,6 +12,9 @@
  *       serviceCIDR: 10.96.0.0/12
  *       mtu: 1500
  *       loadBalancer: {addresses: 203.0.113.128/28, mode: passthrough}   # or proxy: a cloud's
+ *       underlay:                     # without it: one switch
+ *         racks: [{name: r1, cidr: 172.18.1.0/24, asn: 65101}]    # nodes say rack: r1
+ *         spine: {asn: 65000}
  *       upstreamDNS: {example.com: 203.0.113.80}   # what names outside of the cluster are
  *       cni: {name: kubenet, options: {}}
  *       kubeProxy: {mode: iptables, options: {}}
@@ -71,12 +74,29 @@ export const clusterNode: ObjectSchema = object({
   role: oneOf('control-plane', 'worker'),
   internalIP: ip4,
   podCIDR: cidr4,
+  rack: string,
   zone: string,
   labels,
   annotations: map(string),
   taints: list(taint),
   unschedulable: bool,
   allocatable: map(quantity),
+})
+
+const asn: Schema = { t: 'int', min: 1, max: 4_294_967_295 }
+
+/** The network under the nodes: racks with a router each, a spine between them. */
+const underlay = object({
+  mtu: { t: 'int', min: 576, max: 65535 },
+  racks: list(
+    object({
+      'name!': checked(badSubdomain),
+      'cidr!': cidr4,
+      asn,
+      bgp: oneOf('bird', 'frr', 'gobgp'),
+    }),
+  ),
+  spine: object({ asn }),
 })
 
 const named: Record<string, Schema> = { options: any }
@@ -116,8 +136,9 @@ export const cluster: ObjectSchema = kind({
       cni: object({ 'name!': string, ...named }),
       kubeProxy: object({ mode: oneOf('iptables', 'nftables', 'ipvs', 'none'), ...named }),
       expect: list(expectation),
+      underlay,
     },
-    'underlay features',
+    'features',
   ),
 })
 
