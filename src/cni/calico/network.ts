@@ -7,9 +7,10 @@
  * routes proto boot, same-subnet routes and blackholes proto 80), those of other pools BIRD's (bgp.ts).
  */
 import { createHash } from 'node:crypto'
-import { cidrContainsIpv4, formatCidr, formatIpv4, parseIpv4, parseIpv4Cidr } from '../../addr/index.ts'
+import { formatCidr, formatIpv4, parseIpv4Cidr } from '../../addr/index.ts'
 import type { CalicoAddressing, CalicoBlock } from '../../kubernetes/calico/ipam.ts'
 import type { ClusterModel, NodeModel } from '../../kubernetes/types.ts'
+import { isOnLink } from '../on-link.ts'
 import type { CniVerb, NetnsName } from '../verb.ts'
 import type { CalicoConfig } from './config.ts'
 import type { WorkloadEndpoint } from './endpoints.ts'
@@ -37,13 +38,6 @@ export function vtepMac(node: NodeModel): string {
   if (given !== undefined) return given
   const digest = createHash('sha1').update(node.name).digest('hex')
   return ['66', ...digest.slice(0, 10).match(/../g)!].join(':')
-}
-
-/** Are the two nodes in one subnet of the underlay? CrossSubnet asks. */
-export function isSameSubnet(a: NodeModel, b: NodeModel): boolean {
-  const net = parseIpv4Cidr(`${a.internalIp}/${a.internalPrefixLength}`)
-  const ip = parseIpv4(b.internalIp)
-  return net !== null && ip !== null && cidrContainsIpv4(net, ip)
 }
 
 /** Devices of a node, sysctls. */
@@ -99,7 +93,7 @@ export function* felixRoutes(
     const at = { verb: 'route-add', netns, origin: owner.source, dst } as const
     const isVxlan = b.pool.vxlan !== 'Never'
     const mode = isVxlan ? b.pool.vxlan : b.pool.ipip
-    if (mode === 'CrossSubnet' && isSameSubnet(node, owner)) {
+    if (mode === 'CrossSubnet' && isOnLink(node, owner.internalIp)) {
       yield { ...at, via: owner.internalIp, dev: UPLINK, protocol: PROTO_FELIX, onlink: true }
     } else if (isVxlan) {
       const vtep = tunnels.vxlan.get(owner.name)
@@ -146,11 +140,11 @@ export function* birdRoutes(
   const isBirds = (b: CalicoBlock): boolean =>
     b.pool.vxlan === 'Never' && (b.pool.ipip === 'Never' || !c.version.felixProgramsIpip)
   const route = (dst: string, owner: NodeModel, b: CalicoBlock): CniVerb => {
-    const isTunnelled = b.pool.ipip === 'Always' || (b.pool.ipip === 'CrossSubnet' && !isSameSubnet(node, owner))
+    const isTunnelled = b.pool.ipip === 'Always' || (b.pool.ipip === 'CrossSubnet' && !isOnLink(node, owner.internalIp))
     const at = { verb: 'route-add', netns, origin: owner.source, dst, protocol: PROTO_BIRD, ...metric } as const
     if (isTunnelled) return { ...at, via: owner.internalIp, dev: IPIP_DEVICE, onlink: true }
     // across subnets the next hop is what leads to the node: the gateway
-    return { ...at, via: isSameSubnet(node, owner) ? owner.internalIp : gatewayOf(node), dev: UPLINK }
+    return { ...at, via: isOnLink(node, owner.internalIp) ? owner.internalIp : gatewayOf(node), dev: UPLINK }
   }
   for (const b of blocks) {
     const owner = nodes.get(b.node)

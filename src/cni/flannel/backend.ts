@@ -7,9 +7,10 @@
  * node is on link. host-gw: a plain route. ipip: a device without remote and an onlink route to the other node.
  * Not modelled: host-gw's and ipip's check of their routes every ten seconds.
  */
-import { cidrContainsIpv4, formatIpv4, parseCidr, parseIpv4, parseIpv4Cidr } from '../../addr/index.ts'
+import { formatIpv4, parseCidr } from '../../addr/index.ts'
 import type { NodeModel } from '../../kubernetes/types.ts'
 import { stableMac } from '../hash.ts'
+import { isOnLink } from '../on-link.ts'
 import type { CniVerb, NetnsName } from '../verb.ts'
 import type { BackendConfig } from './config.ts'
 
@@ -81,19 +82,13 @@ function deviceName(b: BackendConfig): string {
   return b.type === 'vxlan' ? `flannel.${b.vni}` : IPIP_DEVICE
 }
 
-/** ip.DirectRouting: the other node is on link, no gateway between. */
-function isOnLink(node: NodeModel, ip: string): boolean {
-  const own = parseIpv4Cidr(`${node.internalIp}/${node.internalPrefixLength}`)
-  const other = parseIpv4(ip)
-  return own !== null && other !== null && cidrContainsIpv4(own, other)
-}
-
 /** What a subnet event (EventAdded) of another node brings. */
 export function* peerVerbs(node: NodeModel, other: NodeModel, b: BackendConfig): Generator<CniVerb> {
   const netns: NetnsName = `node:${node.name}`
   const origin = other.source
   const dst = other.podCidr
   const peer = publicIp(other)
+  if (b.type === 'host-gw' && !isOnLink(node, peer)) return
   const isDirect = b.type === 'host-gw' || (b.directRouting && isOnLink(node, peer))
   if (isDirect) {
     yield { verb: 'route-add', netns, origin, dst, dev: EXT_IFACE, via: peer, onlink: b.type === 'ipip' }

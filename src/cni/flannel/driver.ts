@@ -10,6 +10,7 @@ import { cidrContainsIpv4, parseIpv4Cidr } from '../../addr/index.ts'
 import type { Diagnostic } from '../../diagnostics/diagnostic.ts'
 import type { ClusterModel, NodeModel, PodModel } from '../../kubernetes/types.ts'
 import type { CniDriver, CniProgram } from '../driver.ts'
+import { isOnLink, offLinkWarning } from '../on-link.ts'
 import { hostPorts, portmapNodeVerbs, portmapPodVerbs } from '../portmap.ts'
 import type { CniVerb, NetnsName } from '../verb.ts'
 import { vethName } from '../veth-name.ts'
@@ -72,7 +73,13 @@ function program(model: ClusterModel): CniProgram {
   if (config === null) {
     return { verbs: [], diagnostics, hostDevices, ...(unmodelled === undefined ? {} : { unmodelled }) }
   }
-  for (const node of model.nodes) diagnostics.push(...nodeErrors(node, config))
+  for (const node of model.nodes) {
+    diagnostics.push(...nodeErrors(node, config))
+    if (config.backend.type !== 'host-gw') continue
+    for (const other of model.nodes) {
+      if (!isOnLink(node, publicIp(other))) diagnostics.push(offLinkWarning('flannel host-gw', node, other))
+    }
+  }
   const verbs: CniVerb[] = []
   for (const node of model.nodes) verbs.push(...flanneldVerbs(node, model.nodes, config))
   const bridge: BridgeConfig = {

@@ -10,6 +10,7 @@ import { formatIpv4, parseCidr, parseIpv4 } from '../../addr/index.ts'
 import type { Diagnostic } from '../../diagnostics/diagnostic.ts'
 import type { ClusterModel, NodeModel, PodModel } from '../../kubernetes/types.ts'
 import type { CniDriver, CniProgram } from '../driver.ts'
+import { isOnLink, offLinkWarning } from '../on-link.ts'
 import type { CniVerb, NetnsName } from '../verb.ts'
 import { vethName } from '../veth-name.ts'
 import { KUBENET_FEATURES } from './features.ts'
@@ -148,15 +149,10 @@ function program(model: ClusterModel): CniProgram {
       })
     }
     for (const other of model.nodes) {
-      if (other !== node)
-        verbs.push({
-          verb: 'route-add',
-          netns,
-          dst: other.podCidr,
-          dev: 'eth0',
-          via: other.internalIp,
-          origin: other.source,
-        })
+      if (other === node) continue
+      const route = { dst: other.podCidr, dev: 'eth0', via: other.internalIp, origin: other.source }
+      if (isOnLink(node, other.internalIp)) verbs.push({ verb: 'route-add', netns, ...route })
+      else diagnostics.push(offLinkWarning('kubenet', node, other))
     }
   }
   const bridged = new Set<string>()

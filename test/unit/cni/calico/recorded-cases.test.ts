@@ -50,9 +50,3 @@ for (const suite of existsSync(ROOT) ? readdirSync(ROOT).filter((s) => !s.starts
     })
   })
 }
-
-if (!existsSync(ROOT)) {
-  describe.skip('recorded cases: PODWALK_CASES names no folder', () => {
-    it('are asked', () => undefined)
-  })
-}
