@@ -77,7 +77,8 @@ function program(model: ClusterModel): CniProgram {
     diagnostics.push(...nodeErrors(node, config))
     if (config.backend.type !== 'host-gw') continue
     for (const other of model.nodes) {
-      if (!isOnLink(node, publicIp(other))) diagnostics.push(offLinkWarning('flannel host-gw', node, other))
+      if (other !== node && !isOnLink(node, other.internalIp))
+        diagnostics.push(offLinkWarning('flannel host-gw', node, other))
     }
   }
   const verbs: CniVerb[] = []

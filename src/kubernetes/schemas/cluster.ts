@@ -7,14 +7,11 @@
  *     spec:
  *       nodes: 3                      # or a list: [{name: n1, role: control-plane, labels: {}, taints: []}]
  *       nodeCIDR: 172.18.0.0/16
- *       podCIDR: 10.244.0.0/16
- *       nodeCIDRMaskSize: 24
+ *       podCIDR: 10.244.0.0/16        # and nodeCIDRMaskSize: 24
  *       serviceCIDR: 10.96.0.0/12
  *       mtu: 1500
  *       loadBalancer: {addresses: 203.0.113.128/28, mode: passthrough}   # or proxy: a cloud's
- *       underlay:                     # without it: one switch
- *         racks: [{name: r1, cidr: 172.18.1.0/24, asn: 65101}]    # nodes say rack: r1
- *         spine: {asn: 65000}
+ *       underlay: {racks: [{name: r1, cidr: 172.18.1.0/24, asn: 65101}], spine: {asn: 65000}}   # nodes say rack: r1
  *       upstreamDNS: {example.com: 203.0.113.80}   # what names outside of the cluster are
  *       cni: {name: kubenet, options: {}}
  *       kubeProxy: {mode: iptables, options: {}}
