@@ -62,7 +62,10 @@ export class ServiceLab {
     this.config = options
     this.services = services
     this.cluster = buildCluster(this.model())
-    // a cloud's balancer: what is for its addresses comes to n1
+    // The balancer is not asked here: what is for its addresses comes to n1, whatever n1 has behind them.
+    for (const { ip } of this.cluster.model.loadBalancer?.addresses ?? []) {
+      execTool(this.cluster.underlay.ns, ['ip', 'route', 'del', ip])
+    }
     const route = ['ip', 'route', 'add', '203.0.113.0/24', 'via', '172.18.0.2']
     if (execTool(this.cluster.underlay.ns, route).status !== 0) throw new Error('no route for balancer addresses')
   }
