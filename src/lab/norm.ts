@@ -125,6 +125,7 @@ export class Norm {
       else if (proto === 17 && e - p >= 8) this.udp(b, p, e, pseudo, complete)
       else if (proto === 6 && e - p >= 8) this.tcp(b, p, e, pseudo, complete, get32(b, o + 12), get32(b, o + 16))
       else if (proto === 4) this.ip(b, p, e)
+      else if (proto === 47 && e - p >= 4) this.gre(b, p, e, whole)
     }
     if (ident !== 0 && !this.fixed.has(ident)) {
       const key = `${get32(b, o + 12)} ${get32(b, o + 16)} ${proto} ${ident}`
@@ -134,6 +135,20 @@ export class Norm {
     if (headerOk) {
       put16(b, o + 10, 0)
       put16(b, o + 10, csum(b, o, o + hl))
+    }
+  }
+
+  private gre(b: Uint8Array, p: number, e: number, whole: boolean): void {
+    const flags = get16(b, p)
+    const proto = get16(b, p + 2)
+    const bits = (flags & 0x8000) >>> 15
+    const h = p + 4 * (1 + bits + ((flags & 0x2000) >>> 13) + ((flags & 0x1000) >>> 12))
+    const ok = whole && bits === 1 && csum(b, p, e) === 0
+    if (proto === 0x0800) this.ip(b, h, e)
+    else if (proto === 0x6558 && h + 14 <= e && get16(b, h + 12) === 0x0800) this.ip(b, h + 14, e)
+    if (ok) {
+      put16(b, p + 4, 0)
+      put16(b, p + 4, csum(b, p, e))
     }
   }
 
@@ -163,10 +178,11 @@ export class Norm {
     const dport = get16(b, p + 2)
     this.port(b, p, false)
     this.port(b, p + 2, false)
-    if ((dport === 4789 || dport === 8472) && e - p >= 16 + 14) {
+    const tunnel = dport === 4789 || dport === 8472 || dport === 6081
+    if (tunnel && e - p >= 16 + 14) {
       if (this.spec.vxsport === true) {
         put16(b, p, numbered(this.vxlanPorts, get16(b, p), 0xe001))
-        this.touched.push([p, 2, 'vxlan.sport'])
+        this.touched.push([p, 2, dport === 6081 ? 'geneve.sport' : 'vxlan.sport'])
       }
       if (get16(b, p + 16 + 12) === 0x0800) this.ip(b, p + 30, e)
     }

@@ -6,6 +6,8 @@
  */
 
 import type { NetDevice } from './device/device.ts'
+import type { GeneveDev } from './device/geneve.ts'
+import type { GreTunnel } from './device/gre.ts'
 import type { IpTunnel } from './device/ipip.ts'
 import type { VxlanSock } from './device/vxlan.ts'
 import { FragQueues } from './ip/fragment-queue.ts'
@@ -58,6 +60,12 @@ export class Netns {
   readonly sockets: SocketTable
   /** UDP sockets of VXLAN devices by port (vxlan_net.sock_list). */
   readonly vxlanSocks = new Map<number, VxlanSock>()
+  /** GRE tunnels in order of creation. */
+  readonly greTunnels: GreTunnel[] = []
+  /** Geneve devices in order of creation. */
+  readonly geneves: GeneveDev[] = []
+  /** UDP ports of Geneve devices that are up, with the number of devices. */
+  readonly genevePorts = new Map<number, number>()
   /** IPIP tunnels in order of creation (ip_tunnel_net), tunl0 among them. */
   readonly ipTunnels: IpTunnel[] = []
   /** The counters of the hot path, by number (ip/mib.ts). */

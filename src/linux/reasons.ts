@@ -521,6 +521,13 @@ export const R_NDISC_IGNORED = reason(
   'The neighbour discovery message does not concern this host.',
   'The target is no address, anycast address or proxied address of this device: ip -6 addr, ip -6 neigh show proxy.',
 )
+export const R_TUNNEL_SEQ = reason(
+  81,
+  'TUNNEL_SEQ',
+  'DROPPED',
+  'The tunnel wants sequence numbers and this packet has none, or an old one.',
+  'ip -d link: iseq at this end, oseq at the other.',
+)
 
 /** All reasons, by code. */
 export const REASONS: readonly Reason[] = table

@@ -66,6 +66,8 @@ export class World {
   inSoftirq = false
   /** The ipip module is there: every namespace has tunl0. */
   ipipLoaded = false
+  /** The ip_gre module is there: GRE is a known protocol. */
+  greLoaded = false
   /** dev_xmit_recursion: transmits of stacked devices inside each other right now. */
   xmitRecursion = 0
   /** Reason that a hook function leaves behind with NF_DROP, R_NONE when it left none. */

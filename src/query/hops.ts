@@ -8,7 +8,7 @@ import { formatIpv4, formatMac } from '../addr/index.ts'
 import type { Cluster } from '../cluster/build.ts'
 import type { TraceStep } from '../engine/trace-log.ts'
 import type { FdbEntry } from '../linux/bridge/fdb.ts'
-import { DEV_VXLAN, type NetDevice } from '../linux/device/device.ts'
+import { DEV_GENEVE, DEV_GRE, DEV_GRETAP, DEV_VXLAN, type NetDevice } from '../linux/device/device.ts'
 import { errnoName } from '../linux/errno.ts'
 import type { Neighbour } from '../linux/neighbour/neighbour.ts'
 import type { IptChain } from '../linux/netfilter/iptables/tables.ts'
@@ -153,11 +153,18 @@ function ruleHop(step: TraceStep, cluster: Cluster, matched: boolean): HopText {
   }
 }
 
+/** Tunnels that are not VXLAN, by device kind. */
+const TUNNEL_NAMES: { readonly [kind: number]: string } = {
+  [DEV_GRE]: 'GRE',
+  [DEV_GRETAP]: 'GRE',
+  [DEV_GENEVE]: 'Geneve',
+}
+
 function tunnelHop(step: TraceStep, dev: NetDevice | null): HopText {
   const isEncap = step.point === T.T_TUNNEL_ENCAP
   const isVxlan = dev?.kind === DEV_VXLAN
   const [src, dst] = [formatIpv4(step.a), formatIpv4(step.b)]
-  const carrier = isVxlan ? `VXLAN ${step.c}` : 'IPIP'
+  const carrier = isVxlan ? `VXLAN ${step.c}` : (TUNNEL_NAMES[dev?.kind ?? 0] ?? 'IPIP')
   return {
     point: isEncap ? 'encap' : 'decap',
     action: `${isEncap ? 'into' : 'out of'} ${carrier}, ${src} > ${dst}`,

@@ -77,12 +77,22 @@ class Norm:
             elif proto == 17 and e - p >= 8: s.udp(b, p, e, pseudo, complete)
             elif proto == 6 and e - p >= 8: s.tcp(b, p, e, pseudo, complete, bytes(b[o + 12:o + 16]), bytes(b[o + 16:o + 20]))
             elif proto == 4: s.ip(b, p, e)
+            elif proto == 47 and e - p >= 4: s.gre(b, p, e, whole)
         if ident and ident not in s.fixed:
             n = s.ids.setdefault((bytes(b[o + 12:o + 20]), proto, ident), 0xF001 + len(s.ids))
             struct.pack_into("!H", b, o + 4, n); s.mark(o + 4, 2, "ip.id")
         if hok:
             struct.pack_into("!H", b, o + 10, 0)
             struct.pack_into("!H", b, o + 10, csum(bytes(b[o:o + hl])))
+    def gre(s, b, p, e, whole):
+        fl, pr = struct.unpack_from("!HH", b, p)
+        h = p + 4 + (4 if fl & 0x8000 else 0) + (4 if fl & 0x2000 else 0) + (4 if fl & 0x1000 else 0)
+        ok = whole and fl & 0x8000 and csum(bytes(b[p:e])) == 0
+        if pr == 0x800: s.ip(b, h, e)
+        elif pr == 0x6558 and b[h + 12:h + 14] == b"\x08\x00": s.ip(b, h + 14, e)
+        if ok:
+            struct.pack_into("!H", b, p + 4, 0)
+            struct.pack_into("!H", b, p + 4, csum(bytes(b[p:e])))
     def icmp(s, b, p, e, complete):
         ok = complete and csum(bytes(b[p:e])) == 0
         t = b[p]
@@ -102,6 +112,11 @@ class Norm:
         ok = complete and uc != 0 and csum(pseudo + bytes(b[p:e])) == 0
         dport = struct.unpack_from("!H", b, p + 2)[0]
         s.port(b, p); s.port(b, p + 2)
+        if dport == 6081 and e - p >= 16 + 14:
+            if s.spec.get("vxsport"):
+                v = struct.unpack_from("!H", b, p)[0]
+                struct.pack_into("!H", b, p, s.vx.setdefault(v, 0xE001 + len(s.vx))); s.mark(p, 2, "geneve.sport")
+            if b[p + 16 + 12:p + 16 + 14] == b"\x08\x00": s.ip(b, p + 30, e)
         if dport in (4789, 8472) and e - p >= 16 + 14:
             if s.spec.get("vxsport"):
                 v = struct.unpack_from("!H", b, p)[0]

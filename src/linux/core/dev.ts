@@ -56,6 +56,8 @@ import {
   RX_PACKET,
   RX_VLAN,
 } from '../device/device.ts'
+import { geneveXmit } from '../device/geneve.ts'
+import { greXmit } from '../device/gre.ts'
 import { ipipXmit } from '../device/ipip.ts'
 import { ipvlanHandleFrame, ipvlanXmit } from '../device/ipvlan.ts'
 import { loopbackXmit } from '../device/loopback.ts'
@@ -75,7 +77,7 @@ import { consumeSkb, freeSkb } from './skb.ts'
 
 /** Kinds whose receive counter counts the inner packet only. */
 const TUNNEL_COUNTS = new Uint8Array(16)
-for (const kind of [DEV_VXLAN, DEV_IPIP, DEV_GRE, DEV_GRETAP, DEV_GENEVE, DEV_WIREGUARD]) TUNNEL_COUNTS[kind] = 1
+for (const kind of [DEV_VXLAN, DEV_IPIP, DEV_GRE, DEV_GENEVE, DEV_WIREGUARD]) TUNNEL_COUNTS[kind] = 1
 /** Kinds that take a VLAN tag beside the frame (NETIF_F_HW_VLAN_CTAG_TX, _STAG_TX). */
 const VLAN_OFFLOAD = new Uint8Array(16)
 for (const kind of [DEV_VETH, DEV_NIC, DEV_BRIDGE]) VLAN_OFFLOAD[kind] = 1
@@ -275,6 +277,8 @@ function stackedXmit(w: World, slot: number, dev: NetDevice, kind: number): numb
     brDevXmit(w, slot, dev)
   } else if (kind === DEV_VXLAN) vxlanXmit(w, slot, dev)
   else if (kind === DEV_IPIP) ipipXmit(w, slot, dev)
+  else if (kind === DEV_GRE || kind === DEV_GRETAP) greXmit(w, slot, dev)
+  else if (kind === DEV_GENEVE) geneveXmit(w, slot, dev)
   else if (kind === DEV_VLAN) rc = vlanXmit(w, slot, dev)
   else if (kind === DEV_MACVLAN) rc = macvlanXmit(w, slot, dev)
   else if (kind === DEV_IPVLAN) rc = ipvlanXmit(w, slot, dev)

@@ -315,7 +315,7 @@ function tnlUpdatePmtu(w: World, slot: number, dev: NetDevice, rt: Rtable, df: n
 }
 
 /** icmp_ndo_send: the error is about the packet as its sender sent it, before source NAT. */
-function icmpNdoSend(w: World, slot: number, type: number, code: number, info: number): void {
+export function icmpNdoSend(w: World, slot: number, type: number, code: number, info: number): void {
   const a = w.arena
   const m = slot << META_SHIFT
   const ct = a.meta[m + M_CT]!

@@ -15,6 +15,9 @@ import { Ipv4Conf, NeighParms } from '../sysctl.ts'
 import {
   DEV_BRIDGE,
   DEV_DUMMY,
+  DEV_GENEVE,
+  DEV_GRE,
+  DEV_GRETAP,
   DEV_IPIP,
   DEV_IPVLAN,
   DEV_LOOPBACK,
@@ -30,6 +33,8 @@ import {
   RX_IPVLAN,
   RX_MACVLAN,
 } from './device.ts'
+import { geneveOpen, geneveStop, geneveUninit } from './geneve.ts'
+import { greChangeMtu, greUninit } from './gre.ts'
 import { inetAddrAdd, inetAddrDel } from './inet.ts'
 import { ipipChangeMtu, ipipUninit, ipTunnelPriv } from './ipip.ts'
 import { ipvlanOpen, ipvlanUninit } from './ipvlan.ts'
@@ -142,6 +147,7 @@ function ndoOpen(dev: NetDevice): number {
     return 0
   }
   if (dev.kind === DEV_MACVLAN) return macvlanOpen(dev)
+  if (dev.kind === DEV_GENEVE) return geneveOpen(dev)
   if (dev.kind === DEV_IPVLAN) ipvlanOpen(dev)
   if (dev.kind === DEV_VXLAN) {
     dev.flags |= IFF_UP
@@ -157,6 +163,7 @@ function ndoStop(dev: NetDevice): void {
   const lower = dev.lower
   if (dev.kind === DEV_VXLAN) vxlanStop(dev)
   else if (dev.kind === DEV_MACVLAN) macvlanStop(dev)
+  else if (dev.kind === DEV_GENEVE) geneveStop(dev)
   else if (dev.kind === DEV_VLAN && lower !== null && (dev.macHi !== lower.macHi || dev.macLo !== lower.macLo))
     devUcCount(lower, -1)
 }
@@ -280,6 +287,7 @@ export function setPromisc(dev: NetDevice, on: boolean): void {
 /** ip link set DEV mtu N. @returns 0 or -EINVAL */
 export function setMtu(dev: NetDevice, mtu: number): number {
   if (dev.kind === DEV_IPIP && ipipChangeMtu(mtu) !== 0) return EINVAL
+  if ((dev.kind === DEV_GRE || dev.kind === DEV_GRETAP) && greChangeMtu(dev, mtu) !== 0) return EINVAL
   const most = dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY ? 0x7fffffff : ETH_MAX_MTU
   const least = dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY || dev.kind === DEV_VLAN ? 0 : ETH_MIN_MTU
   if (!Number.isInteger(mtu) || mtu < least || mtu > most) return EINVAL
@@ -366,6 +374,8 @@ export function deleteDevice(dev: NetDevice): number {
     d.peer = null
     if (d.kind === DEV_IPIP) ipipUninit(d)
     if (d.kind === DEV_VLAN) vlanUninit(d)
+    if (d.kind === DEV_GRE || d.kind === DEV_GRETAP) greUninit(d)
+    if (d.kind === DEV_GENEVE) geneveUninit(d)
     if (d.kind === DEV_MACVLAN) macvlanUninit(d)
     if (d.kind === DEV_IPVLAN) ipvlanUninit(d)
     if (d.lower !== null) d.lower.uppers = d.lower.uppers.filter((u) => u !== d)

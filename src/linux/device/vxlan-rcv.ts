@@ -47,7 +47,7 @@ export function vxlanRcv(w: World, ns: Netns, slot: number, sock: VxlanSock): vo
     freeSkb(w, slot, R_VXLAN_HDR, flags)
     return
   }
-  const vxlan = sock.devs.get(field >>> 8)
+  const vxlan = sock.external ?? sock.devs.get(field >>> 8)
   if (vxlan === undefined) {
     freeSkb(w, slot, R_VXLAN_VNI, field >>> 8)
     return

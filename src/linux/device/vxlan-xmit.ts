@@ -78,6 +78,12 @@ export function vxlanXmit(w: World, slot: number, dev: NetDevice): void {
     freeSkb(w, slot, R_INVALID_TX)
     return
   }
+  if (vxlan.cfg.external) {
+    // nothing that is modelled attaches tunnel metadata (SKB_DROP_REASON_TUNNEL_TXINFO)
+    dev.txDropped++
+    freeSkb(w, slot, R_NO_TX_TARGET, 0, dev)
+    return
+  }
   const f = vxlan.fdb.find(a.view.getUint16(eth), a.view.getInt32(eth + 2)) ?? vxlan.fdb.find(0, 0)
   if (f === undefined) {
     dev.txDropped++
@@ -95,7 +101,7 @@ export function vxlanXmit(w: World, slot: number, dev: NetDevice): void {
 }
 
 /** skb_vlan_inet_prepare: M_NH behind the VLAN tags. @returns false when the frame is too short for what it says */
-function vlanInetPrepare(w: World, slot: number): boolean {
+export function vlanInetPrepare(w: World, slot: number): boolean {
   const a = w.arena
   const m = slot << META_SHIFT
   const eth = a.meta[m + M_DATA]!

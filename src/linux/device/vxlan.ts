@@ -3,7 +3,7 @@
  *
  * Linux: drivers/net/vxlan/vxlan_core.c (vxlan_config_validate, vxlan_config_apply, vxlan_open, vxlan_stop, vxlan_cleanup,
  * vxlan_sock_add, vxlan_change_mtu). Sending is in vxlan-xmit.ts, receiving in vxlan-rcv.ts. RFC 7348.
- * Not modelled: multicast groups, IPv6 underlays, external (collect_md) and vnifilter mode, GBP, GPE, remote checksum,
+ * Not modelled: multicast groups, IPv6 underlays, vnifilter mode, tunnel metadata (an external device receives, what it is given to send is dropped), GBP, GPE, remote checksum,
  * proxy (ARP answers), rsc, l2miss and l3miss messages, MDB, nexthop groups.
  */
 import { EADDRINUSE, EEXIST, EINVAL } from '../errno.ts'
@@ -51,6 +51,8 @@ export interface VxlanConfig {
   localbypass: boolean
   ageingS: number
   maxAddress: number
+  /** VXLAN_F_COLLECT_METADATA: takes every VNI, sends what carries tunnel metadata */
+  external: boolean
 }
 
 /** The driver's defaults for a VNI. */
@@ -72,6 +74,7 @@ export function vxlanDefaults(vni: number): VxlanConfig {
     localbypass: true,
     ageingS: 300,
     maxAddress: 0,
+    external: false,
   }
 }
 
@@ -80,6 +83,8 @@ export class VxlanSock {
   readonly port: number
   /** Devices by VNI. */
   readonly devs = new Map<number, VxlanDev>()
+  /** The device in external mode, which has the socket for itself. */
+  external: VxlanDev | null = null
 
   constructor(port: number) {
     this.port = port
@@ -209,7 +214,10 @@ export function vxlanOpen(dev: NetDevice): number {
     sock = new VxlanSock(port)
     socks.set(port, sock)
   }
+  // vxlan_find_sock: devices share a socket when their VXLAN_F_RCV_FLAGS are equal
+  else if (vxlan.cfg.external !== (sock.external !== null)) return EADDRINUSE
   sock.devs.set(vxlan.cfg.vni, vxlan)
+  if (vxlan.cfg.external) sock.external = vxlan
   vxlan.sock = sock
   vxlan.startAgeing()
   return 0

@@ -8,6 +8,7 @@
 import { M_DATA, M_DEV, M_LEN, M_MARK, M_NH, M_TH, META_SHIFT } from '../../packet/layout.ts'
 import { internetChecksum } from '../../wire/checksum.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
+import { greErr } from '../device/gre.ts'
 import { ipipErr } from '../device/ipip.ts'
 import type { Netns } from '../netns.ts'
 import { R_ECHO_IGNORED, R_L4_CSUM, R_L4_HDR, R_NO_SOCKET } from '../reasons.ts'
@@ -26,6 +27,7 @@ import { icmpInCount, NR_ICMP_TYPES } from './icmp-stats.ts'
 import { fibComputeSpecDst, inetCurrentTimestamp, ipOptionsEcho } from './options.ts'
 
 const IPPROTO_IPIP = 4
+const IPPROTO_GRE = 47
 const IPPROTO_RAW = 255
 const ICMP_ECHOREPLY = 0
 const ICMP_DEST_UNREACH = 3
@@ -251,6 +253,12 @@ function icmpSocketDeliver(w: World, ns: Netns, slot: number, info: number): voi
     case IPPROTO_IPIP: {
       const icmp = w.arena.meta[m + M_TH]!
       if (w.ipipLoaded) ipipErr(w, ns, slot, v.getUint8(icmp), v.getUint8(icmp + 1), info)
+      return
+    }
+    case IPPROTO_GRE: {
+      const icmp = w.arena.meta[m + M_TH]!
+      const left = w.arena.meta[m + M_DATA]! + w.arena.meta[m + M_LEN]! - iph - ihl
+      if (w.greLoaded) greErr(w, ns, slot, v.getUint8(icmp), v.getUint8(icmp + 1), info, left)
       return
     }
     case IPPROTO_ICMP:

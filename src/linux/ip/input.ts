@@ -27,6 +27,7 @@ import {
 import { ipFastCsum } from '../../wire/checksum.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
+import { greRcv } from '../device/gre.ts'
 import { ipipRcv } from '../device/ipip.ts'
 import { NF_ACCEPT, NF_INET_LOCAL_IN, NF_INET_PRE_ROUTING, nfHook } from '../netfilter/hooks.ts'
 import type { Netns } from '../netns.ts'
@@ -59,6 +60,7 @@ const ICMP_PROT_UNREACH = 2
 const IPPROTO_ICMP = 1
 const IPPROTO_IGMP = 2
 const IPPROTO_IPIP = 4
+const IPPROTO_GRE = 47
 const IPPROTO_TCP = 6
 const IPPROTO_UDP = 17
 
@@ -263,6 +265,14 @@ export function ipProtocolDeliver(w: World, ns: Netns, slot: number, protocol: n
     case IPPROTO_IGMP:
       ns.mib[MIB_IN_DELIVERS]!++
       freeSkb(w, slot, R_UNMODELLED, 0, 'IGMP')
+      return
+    case IPPROTO_GRE:
+      if (w.greLoaded) {
+        ns.mib[MIB_IN_DELIVERS]!++
+        greRcv(w, ns, slot)
+        return
+      }
+      noProtocol(w, ns, slot, protocol, raw)
       return
     case IPPROTO_IPIP:
       if (w.ipipLoaded) {

@@ -8,6 +8,7 @@
 import { M_DATA, M_LEN, M_NH, META_SHIFT } from '../../packet/layout.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { RT_SCOPE_UNIVERSE } from '../device/device.ts'
+import { geneveErrLookup, geneveRcv } from '../device/geneve.ts'
 import { vxlanErrLookup, vxlanRcv } from '../device/vxlan-rcv.ts'
 import {
   EACCES,
@@ -111,7 +112,7 @@ export function udpBind(sk: UdpSock, ip: number, port: number): number {
 
 /** udp_lib_lport_inuse with inet_rcv_saddr_equal. */
 function inUse(sk: UdpSock, ip: number, port: number): boolean {
-  if (sk.ns.vxlanSocks.has(port)) return true
+  if (sk.ns.vxlanSocks.has(port) || sk.ns.genevePorts.has(port)) return true
   const list = sk.ns.sockets.udp.get(port)
   if (list === undefined) return false
   for (const o of list) {
@@ -348,6 +349,12 @@ export function udpRcv(w: World, ns: Netns, slot: number): void {
     vxlanRcv(w, ns, slot, tunnel)
     return
   }
+  if (ns.genevePorts.has(dport)) {
+    ns.count('Udp.InDatagrams')
+    nfResetCt(w, slot)
+    geneveRcv(w, ns, slot)
+    return
+  }
   if (mcast) {
     mcastDeliver(w, ns, slot, saddr, sport, daddr, dport, th, ulen)
     return
@@ -438,7 +445,8 @@ export function udpErr(w: World, ns: Netns, slot: number, info: number): void {
   const sk = udp4LibLookup(ns, v.getInt32(ip + 16), v.getUint16(uh + 2), v.getInt32(ip + 12), v.getUint16(uh))
   if (sk === null) {
     const quoted = w.arena.meta[(slot << META_SHIFT) + M_DATA]! + w.arena.meta[(slot << META_SHIFT) + M_LEN]! - uh
-    if (!vxlanErrLookup(w, ns, uh, quoted)) ns.count('Icmp.InErrors')
+    const ours = vxlanErrLookup(w, ns, uh, quoted) || geneveErrLookup(w, ns, uh, quoted, v.getInt32(ip + 16))
+    if (!ours) ns.count('Icmp.InErrors')
     else if (type === ICMP_REDIRECT) ipv4Redirect(w, ns, slot, -1, IPPROTO_UDP)
     else if (type === ICMP_DEST_UNREACH && code === ICMP_FRAG_NEEDED) {
       ipv4UpdatePmtu(w, ns, slot, info, -1, IPPROTO_UDP)

@@ -12,6 +12,9 @@ import type { Bridge, BridgePort } from '../bridge/bridge.ts'
 import {
   DEV_BRIDGE,
   DEV_DUMMY,
+  DEV_GENEVE,
+  DEV_GRE,
+  DEV_GRETAP,
   DEV_IPIP,
   DEV_IPVLAN,
   DEV_LOOPBACK,
@@ -28,11 +31,14 @@ import {
   IFF_PROMISC,
   type NetDevice,
 } from '../device/device.ts'
+import { geneveMaxMtu } from '../device/geneve.ts'
+import { greTunnel } from '../device/gre.ts'
 import { ipTunnelPriv } from '../device/ipip.ts'
 import { vxlanPriv } from '../device/vxlan.ts'
 import type { Netns } from '../netns.ts'
 import type { IpOptions } from './ip-args.ts'
 import type { JsonValue } from './ip-json.ts'
+import { geneveDetails, greDetails } from './ip-link-gre.ts'
 import { ipipDetails } from './ip-link-ipip.ts'
 import { ipvlanDetails, macvlanDetails } from './ip-link-macvlan.ts'
 import { vlanDetails } from './ip-link-vlan.ts'
@@ -55,6 +61,9 @@ export const KIND_NAMES: { readonly [kind: number]: string } = {
   [DEV_VXLAN]: 'vxlan',
   [DEV_IPIP]: 'ipip',
   [DEV_VLAN]: 'vlan',
+  [DEV_GRE]: 'gre',
+  [DEV_GRETAP]: 'gretap',
+  [DEV_GENEVE]: 'geneve',
   [DEV_MACVLAN]: 'macvlan',
   [DEV_IPVLAN]: 'ipvlan',
 }
@@ -93,7 +102,12 @@ function netnsId(ns: Netns, other: Netns): number {
 /** The device that IFLA_LINK names: the other end of a veth pair, the device below. */
 function linkOf(dev: NetDevice): NetDevice | null {
   if (dev.lower !== null) return dev.lower
+  if (isGre(dev)) return greTunnel(dev).cfg.link
   return dev.kind === DEV_VETH ? dev.peer : dev.kind === DEV_IPIP ? ipTunnelPriv(dev).cfg.link : null
+}
+
+function isGre(dev: NetDevice): boolean {
+  return dev.kind === DEV_GRE || dev.kind === DEV_GRETAP
 }
 
 /** IFF_LOWER_UP: running with carrier. */
@@ -104,6 +118,7 @@ function lowerUp(dev: NetDevice): boolean {
 /** rtnl_fill_ifinfo and default_operstate. */
 export function operstate(dev: NetDevice): string {
   if (!dev.up) return 'DOWN'
+  if (isGre(dev) || dev.kind === DEV_GENEVE) return 'UNKNOWN'
   if (dev.kind === DEV_LOOPBACK || dev.kind === DEV_DUMMY || dev.kind === DEV_IPIP || dev.kind === DEV_VXLAN)
     return 'UNKNOWN'
   if (dev.carrier) return 'UP'
@@ -127,7 +142,7 @@ export function flagNames(dev: NetDevice): string[] {
 /** `eth0@if5`, `v0@v1`, `lo`. */
 export function linkName(dev: NetDevice): string {
   const link = linkOf(dev)
-  if (link === null) return dev.kind === DEV_IPIP ? `${dev.name}@NONE` : dev.name
+  if (link === null) return dev.kind === DEV_IPIP || isGre(dev) ? `${dev.name}@NONE` : dev.name
   return `${dev.name}@${link.ns === dev.ns ? link.name : `if${link.ifindex}`}`
 }
 
@@ -139,20 +154,29 @@ export function masterName(dev: NetDevice): string | null {
 function qdisc(dev: NetDevice): string {
   noteUp(dev)
   if (!everUp.has(dev)) return 'noop'
+  if (dev.kind === DEV_GRETAP) return 'pfifo_fast'
   return dev.kind === DEV_NIC ? 'fq_codel' : 'noqueue'
 }
 
 function linkType(dev: NetDevice): string {
-  return dev.kind === DEV_LOOPBACK ? 'loopback' : dev.kind === DEV_IPIP ? 'ipip' : 'ether'
+  return dev.kind === DEV_LOOPBACK
+    ? 'loopback'
+    : dev.kind === DEV_IPIP
+      ? 'ipip'
+      : dev.kind === DEV_GRE
+        ? 'gre'
+        : 'ether'
 }
 
 /** The hardware address: of a tunnel, its local end. */
 function hardwareAddress(dev: NetDevice): string {
+  if (dev.kind === DEV_GRE) return formatIpv4(greTunnel(dev).cfg.local)
   if (dev.kind === DEV_IPIP) return formatIpv4(ipTunnelPriv(dev).cfg.local)
   return formatMac({ hi: dev.macHi, lo: dev.macLo })
 }
 
 function broadcastMac(dev: NetDevice): string {
+  if (dev.kind === DEV_GRE) return formatIpv4(greTunnel(dev).cfg.remote)
   if (dev.kind === DEV_IPIP) return formatIpv4(ipTunnelPriv(dev).cfg.remote)
   return dev.kind === DEV_LOOPBACK ? '00:00:00:00:00:00' : 'ff:ff:ff:ff:ff:ff'
 }
@@ -235,14 +259,16 @@ export function statLines(dev: NetDevice): string[] {
 
 function details(dev: NetDevice): string {
   const port = dev.port
-  const unlimited = dev.kind === DEV_LOOPBACK || dev.kind === DEV_IPIP || dev.kind === DEV_DUMMY
-  const max = unlimited ? 0 : 65535
+  const unlimited = dev.kind === DEV_LOOPBACK || dev.kind === DEV_IPIP || dev.kind === DEV_DUMMY || dev.kind === DEV_GRE
+  const max = unlimited || dev.kind === DEV_GRETAP ? 0 : dev.kind === DEV_GENEVE ? geneveMaxMtu(dev) : 65535
   const min = unlimited || dev.kind === DEV_VLAN ? 0 : 68
   let out = ` promiscuity ${dev.promiscuity + (port === null ? 0 : 1)}  allmulti ${port === null ? 0 : 1} minmtu ${min} maxmtu ${max} `
   const kind = KIND_NAMES[dev.kind]
   if (kind !== undefined) out += `\n    ${kind} `
   if (dev.bridge !== null) out += bridgeDetails(dev.bridge)
   if (dev.kind === DEV_VXLAN) out += vxlanDetails(dev)
+  if (isGre(dev)) out += greDetails(dev)
+  if (dev.kind === DEV_GENEVE) out += geneveDetails(dev)
   if (dev.kind === DEV_VLAN) out += vlanDetails(dev)
   if (dev.kind === DEV_MACVLAN) out += macvlanDetails(dev)
   if (dev.kind === DEV_IPVLAN) out += ipvlanDetails(dev)

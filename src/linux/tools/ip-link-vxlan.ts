@@ -116,6 +116,11 @@ export function addVxlan(
 ): void {
   const cfg = vxlanDefaults(-1)
   while (!args.done) takeOption(ns, cfg, args.take(), args)
+  if (cfg.external && cfg.vni >= 0) throw new ToolExit(1, "vxlan: both 'external' and vni cannot be specified")
+  if (cfg.external) {
+    cfg.vni = 0
+    cfg.learning = false
+  }
   if (cfg.vni < 0) throw new ToolExit(1, 'vxlan: missing virtual network identifier')
   if (typeof createVxlan(ns, name, cfg, mac, mtu) === 'number')
     throw new ToolExit(2, 'Error: A VXLAN device with the specified VNI already exists.')
@@ -157,6 +162,7 @@ function takeOption(ns: Netns, cfg: VxlanConfig, word: string, args: Args): void
   else if (word === 'learning' || word === 'nolearning') cfg.learning = word === 'learning'
   else if (word === 'udpcsum' || word === 'noudpcsum') cfg.udpcsum = word === 'udpcsum'
   else if (word === 'localbypass' || word === 'nolocalbypass') cfg.localbypass = word === 'localbypass'
+  else if (word === 'external' || word === 'noexternal') cfg.external = word === 'external'
   else if (UNMODELLED_WORDS.includes(word)) unmodelled(`vxlan option ${word}`)
   else if (!DEFAULT_WORDS.includes(word)) throw new ToolExit(1, `vxlan: unknown command "${word}"?\n${USAGE}`)
 }
@@ -189,6 +195,7 @@ function tosText(tos: number): string {
 export function vxlanDetails(dev: NetDevice): string {
   const c = vxlanPriv(dev).cfg
   return [
+    c.external ? 'external ' : '',
     `id ${c.vni} `,
     c.remote === 0 ? '' : `remote ${formatIpv4(c.remote)} `,
     c.local === 0 ? '' : `local ${formatIpv4(c.local)} `,

@@ -9,6 +9,8 @@ import type { Mac } from '../../addr/mac.ts'
 import { formatMac } from '../../addr/mac.ts'
 import { ETH_P_8021AD, ETH_P_8021Q } from '../../packet/layout.ts'
 import {
+  DEV_GENEVE,
+  DEV_GRE,
   DEV_IPIP,
   DEV_IPVLAN,
   DEV_LOOPBACK,
@@ -17,6 +19,7 @@ import {
   DEV_VXLAN,
   type NetDevice,
 } from '../device/device.ts'
+import { geneveMaxMtu } from '../device/geneve.ts'
 import {
   createBridge,
   createDummy,
@@ -35,6 +38,7 @@ import { EEXIST, EINVAL, EOPNOTSUPP } from '../errno.ts'
 import type { Netns } from '../netns.ts'
 import { type Args, type IpOptions, invarg, matches, takeDevice, takeMac, takeNumber, takeOnOff } from './ip-args.ts'
 import { formatJson } from './ip-json.ts'
+import { addGeneve, addGre } from './ip-link-gre.ts'
 import { addIpip } from './ip-link-ipip.ts'
 import { addIpvlan, addMacvlan, setIpvlan, setMacvlan } from './ip-link-macvlan.ts'
 import { KIND_NAMES, linkJson, linkText, noteUp } from './ip-link-show.ts'
@@ -48,9 +52,6 @@ const USER_HZ_NS = 10_000_000
 /** Types that Linux has and podwalk does not: refused by name rather than called unknown. */
 const OTHER_TYPES = [
   'bond',
-  'gre',
-  'gretap',
-  'geneve',
   'sit',
   'vti',
   'xfrm',
@@ -140,7 +141,7 @@ function add(ns: Netns, args: Args): string {
   const home = targetNetns(ns, spec.netns)
   const name = spec.name ?? freeName(home, type)
   // what the type's own function checks
-  const ownMtu = type === 'ipip' || type === 'vlan'
+  const ownMtu = type === 'ipip' || type === 'vlan' || type === 'gre'
   const mtu = ownMtu ? 0 : checkMtu(spec.mtu)
   const lower = spec.link === null ? null : takeDevice(ns, spec.link)
   if (lower !== null && !['vlan', 'macvlan', 'ipvlan'].includes(type)) unmodelled(`ip link add link ... type ${type}`)
@@ -162,6 +163,12 @@ function add(ns: Netns, args: Args): string {
     if (home.devices.has(name)) rtnetlink(EEXIST)
     const make = type === 'macvlan' ? addMacvlan : addIpvlan
     make(home, name, lower, spec.mac, spec.mtu, args)
+  } else if (type === 'gre' || type === 'gretap') {
+    if (home.devices.has(name)) rtnetlink(EEXIST)
+    addGre(home, name, type, spec.mac, spec.mtu, args)
+  } else if (type === 'geneve') {
+    if (home.devices.has(name)) rtnetlink(EEXIST)
+    addGeneve(home, name, spec.mac, spec.mtu, args)
   } else if (type === 'ipip') {
     if (home.devices.has(name)) rtnetlink(EEXIST)
     addIpip(home, name, spec.mtu, args)
@@ -280,7 +287,9 @@ function apply(ns: Netns, dev: NetDevice, c: Change): void {
     if (dev.kind === DEV_IPVLAN) rtnetlink(EOPNOTSUPP)
     rtnetlink(setMac(dev, c.mac))
   }
-  if (c.mtu !== null && ![DEV_LOOPBACK, DEV_IPIP, DEV_VLAN].includes(dev.kind)) checkMtu(c.mtu)
+  if (c.mtu !== null && ![DEV_LOOPBACK, DEV_IPIP, DEV_VLAN, DEV_GRE].includes(dev.kind)) checkMtu(c.mtu)
+  if (c.mtu !== null && dev.kind === DEV_GENEVE && c.mtu > geneveMaxMtu(dev))
+    throw new ToolExit(2, 'Error: mtu greater than device maximum.')
   if (c.mtu !== null) rtnetlink(setMtu(dev, c.mtu))
   if (c.name !== null) {
     if (c.name !== dev.name && dev.ns.devices.has(c.name)) rtnetlink(EEXIST)

@@ -15,6 +15,8 @@ describe.each([
   ['vlan', 40],
   ['macvlan', 40],
   ['ipvlan', 30],
+  ['gre', 35],
+  ['geneve', 30],
 ])('%s session', (name, least) => {
   it('gives every answer of the real tools', () => {
     const entries = loadTranscript(name)
