@@ -182,7 +182,6 @@ describe('a VXLAN device', () => {
 
   it.each([
     'group 239.1.1.1',
-    'external',
     'gbp',
     'gpe',
     'proxy',
