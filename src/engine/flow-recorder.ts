@@ -251,7 +251,8 @@ export class WalkRecorder implements T.Tracer, FlowRecorder {
   }
 
   private noteDevice(dev: NetDevice): DeviceBefore {
-    if (!DEVICES.has(dev.kind)) this.foreign = true
+    // VLAN, macvlan and tc hooks are not in a program
+    if (!DEVICES.has(dev.kind) || dev.hooks !== 0) this.foreign = true
     this.noteNetns(dev.ns)
     const known = this.devices.find((d) => d.dev === dev)
     if (known !== undefined) return known

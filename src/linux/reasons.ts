@@ -528,6 +528,13 @@ export const R_TUNNEL_SEQ = reason(
   'The tunnel wants sequence numbers and this packet has none, or an old one.',
   'ip -d link: iseq at this end, oseq at the other.',
 )
+export const R_TC_DROP = reason(
+  82,
+  'TC_DROP',
+  'DROPPED',
+  'A tc filter dropped the packet, or redirects to a device that is down.',
+  'tc -s filter show dev DEV ingress (or egress)',
+)
 
 /** All reasons, by code. */
 export const REASONS: readonly Reason[] = table

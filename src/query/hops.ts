@@ -17,6 +17,7 @@ import { NftChain, NftRule } from '../linux/netfilter/nftables/state.ts'
 import { reasonOf } from '../linux/reasons.ts'
 import { FibRoute } from '../linux/route/fib-route.ts'
 import { RTN_NAMES } from '../linux/route/rtn.ts'
+import type { TcAction } from '../linux/tc/types.ts'
 import * as T from '../linux/trace.ts'
 import { describeOrigin } from './origin.ts'
 
@@ -172,6 +173,27 @@ function tunnelHop(step: TraceStep, dev: NetDevice | null): HopText {
   }
 }
 
+const TC_VERDICTS: { readonly [verdict: number]: string } = {
+  [-1]: 'continue',
+  0: 'pass',
+  1: 'reclassify',
+  2: 'drop',
+  3: 'pipe',
+  4: 'stolen',
+}
+
+function tcHop(step: TraceStep, dev: NetDevice | null): HopText {
+  const to = (step.ref as TcAction | null)?.dev?.name ?? null
+  if (step.c === 2) {
+    const verb = step.b === 4 ? 'redirects' : 'mirrors'
+    return { point: 'tc', action: `tc of ${dev?.name ?? '?'} ${verb} to ${to ?? '?'}`, detail: { to } }
+  }
+  const hook = step.c === 1 ? 'ingress' : 'egress'
+  const verdict = TC_VERDICTS[step.b] ?? String(step.b)
+  const action = `tc ${hook} of ${dev?.name ?? '?'}, pref ${step.a}: ${verdict}`
+  return { point: 'tc', action, detail: { hook, pref: step.a, verdict } }
+}
+
 /** What the step says to a reader, null for steps that are of no interest in a walk. */
 export function describeStep(step: TraceStep, cluster: Cluster): HopText | null {
   const dev = step.device < 0 ? null : (cluster.world.devices[step.device] ?? null)
@@ -314,6 +336,8 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
     case T.T_TUNNEL_ENCAP:
     case T.T_TUNNEL_DECAP:
       return tunnelHop(step, dev)
+    case T.T_TC:
+      return tcHop(step, dev)
     case T.T_IPVS_SCHED:
       return {
         point: 'ipvs',

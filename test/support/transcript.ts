@@ -62,6 +62,7 @@ function evened(cmd: string, text: string): string {
   // Linux has sent and received IGMP by then, which is not modelled
   if (/^ip -s /.test(cmd))
     lines = lines.map((l) => (/^ +\d+( +\d+){5} $/.test(l) ? l.replace(/ +\d+ +\d+/, ' N N') : l))
+  if (cmd.startsWith('tc ')) lines = lines.map((l) => l.replace(/\d+ sec\b/g, 'N sec'))
   if (/^ip (-\S+ )*neigh/.test(cmd)) {
     lines = lines
       .map((l) =>

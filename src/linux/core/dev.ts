@@ -54,7 +54,9 @@ import {
   RX_IPVLAN,
   RX_MACVLAN,
   RX_PACKET,
+  RX_TC,
   RX_VLAN,
+  TX_TC,
 } from '../device/device.ts'
 import { geneveXmit } from '../device/geneve.ts'
 import { greXmit } from '../device/gre.ts'
@@ -71,6 +73,7 @@ import { ipv6Rcv } from '../ipv6/input.ts'
 import { arpRcv } from '../neighbour/arp.ts'
 import { R_DEV_DOWN, R_LOOP, R_NO_CARRIER, R_UNHANDLED_PROTO, R_UNMODELLED } from '../reasons.ts'
 import { packetRcv } from '../socket/packet.ts'
+import { tcEgress, tcIngress } from '../tc/classify.ts'
 import { T_RX, T_TX } from '../trace.ts'
 import type { World } from '../world.ts'
 import { consumeSkb, freeSkb } from './skb.ts'
@@ -176,6 +179,7 @@ export function receiveCore(w: World, slot: number, dev: NetDevice): void {
 function receiveHooks(w: World, slot: number, dev: NetDevice): boolean {
   const hooks = dev.hooks
   if ((hooks & RX_PACKET) !== 0) packetRcv(w, slot, dev)
+  if ((hooks & RX_TC) !== 0 && tcIngress(w, slot, dev, dev.tc!)) return true
   if ((hooks & RX_VLAN) !== 0 && (w.arena.vlan[slot]! & VLAN_TAG_PRESENT) !== 0 && vlanDoReceive(w, slot, dev))
     return true
   if ((hooks & (RX_MACVLAN | RX_IPVLAN)) === 0) return false
@@ -229,6 +233,14 @@ export function devQueueXmit(w: World, slot: number): number {
     return ENETDOWN
   }
   const kind = dev.kind
+  if ((dev.hooks & TX_TC) !== 0) {
+    meta[m + M_MAC] = meta[m + M_DATA]!
+    const rc = tcEgress(w, slot, dev, dev.tc!)
+    if (rc >= 0) {
+      w.softirq()
+      return rc
+    }
+  }
   if (!dev.carrier && kind !== DEV_LOOPBACK && kind !== DEV_DUMMY) {
     // linkwatch has put noop_qdisc there (dev_deactivate): dropped before any tap
     dev.txDropped++

@@ -10,6 +10,7 @@ import type { Inet6Dev } from '../ipv6/inet6-dev.ts'
 import type { Netns } from '../netns.ts'
 import type { PacketSock } from '../socket/packet.ts'
 import { Ipv4Conf, NeighParms } from '../sysctl.ts'
+import type { DevTc } from '../tc/types.ts'
 
 /** Device kinds, dispatched by integer in devHardStartXmit. */
 export const DEV_LOOPBACK = 1
@@ -116,6 +117,8 @@ export class NetDevice {
   ucCount = 0
   /** `perm_addr` of an ipvlan device, null without. */
   permMac: { readonly hi: number; readonly lo: number } | null = null
+  /** What tc has configured here, null until then. */
+  tc: DevTc | null = null
   /** State of a kind that lives in its own file. */
   priv: unknown = null
   /** IPv6 state (`dev->ip6_ptr`), null when the MTU is too small for it. */

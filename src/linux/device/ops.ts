@@ -12,6 +12,7 @@ import { arpGratuitous } from '../neighbour/arp.ts'
 import { nfNatMasqDeviceEvent } from '../netfilter/nat/masquerade.ts'
 import type { Netns } from '../netns.ts'
 import { Ipv4Conf, NeighParms } from '../sysctl.ts'
+import { forgetTcDevice } from '../tc/config.ts'
 import {
   DEV_BRIDGE,
   DEV_DUMMY,
@@ -373,6 +374,7 @@ export function deleteDevice(dev: NetDevice): number {
   for (const d of pair) {
     d.peer = null
     if (d.kind === DEV_IPIP) ipipUninit(d)
+    forgetTcDevice(d.ns, d)
     if (d.kind === DEV_VLAN) vlanUninit(d)
     if (d.kind === DEV_GRE || d.kind === DEV_GRETAP) greUninit(d)
     if (d.kind === DEV_GENEVE) geneveUninit(d)

@@ -23,6 +23,7 @@ import { nft } from './nft.ts'
 import { ping } from './ping.ts'
 import { type ToolResult, UNMODELLED_STATUS } from './result.ts'
 import { sysctl } from './sysctl.ts'
+import { tc } from './tc.ts'
 
 type Tool = (ns: Netns, argv: readonly string[], stdin: string) => ToolResult
 
@@ -47,19 +48,12 @@ const TOOLS: { readonly [name: string]: Tool } = {
   conntrack,
   ipvsadm,
   nft,
+  tc,
   ping: (ns, argv) => ping(ns, argv),
 }
 
 /** Exists in Linux, not here: named as UNMODELLED rather than as not found. */
-const UNMODELLED_TOOLS = [
-  'iptables-nft',
-  'iptables-nft-save',
-  'iptables-nft-restore',
-  'tc',
-  'ping6',
-  'ebtables',
-  'arptables',
-]
+const UNMODELLED_TOOLS = ['iptables-nft', 'iptables-nft-save', 'iptables-nft-restore', 'ping6', 'ebtables', 'arptables']
 
 /** Names of the tools that can be run. */
 export const TOOL_NAMES: readonly string[] = Object.keys(TOOLS)

@@ -151,9 +151,16 @@ export function masterName(dev: NetDevice): string | null {
   return dev.port === null ? null : dev.port.bridge.dev.name
 }
 
-function qdisc(dev: NetDevice): string {
+/** Whether the device has a queueing discipline: once it was up. */
+export function hasQdisc(dev: NetDevice): boolean {
   noteUp(dev)
-  if (!everUp.has(dev)) return 'noop'
+  return everUp.has(dev)
+}
+
+function qdisc(dev: NetDevice): string {
+  const root = dev.tc?.root ?? null
+  if (root !== null) return root.kind
+  if (!hasQdisc(dev)) return 'noop'
   if (dev.kind === DEV_GRETAP) return 'pfifo_fast'
   return dev.kind === DEV_NIC ? 'fq_codel' : 'noqueue'
 }

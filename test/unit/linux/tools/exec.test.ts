@@ -20,7 +20,7 @@ describe('execTool', () => {
 
   it.each([
     ['iptables-nft-save'],
-    ['tc', 'qdisc'],
+    ['tc', 'class'],
     ['ip', 'link', 'add', 'bd', 'type', 'bond'],
     ['ip', '-6', 'route', 'add', '::/0'],
     ['bridge', 'mdb'],

@@ -17,6 +17,7 @@ describe.each([
   ['ipvlan', 30],
   ['gre', 35],
   ['geneve', 30],
+  ['tc', 60],
 ])('%s session', (name, least) => {
   it('gives every answer of the real tools', () => {
     const entries = loadTranscript(name)
