@@ -11,12 +11,12 @@ export type ClassSet = Uint32Array | ListSet
 
 /** A sorted list: the members, or with `isComplement` the classes that are no members. */
 export interface ListSet {
-  readonly ids: Int32Array
+  readonly ids: readonly number[]
   readonly isComplement: boolean
 }
 
 /** Largest number of classes for which sets are bits. */
-export const DENSE_LIMIT = 65_536
+export const DENSE_LIMIT = 16_384
 
 /** Operations on the sets of a cluster of `size` classes. */
 export interface ClassSets {
@@ -24,7 +24,9 @@ export interface ClassSets {
   none(): ClassSet
   all(): ClassSet
   /** @param ids ascending */
-  of(ids: Int32Array): ClassSet
+  of(ids: readonly number[]): ClassSet
+  /** The union of lists that share no class. */
+  ofAll(lists: readonly (readonly number[])[]): ClassSet
   and(a: ClassSet, b: ClassSet): ClassSet
   or(a: ClassSet, b: ClassSet): ClassSet
   /** Members of `a` that are not in `b`. */
@@ -70,6 +72,11 @@ function bitSets(size: number): ClassSets {
       for (const id of ids) out[id >> 5]! |= 1 << (id & 31)
       return out
     },
+    ofAll: (lists) => {
+      const out = new Uint32Array(words)
+      for (const ids of lists) for (const id of ids) out[id >> 5]! |= 1 << (id & 31)
+      return out
+    },
     and: (x, y) => {
       const [a, b] = [x as Uint32Array, y as Uint32Array]
       if (a === everything) return b
@@ -106,10 +113,10 @@ function bitSets(size: number): ClassSets {
   }
 }
 
-const NO_IDS = new Int32Array(0)
+const NO_IDS: readonly number[] = []
 
 function listSets(size: number): ClassSets {
-  const list = (ids: Int32Array, isComplement = false): ListSet => ({ ids, isComplement })
+  const list = (ids: readonly number[], isComplement = false): ListSet => ({ ids, isComplement })
   const nothing = list(NO_IDS)
   const everything = list(NO_IDS, true)
   const not = (s: ListSet): ListSet => list(s.ids, !s.isComplement)
@@ -124,6 +131,7 @@ function listSets(size: number): ClassSets {
     none: () => nothing,
     all: () => everything,
     of: (ids) => list(ids),
+    ofAll: (lists) => list(lists.length === 1 ? lists[0]! : lists.flat().sort((a, b) => a - b)),
     and: (a, b) => and(a as ListSet, b as ListSet),
     or: (a, b) => not(and(not(a as ListSet), not(b as ListSet))),
     minus: (a, b) => and(a as ListSet, not(b as ListSet)),
@@ -151,7 +159,7 @@ function listSets(size: number): ClassSets {
   }
 }
 
-function hasId(ids: Int32Array, id: number): boolean {
+function hasId(ids: readonly number[], id: number): boolean {
   let low = 0
   let high = ids.length
   while (low < high) {
@@ -162,28 +170,29 @@ function hasId(ids: Int32Array, id: number): boolean {
   return low < ids.length && ids[low] === id
 }
 
-function unionIds(a: Int32Array, b: Int32Array): Int32Array {
+type Ids = readonly number[]
+
+function unionIds(a: Ids, b: Ids): Ids {
   if (a.length === 0) return b
   if (b.length === 0) return a
-  const out = new Int32Array(a.length + b.length)
-  let n = 0
+  const out: number[] = []
   let i = 0
   let j = 0
   while (i < a.length || j < b.length) {
     const x = i < a.length ? a[i]! : Number.POSITIVE_INFINITY
     const y = j < b.length ? b[j]! : Number.POSITIVE_INFINITY
-    out[n++] = x < y ? x : y
+    out.push(x < y ? x : y)
     if (x <= y) i++
     if (y <= x) j++
   }
-  return out.slice(0, n)
+  return out
 }
 
-function intersectIds(a: Int32Array, b: Int32Array): Int32Array {
+function intersectIds(a: Ids, b: Ids): Ids {
   const [few, many] = a.length <= b.length ? [a, b] : [b, a]
   return few.filter((id) => hasId(many, id))
 }
 
-function differenceIds(a: Int32Array, b: Int32Array): Int32Array {
+function differenceIds(a: Ids, b: Ids): Ids {
   return b.length === 0 ? a : a.filter((id) => !hasId(b, id))
 }

@@ -66,9 +66,9 @@ export class ClassIndex {
   private readonly byLabel = new Map<string, number[]>()
   private readonly byAddressSet = new Map<string, number[]>()
   private readonly onHost: number[] = []
-  private readonly all: Int32Array
+  private readonly all: readonly number[]
   private readonly atoms: AddressAtoms
-  private readonly answers = new Map<string, Int32Array>()
+  private readonly answers = new Map<string, readonly number[]>()
 
   constructor(input: PolicyInput, policies: readonly Policy[], options: PolicyOptions) {
     this.options = options
@@ -94,7 +94,7 @@ export class ClassIndex {
     }
     this.representatives = representatives
     this.sizes = Int32Array.from(sizes)
-    this.all = Int32Array.from({ length: representatives.length }, (_, i) => i)
+    this.all = Array.from({ length: representatives.length }, (_, i) => i)
   }
 
   /** Number of classes. */
@@ -124,17 +124,11 @@ export class ClassIndex {
   }
 
   /** Classes whose pods satisfy the alternative, ascending. @param within the only namespace to look in, or null */
-  select(alternative: Alternative, within: string | null = null, family: Family | null = null): Int32Array {
+  select(alternative: Alternative, within: string | null = null, family: Family | null = null): readonly number[] {
     const { conditions } = alternative
-    const isPlain = conditions.every((c) => c.t === 'labels' && !c.negate && c.sets === null)
-    const key = isPlain
-      ? JSON.stringify([
-          within,
-          conditions.map((c) => [(c as LabelsCondition).expr, (c as LabelsCondition).hostNetworkAsPod]),
-        ])
-      : ''
     // answers about one namespace are as many as its policies and cheap to find: not kept
-    const isKept = isPlain && within === null
+    const isKept = within === null && conditions.every((c) => c.t === 'labels' && !c.negate && c.sets === null)
+    const key = isKept ? selectionKey(conditions) : ''
     const known = isKept ? this.answers.get(key) : undefined
     if (known !== undefined) return known
     const candidates = this.candidates(conditions, within, family)
@@ -144,9 +138,8 @@ export class ClassIndex {
       const of = family ?? (pod.v4 !== null ? 4 : 6)
       if (alternativeHolds(alternative, pod, pod, of, this.options)) found.push(number)
     }
-    const answer = Int32Array.from(found)
-    if (isKept) this.answers.set(key, answer)
-    return answer
+    if (isKept) this.answers.set(key, found)
+    return found
   }
 
   private candidates(conditions: readonly Condition[], within: string | null, family: Family | null): Iterable<number> {
@@ -207,6 +200,10 @@ export class ClassIndex {
 }
 
 type LabelsCondition = Extract<Condition, { t: 'labels' }>
+
+function selectionKey(conditions: readonly Condition[]): string {
+  return JSON.stringify(conditions.map((c) => [(c as LabelsCondition).expr, (c as LabelsCondition).hostNetworkAsPod]))
+}
 
 function push(map: Map<string, number[]>, key: string, value: number): void {
   const list = map.get(key)

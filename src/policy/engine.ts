@@ -40,6 +40,32 @@ export interface FlowVerdict {
 
 const NO_POLICIES: readonly PlacedPolicy[] = []
 
+/** Pods by name and by address, made when first asked for. */
+class PodNames {
+  private readonly input: PolicyInput
+  private names: Map<string, PolicyPod> | null = null
+  private addresses: Map<number | bigint, PolicyPod> | null = null
+
+  constructor(input: PolicyInput) {
+    this.input = input
+  }
+
+  get byName(): ReadonlyMap<string, PolicyPod> {
+    this.names ??= new Map(this.input.pods.map((p) => [p.name, p]))
+    return this.names
+  }
+
+  get byAddress(): ReadonlyMap<number | bigint, PolicyPod> {
+    if (this.addresses === null) {
+      this.addresses = new Map()
+      for (const pod of this.input.pods) {
+        if (!pod.hostNetwork) for (const a of pod.addresses) this.addresses.set(a.value, pod)
+      }
+    }
+    return this.addresses
+  }
+}
+
 /** An indexed cluster. Immutable: an edit gives another engine that shares what has not changed. */
 export class PolicyEngine {
   readonly input: PolicyInput
@@ -51,10 +77,8 @@ export class PolicyEngine {
   readonly classes: ClassIndex
   private readonly placed: readonly PlacedPolicy[]
   private readonly selections: Readonly<Record<Direction, Selection>>
-  private readonly podNumbers: ReadonlyMap<string, number>
-  private readonly classNumbers: ReadonlyMap<Party, number>
-  private readonly podsByAddress: ReadonlyMap<number | bigint, PolicyPod>
-  private readonly lists = new Map<string, readonly PlacedPolicy[]>()
+  private readonly names: PodNames
+  private readonly lists: Readonly<Record<Direction, (readonly PlacedPolicy[] | undefined)[]>>
 
   constructor(
     input: PolicyInput,
@@ -76,17 +100,8 @@ export class PolicyEngine {
     const old = before?.engine ?? undefined
     this.classes = old?.classes ?? new ClassIndex(input, this.policies, this.options)
     this.selections = this.selectSubjects()
-    if (old === undefined) {
-      this.podNumbers = new Map(input.pods.map((p, i) => [p.name, i]))
-      this.classNumbers = new Map(input.pods.map((p, i) => [p as Party, this.classes.classOfPod[i]!]))
-      const podsByAddress = new Map<number | bigint, PolicyPod>()
-      for (const pod of input.pods) if (!pod.hostNetwork) for (const a of pod.addresses) podsByAddress.set(a.value, pod)
-      this.podsByAddress = podsByAddress
-    } else {
-      this.podNumbers = old.podNumbers
-      this.classNumbers = old.classNumbers
-      this.podsByAddress = old.podsByAddress
-    }
+    this.lists = { ingress: new Array(this.classes.count), egress: new Array(this.classes.count) }
+    this.names = old?.names ?? new PodNames(input)
   }
 
   /** For each class and direction, the placed policies that select it: pairs counted, then sorted by class. */
@@ -111,8 +126,7 @@ export class PolicyEngine {
 
   /** The pod `namespace/name`, or undefined. */
   pod(name: string): PolicyPod | undefined {
-    const i = this.podNumbers.get(name)
-    return i === undefined ? undefined : this.input.pods[i]
+    return this.names.byName.get(name)
   }
 
   /** Whoever has the address: a pod, a node, or a machine outside. Null when the text is no address. */
@@ -123,7 +137,7 @@ export class PolicyEngine {
 
   /** Whoever has the address. */
   partyOf(address: Address): Party {
-    const pod = this.podsByAddress.get(address.value)
+    const pod = this.names.byAddress.get(address.value)
     if (pod !== undefined) return pod
     const node = this.input.nodes.find((n) => n.addresses.some((a) => a.value === address.value))
     return node ?? externalParty(address)
@@ -131,7 +145,8 @@ export class PolicyEngine {
 
   /** Class of a pod of this cluster, or -1. */
   classOf(party: Party): number {
-    return this.classNumbers.get(party) ?? -1
+    const { index } = party
+    return index >= 0 && this.input.pods[index] === party ? this.classes.classOfPod[index]! : -1
   }
 
   /** Key of the list of policies of a class in a direction: classes with equal keys have equal lists. */
@@ -146,11 +161,11 @@ export class PolicyEngine {
     const start = starts[number]!
     const end = starts[number + 1]!
     if (start === end) return NO_POLICIES
-    const cached = this.lists.get(`${direction}${number}`)
+    const cached = this.lists[direction][number]
     if (cached !== undefined) return cached
     const list: PlacedPolicy[] = []
     for (let i = start; i < end; i++) list.push(this.placed[items[i]!]!)
-    this.lists.set(`${direction}${number}`, list)
+    this.lists[direction][number] = list
     return list
   }
 
@@ -186,12 +201,11 @@ export class PolicyEngine {
   /** Whether a flow gets through: out of the source and into the destination. */
   isAllowed(flow: Flow): boolean {
     const { src, dst } = flow
-    const number = this.classNumbers.get(src)
-    const to = this.classNumbers.get(dst)
     if (exemptionOf(src, dst, this.options) !== null) return true
-    if (number !== undefined && !decide(this.policiesOfClass(number, 'egress'), 'egress', flow, this.options))
-      return false
-    return to === undefined || decide(this.policiesOfClass(to, 'ingress'), 'ingress', flow, this.options)
+    const from = this.classOf(src)
+    if (from >= 0 && !decide(this.policiesOfClass(from, 'egress'), 'egress', flow, this.options)) return false
+    const to = this.classOf(dst)
+    return to < 0 || decide(this.policiesOfClass(to, 'ingress'), 'ingress', flow, this.options)
   }
 
   /** Both directions of a flow by themselves. */

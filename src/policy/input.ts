@@ -41,19 +41,18 @@ export interface PolicyInput {
   readonly objects: readonly Sourced<KubernetesObject>[]
 }
 
-/** The labels of a pod's namespace and what the system knows of it. */
-function podLabels(
-  pod: PodModel,
-  namespace: StringMap,
-  serviceAccounts: ReadonlyMap<string, StringMap>,
-): Party['labels'] {
-  const serviceAccount = (pod.spec.serviceAccountName as string | undefined) ?? 'default'
-  return {
-    pod: pod.labels,
-    namespace,
-    serviceaccount: serviceAccounts.get(`${pod.namespace}/${serviceAccount}`) ?? {},
-    node: {},
-    meta: { [META_NAMESPACE]: pod.namespace, [META_SERVICE_ACCOUNT]: serviceAccount },
+/** What the system knows of pods: one object for each namespace and ServiceAccount. */
+class MetaLabels {
+  private readonly known = new Map<string, StringMap>()
+
+  of(namespace: string, serviceAccount: string): StringMap {
+    const key = `${namespace}/${serviceAccount}`
+    let labels = this.known.get(key)
+    if (labels === undefined) {
+      labels = { [META_NAMESPACE]: namespace, [META_SERVICE_ACCOUNT]: serviceAccount }
+      this.known.set(key, labels)
+    }
+    return labels
   }
 }
 
@@ -66,12 +65,13 @@ export function byFamily(addresses: readonly Address[]): { v4: Address | null; v
 }
 
 /** A pod of the cluster. */
-function podParty(pod: PodModel, labels: Party['labels'], nodeLabels: StringMap): PolicyPod {
+function podParty(pod: PodModel, index: number, labels: Party['labels']): PolicyPod {
   // what the cluster reports is what its policies see, even outside of the CIDRs that podwalk would allocate from
   const texts = pod.hostNetwork || pod.statusIps.length === 0 ? [pod.ip] : pod.statusIps
   const addresses = texts.map(parseAddress).filter((a) => a !== null)
   return {
     kind: 'pod',
+    index,
     name: `${pod.namespace}/${pod.name}`,
     namespace: pod.namespace,
     podName: pod.name,
@@ -80,8 +80,9 @@ function podParty(pod: PodModel, labels: Party['labels'], nodeLabels: StringMap)
     hostNetwork: pod.hostNetwork,
     ports: namedPorts(pod),
     addresses,
-    ...byFamily(addresses),
-    labels: pod.hostNetwork ? { ...labels, node: nodeLabels } : labels,
+    v4: addresses.find((a) => a.family === 4) ?? null,
+    v6: addresses.find((a) => a.family === 6) ?? null,
+    labels,
   }
 }
 
@@ -103,6 +104,7 @@ function nodeParty(node: NodeModel): Party {
   const addresses = address === null ? [] : [address]
   return {
     kind: 'node',
+    index: -1,
     name: node.name,
     namespace: '',
     node: node.name,
@@ -118,6 +120,7 @@ function nodeParty(node: NodeModel): Party {
 export function externalParty(address: Address): Party {
   return {
     kind: 'external',
+    index: -1,
     name: formatAddress(address),
     namespace: '',
     node: '',
@@ -141,9 +144,19 @@ export function policyInputOf(model: ClusterModel): PolicyInput {
     )
   }
   const nodeLabels = new Map(model.nodes.map((n) => [n.name, n.labels]))
-  const pods = model.pods.map((pod) =>
-    podParty(pod, podLabels(pod, namespaces.get(pod.namespace) ?? {}, serviceAccounts), nodeLabels.get(pod.node) ?? {}),
-  )
+  const meta = new MetaLabels()
+  const pods = model.pods.map((pod, i) => {
+    const serviceAccount = (pod.spec.serviceAccountName as string | undefined) ?? 'default'
+    const ownNode = nodeLabels.get(pod.node) ?? NO_LABELS.node
+    const labels = {
+      pod: pod.labels,
+      namespace: namespaces.get(pod.namespace) ?? NO_LABELS.namespace,
+      serviceaccount: serviceAccounts.get(`${pod.namespace}/${serviceAccount}`) ?? NO_LABELS.serviceaccount,
+      node: pod.hostNetwork ? ownNode : NO_LABELS.node,
+      meta: meta.of(pod.namespace, serviceAccount),
+    }
+    return podParty(pod, i, labels)
+  })
   return {
     namespaces,
     pods,

@@ -27,7 +27,7 @@ export interface Cell {
 
 /** Classes with the same answer in one direction. */
 export interface Group {
-  readonly members: Int32Array
+  readonly members: readonly number[]
   /** Disjoint; peers that are in none get nothing through. */
   readonly cells: readonly Cell[]
 }
@@ -121,7 +121,7 @@ export class ReachMatrix {
         cells = this.run(policies, direction, representatives[members[0]!]!)
         this.cellsByKey.set(cellKey, cells)
       }
-      groups.push({ members: Int32Array.from(members), cells })
+      groups.push({ members, cells })
     }
     this.groupsOf.set(direction, groups)
     return groups
@@ -156,35 +156,40 @@ export class ReachMatrix {
   /** For a source class: the destinations that let it in, by ports (as numbers of the table). */
   private inbound(): (src: number) => Map<number, ClassSet> {
     const { sets, table } = this
-    const few = new Map<number, { ports: number; members: ClassSet }[]>()
-    const without = new Map<number, { ports: number; members: ClassSet }[]>()
-    const everyone = new Map<number, ClassSet>()
-    const file = (map: typeof few, at: number, entry: { ports: number; members: ClassSet }): void => {
-      const list = map.get(at)
-      if (list === undefined) map.set(at, [entry])
+    // who is let in by a group that lets few in, and who is not by one that lets nearly everyone in
+    const few: (Entry[] | undefined)[] = new Array(sets.size)
+    const without: (Entry[] | undefined)[] = new Array(sets.size)
+    const everyone = new Map<number, (readonly number[])[]>()
+    const file = (map: (Entry[] | undefined)[], at: number, entry: Entry): void => {
+      const list = map[at]
+      if (list === undefined) map[at] = [entry]
       else list.push(entry)
     }
-    for (const group of this.groups('ingress')) {
-      const members = sets.of(group.members)
-      for (const cell of group.cells) {
+    for (const { members, cells } of this.groups('ingress')) {
+      for (const cell of cells) {
         const entry = { ports: table.number(cell.ports), members }
         if (sets.count(cell.peers) * 2 <= sets.size) {
           sets.each(cell.peers, (src) => file(few, src, entry))
           continue
         }
-        // nearly everyone gets in: kept once, with the list of those who do not
-        const before = everyone.get(entry.ports)
-        everyone.set(entry.ports, before === undefined ? members : sets.or(before, members))
+        const list = everyone.get(entry.ports)
+        if (list === undefined) everyone.set(entry.ports, [members])
+        else list.push(members)
         sets.each(sets.minus(sets.all(), cell.peers), (src) => file(without, src, entry))
       }
     }
-    return (src) => {
-      const row = new Map(everyone)
-      for (const { ports, members } of without.get(src) ?? []) row.set(ports, sets.minus(row.get(ports)!, members))
-      for (const { ports, members } of few.get(src) ?? []) {
+    const base = new Map([...everyone].map(([ports, lists]) => [ports, sets.ofAll(lists)]))
+    const add = (row: Map<number, ClassSet>, entries: readonly Entry[], op: 'or' | 'minus'): void => {
+      for (const [ports, lists] of byPorts(entries)) {
         const before = row.get(ports)
-        row.set(ports, before === undefined ? members : sets.or(before, members))
+        const set = sets.ofAll(lists)
+        row.set(ports, before === undefined ? set : sets[op](before, set))
       }
+    }
+    return (src) => {
+      const row = new Map(base)
+      add(row, without[src] ?? [], 'minus')
+      add(row, few[src] ?? [], 'or')
       return row
     }
   }
@@ -299,12 +304,28 @@ export class ReachMatrix {
       if (entry === undefined) byText.set(text, { ids: [id], ports })
       else entry.ids.push(id)
     })
-    return [...byText.values()].map(({ ids, ports }) => ({ peers: sets.of(Int32Array.from(ids)), ports }))
+    return [...byText.values()].map(({ ids, ports }) => ({ peers: sets.of(ids), ports }))
   }
 
   private peersOf(a: Alternative): ClassSet {
     return this.sets.of(this.engine.classes.select(a, null, this.family))
   }
+}
+
+/** Destinations that treat a source alike. */
+interface Entry {
+  readonly ports: number
+  readonly members: readonly number[]
+}
+
+function byPorts(entries: readonly Entry[]): Map<number, (readonly number[])[]> {
+  const found = new Map<number, (readonly number[])[]>()
+  for (const { ports, members } of entries) {
+    const list = found.get(ports)
+    if (list === undefined) found.set(ports, [members])
+    else list.push(members)
+  }
+  return found
 }
 
 /** Cells of a group before equal ones are looked for. */

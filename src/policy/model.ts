@@ -54,6 +54,8 @@ export interface NamedPort {
 /** One end of a connection: a pod, a node, or an address that is neither. */
 export interface Party extends Labelled {
   readonly kind: 'pod' | 'node' | 'external'
+  /** Position among the pods of the input; -1 for what is no pod of it. */
+  readonly index: number
   /** `namespace/name` of a pod, the node's name, or the address. */
   readonly name: string
   readonly namespace: string

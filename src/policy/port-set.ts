@@ -26,8 +26,18 @@ export const CONNECTION_PORTS: PortSet = [1, SPAN - 1, SPAN + 1, 2 * SPAN - 1, 2
 
 /** The number of a protocol and port; for ICMP the port is the type, the code is 0. */
 export function portNumberOf(protocol: PolicyProtocol, port: number): number {
-  const base = PROTOCOLS.indexOf(protocol) * SPAN
-  return protocol === 'ICMP' || protocol === 'ICMPv6' ? base + (port & 255) * 256 : base + port
+  switch (protocol) {
+    case 'TCP':
+      return port
+    case 'UDP':
+      return SPAN + port
+    case 'SCTP':
+      return 2 * SPAN + port
+    case 'ICMP':
+      return 3 * SPAN + (port & 255) * 256
+    case 'ICMPv6':
+      return 4 * SPAN + (port & 255) * 256
+  }
 }
 
 /** Ports first to last of a protocol. */

@@ -18,6 +18,7 @@ const PROTOCOLS: readonly Protocol[] = ['TCP', 'UDP', 'SCTP']
 function stranger(engine: PolicyEngine, namespace: string): PolicyPod {
   return {
     kind: 'pod',
+    index: -1,
     name: `${namespace}/podwalk-any-pod`,
     namespace,
     podName: 'podwalk-any-pod',

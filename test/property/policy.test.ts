@@ -31,10 +31,11 @@ const QUESTIONS: readonly (readonly [PolicyProtocol, number])[] = [
 ]
 
 function inputOf(cluster: JudgeCluster): PolicyInput {
-  const pods = cluster.pods.map((p): PolicyPod => {
+  const pods = cluster.pods.map((p, index): PolicyPod => {
     const addresses = p.ips.map((ip) => parseAddress(ip)!)
     return {
       kind: 'pod',
+      index,
       name: `${p.namespace}/${p.name}`,
       namespace: p.namespace,
       podName: p.name,
@@ -58,6 +59,7 @@ function inputOf(cluster: JudgeCluster): PolicyInput {
     const labels = { ...NO_LABELS, node: n.labels }
     return {
       kind: 'node',
+      index: -1,
       name: n.name,
       namespace: '',
       node: n.name,
