@@ -93,5 +93,18 @@ export const SUITES: readonly SuiteEntry[] = [
     rows: ['iptables', 'nftables', 'ipvs'].flatMap((m) => [`proxy-sync/${m}-full`, `proxy-sync/${m}-one-endpoint`]),
     load: async () => (await import('./scenario/proxy-sync.ts')).proxySyncSuite,
   },
+  ...[250, 2_500, 25_000].map((namespaces) => {
+    const row = `policy/load-${(namespaces * 4) / 1000}k-pods`
+    return {
+      name: `policy-load-${namespaces}`,
+      rows: [row, ...(namespaces === 25_000 ? [`${row}-rss`] : [])],
+      load: async () => (await import('./scenario/policy.ts')).policyLoadSuite(namespaces, row),
+    }
+  }),
+  {
+    name: 'policy',
+    rows: ['reach/point-query', 'reach/150k-pods-all-pairs', 'reach/edit'],
+    load: async () => (await import('./scenario/policy.ts')).policySuite,
+  },
   { name: 'cli', rows: ['cli/trace-small'], load: async () => (await import('./scenario/cli.ts')).cliSuite },
 ]

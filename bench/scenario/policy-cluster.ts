@@ -5,6 +5,7 @@
  * everything, and two that let labels in). Shape `large` has few namespaces with many label sets, peers by namespace label,
  * blocks with exceptions and port ranges. Everything comes from the numbers: no randomness.
  */
+import { closeSync, openSync, writeSync } from 'node:fs'
 
 /** Sizes of the `large` shape at its full scale. */
 export const LARGE = { nodes: 5_000, pods: 150_000, classes: 10_000, policies: 2_500, namespaces: 500 } as const
@@ -47,59 +48,57 @@ function policy(namespace: string, name: string, spec: Fields): Fields {
 }
 
 /** Namespaces of 4 pods and 3 policies. */
-export function smallNamespaces(namespaces: number): Fields[] {
-  const items: Fields[] = []
+export function* smallNamespaces(namespaces: number): Generator<Fields> {
   const pods = namespaces * PODS_PER_NAMESPACE
   const nodes = Math.ceil(pods / MAX_PODS_PER_NODE)
-  for (let i = 0; i < nodes; i++) items.push(node(i))
+  for (let i = 0; i < nodes; i++) yield node(i)
   let k = 0
   for (let i = 0; i < namespaces; i++) {
     const namespace = `ns-${i}`
-    items.push({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels: { app: namespace } } })
+    yield { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels: { app: namespace } } }
     for (let j = 0; j < PODS_PER_NAMESPACE; j++, k++) {
       const on = Math.floor(k / MAX_PODS_PER_NODE)
-      items.push(
-        pod(namespace, `pod-${j}`, { 'app-1': namespace, tier: `t${j >> 1}` }, on, address(on, k % MAX_PODS_PER_NODE)),
+      yield pod(
+        namespace,
+        `pod-${j}`,
+        { 'app-1': namespace, tier: `t${j >> 1}` },
+        on,
+        address(on, k % MAX_PODS_PER_NODE),
       )
     }
-    items.push(policy(namespace, 'deny-all', { podSelector: {}, policyTypes: ['Ingress', 'Egress'] }))
+    yield policy(namespace, 'deny-all', { podSelector: {}, policyTypes: ['Ingress', 'Egress'] })
     for (const t of [0, 1]) {
       const peer = { podSelector: { matchLabels: { tier: `t${1 - t}` } } }
-      items.push(
-        policy(namespace, `allow-${t}`, {
-          podSelector: { matchLabels: { tier: `t${t}` } },
-          policyTypes: ['Ingress', 'Egress'],
-          ingress: [{ from: [peer], ports: [{ port: 'http' }] }],
-          egress: [{ to: [peer], ports: [{ port: 8080 }] }],
-        }),
-      )
+      yield policy(namespace, `allow-${t}`, {
+        podSelector: { matchLabels: { tier: `t${t}` } },
+        policyTypes: ['Ingress', 'Egress'],
+        ingress: [{ from: [peer], ports: [{ port: 'http' }] }],
+        egress: [{ to: [peer], ports: [{ port: 8080 }] }],
+      })
     }
   }
-  return items
 }
 
 /** Many label sets in few namespaces. @param scale 1 is the full size */
-export function large(scale: number): Fields[] {
+export function* large(scale: number): Generator<Fields> {
   const nodes = Math.max(1, Math.round(LARGE.nodes * scale))
   const pods = Math.round(LARGE.pods * scale)
   const namespaces = Math.max(1, Math.round(LARGE.namespaces * scale))
   const sets = LARGE.classes / LARGE.namespaces
   const policies = LARGE.policies / LARGE.namespaces
-  const items: Fields[] = []
-  for (let i = 0; i < nodes; i++) items.push(node(i))
+  for (let i = 0; i < nodes; i++) yield node(i)
   for (let i = 0; i < namespaces; i++) {
     const labels = { team: `team-${i % 50}`, env: ['prod', 'test', 'dev'][i % 3] }
-    items.push({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: `ns-${i}`, labels } })
+    yield { apiVersion: 'v1', kind: 'Namespace', metadata: { name: `ns-${i}`, labels } }
   }
   for (let k = 0; k < pods; k++) {
     const on = Math.floor((k * nodes) / pods)
     const first = Math.ceil((on * pods) / nodes)
     const set = Math.floor(k / namespaces) % sets
     const labels = { app: `app-${set}`, tier: `tier-${set % 4}`, zone: `z${set % 3}` }
-    items.push(pod(`ns-${k % namespaces}`, `p${k}`, labels, on, address(on, k - first)))
+    yield pod(`ns-${k % namespaces}`, `p${k}`, labels, on, address(on, k - first))
   }
-  for (let i = 0; i < namespaces; i++) for (let j = 0; j < policies; j++) items.push(largePolicy(i, j))
-  return items
+  for (let i = 0; i < namespaces; i++) for (let j = 0; j < policies; j++) yield largePolicy(i, j)
 }
 
 function largePolicy(i: number, j: number): Fields {
@@ -131,8 +130,19 @@ function largePolicy(i: number, j: number): Fields {
   })
 }
 
-/** The list as text. */
-export function listText(items: readonly Fields[]): string {
-  // written in parts: one JSON.stringify of the whole would double the peak
-  return `{"apiVersion":"v1","kind":"List","items":[\n${items.map((i) => JSON.stringify(i)).join(',\n')}\n]}\n`
+/** Writes the list to a file, item by item: the whole is never in memory. */
+export function writeList(items: Iterable<Fields>, file: string): void {
+  const fd = openSync(file, 'w')
+  let text = '{"apiVersion":"v1","kind":"List","items":[\n'
+  let isFirst = true
+  for (const item of items) {
+    text += `${isFirst ? '' : ',\n'}${JSON.stringify(item)}`
+    isFirst = false
+    if (text.length > 1 << 20) {
+      writeSync(fd, text)
+      text = ''
+    }
+  }
+  writeSync(fd, `${text}\n]}\n`)
+  closeSync(fd)
 }

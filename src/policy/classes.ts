@@ -43,6 +43,7 @@ export function allBlocks(policies: readonly Policy[]): AddressRanges[] {
 
 function eachAlternative(policies: readonly Policy[], visit: (a: Alternative | null) => void): void {
   for (const p of policies) {
+    if (!p.hasBlocks) continue
     for (const way of [p.ingress, p.egress]) {
       for (const rule of way?.rules ?? []) {
         visit(rule.self)
@@ -68,6 +69,7 @@ export class ClassIndex {
   private readonly onHost: number[] = []
   private readonly all: readonly number[]
   private readonly atoms: AddressAtoms
+  private addresses: AddressTable | null = null
   private readonly answers = new Map<string, readonly number[]>()
 
   constructor(input: PolicyInput, policies: readonly Policy[], options: PolicyOptions) {
@@ -111,16 +113,8 @@ export class ClassIndex {
 
   /** True when new blocks would split a class: an index with them is then made anew. */
   isSplitBy(blocks: readonly AddressRanges[], pods: readonly PolicyPod[]): boolean {
-    const fresh = new AddressAtoms(blocks)
-    const seen = new Map<number, string>()
-    for (const [i, pod] of pods.entries()) {
-      const key = pod.addresses.map((a) => `${a.family}:${fresh.setOf(a)}`).join()
-      const number = this.classOfPod[i]!
-      const before = seen.get(number)
-      if (before === undefined) seen.set(number, key)
-      else if (before !== key) return true
-    }
-    return false
+    this.addresses ??= new AddressTable(pods, this.classOfPod)
+    return blocks.some((block) => this.addresses!.splits(block))
   }
 
   /** Classes whose pods satisfy the alternative, ascending. @param within the only namespace to look in, or null */
@@ -196,6 +190,57 @@ export class ClassIndex {
       this.namespaceAnswers.set(key, found)
     }
     return found
+  }
+}
+
+/** Addresses of all pods in order, with the class of each. */
+class AddressTable {
+  private readonly v4: readonly (readonly [number, number])[]
+  private readonly v6: readonly (readonly [bigint, number])[]
+  private readonly sizes = new Map<string, number>()
+
+  constructor(pods: readonly PolicyPod[], classOfPod: Int32Array) {
+    const v4: [number, number][] = []
+    const v6: [bigint, number][] = []
+    for (const [i, pod] of pods.entries()) {
+      const number = classOfPod[i]!
+      for (const a of pod.addresses) {
+        if (a.family === 4) v4.push([a.value, number])
+        else v6.push([a.value, number])
+        const key = `${a.family} ${number}`
+        this.sizes.set(key, (this.sizes.get(key) ?? 0) + 1)
+      }
+    }
+    this.v4 = v4.sort((a, b) => a[0] - b[0])
+    this.v6 = v6.sort((a, b) => (a[0] < b[0] ? -1 : 1))
+  }
+
+  /** True when the block holds some of a class's addresses and not all. */
+  splits(block: AddressRanges): boolean {
+    return this.splitsFamily(4, this.v4, block.v4) || this.splitsFamily(6, this.v6, block.v6)
+  }
+
+  private splitsFamily<T extends number | bigint>(
+    family: Family,
+    table: readonly (readonly [T, number])[],
+    pairs: readonly T[],
+  ): boolean {
+    const counts = new Map<number, number>()
+    for (let i = 0; i < pairs.length; i += 2) {
+      let low = 0
+      let high = table.length
+      while (low < high) {
+        const middle = (low + high) >> 1
+        if (table[middle]![0] < pairs[i]!) low = middle + 1
+        else high = middle
+      }
+      for (; low < table.length && table[low]![0] <= pairs[i + 1]!; low++) {
+        const number = table[low]![1]
+        counts.set(number, (counts.get(number) ?? 0) + 1)
+      }
+    }
+    for (const [number, count] of counts) if (count < this.sizes.get(`${family} ${number}`)!) return true
+    return false
   }
 }
 

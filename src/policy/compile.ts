@@ -149,6 +149,9 @@ export function arrangeTiers(policies: readonly Policy[], input: PolicyInput): C
 
 function allowIsPass(policy: Policy): Policy {
   const direction = (d: PolicyDirection | null): PolicyDirection | null =>
-    d && { ...d, rules: d.rules.map((r) => (r.action === 'Allow' ? { ...r, action: 'Pass' as const } : r)) }
+    d && {
+      isolates: d.isolates,
+      rules: d.rules.map((r) => (r.action === 'Allow' ? { ...r, action: 'Pass' as const } : r)),
+    }
   return { ...policy, ingress: direction(policy.ingress), egress: direction(policy.egress) }
 }

@@ -10,7 +10,7 @@
  * them and checks rules on the two parties directly. All pairs are computed in matrix.ts from the same lists.
  */
 import { allBlocks, ClassIndex } from './classes.ts'
-import { arrangeTiers, compileObject } from './compile.ts'
+import { arrangeTiers, type CompiledPolicies, comparePolicies, compileObject } from './compile.ts'
 import { allowedPorts, decide, type Exemption, exemptionOf, type PlacedPolicy } from './evaluate.ts'
 import { externalParty, type PolicyInput, type PolicyPod } from './input.ts'
 import { networkSets } from './kinds/calico.ts'
@@ -21,6 +21,25 @@ import { type Address, type AddressRanges, type Family, parseAddress } from './r
 
 /** The source port of a connection when nothing says which: what Linux would take, an ephemeral one. */
 export const EPHEMERAL_PORT = 40_000
+
+/** What one engine takes over from another. */
+interface EngineParts {
+  readonly policies?: readonly Policy[]
+  readonly arranged?: CompiledPolicies
+  readonly classes?: ClassIndex
+  readonly selections?: Selections
+  readonly lists?: Lists
+  readonly overrides?: Overrides
+  readonly names?: PodNames
+}
+
+type Lists = Readonly<Record<Direction, (readonly PlacedPolicy[] | undefined)[]>>
+type Overrides = Readonly<Record<Direction, ReadonlyMap<number, readonly PlacedPolicy[]>>>
+
+/** The placed policies, and which of them select each class. */
+interface Selections extends Readonly<Record<Direction, Selection>> {
+  readonly placed: readonly PlacedPolicy[]
+}
 
 /** Policies in the order of evaluation, by class, for one direction. */
 interface Selection {
@@ -75,53 +94,28 @@ export class PolicyEngine {
   /** Looked at, not enforced. */
   readonly staged: readonly Policy[]
   readonly classes: ClassIndex
-  private readonly placed: readonly PlacedPolicy[]
-  private readonly selections: Readonly<Record<Direction, Selection>>
+  private readonly selections: Selections
   private readonly names: PodNames
-  private readonly lists: Readonly<Record<Direction, (readonly PlacedPolicy[] | undefined)[]>>
+  private readonly lists: Lists
+  /** Lists of classes that an edit changed, over those of `selections`. */
+  private readonly overrides: Overrides
 
-  constructor(
-    input: PolicyInput,
-    options: Partial<PolicyOptions> = {},
-    before?: { readonly engine: PolicyEngine | null; readonly policies: readonly Policy[] },
-  ) {
+  constructor(input: PolicyInput, options: Partial<PolicyOptions> = {}, parts: EngineParts = {}) {
     this.input = input
     this.options = { ...DEFAULT_OPTIONS, ...options }
-    if (before === undefined) {
+    if (parts.policies === undefined) {
       const sets = networkSets(input)
       this.policies = input.objects.flatMap((o) => compileObject(o, input, sets))
-    } else this.policies = before.policies
-    const { tiers, staged } = arrangeTiers(this.policies, input)
+    } else this.policies = parts.policies
+    const { tiers, staged } = parts.arranged ?? arrangeTiers(this.policies, input)
     this.tiers = tiers
     this.staged = staged
-    this.placed = tiers.flatMap((t, tier) =>
-      t.policies.map((policy) => ({ policy, tier, denies: t.defaultAction === 'Deny' })),
-    )
-    const old = before?.engine ?? undefined
-    this.classes = old?.classes ?? new ClassIndex(input, this.policies, this.options)
-    this.selections = this.selectSubjects()
-    this.lists = { ingress: new Array(this.classes.count), egress: new Array(this.classes.count) }
-    this.names = old?.names ?? new PodNames(input)
-  }
-
-  /** For each class and direction, the placed policies that select it: pairs counted, then sorted by class. */
-  private selectSubjects(): Record<Direction, Selection> {
+    this.classes = parts.classes ?? new ClassIndex(input, this.policies, this.options)
+    this.selections = parts.selections ?? selectSubjects(tiers, this.classes)
     const { count } = this.classes
-    const chosen = this.placed.map(({ policy }) => this.classes.select(policy.subject, policy.subjectNamespace))
-    const build = (direction: Direction): Selection => {
-      const starts = new Int32Array(count + 1)
-      for (const [i, { policy }] of this.placed.entries()) {
-        if (policy[direction] !== null) for (const c of chosen[i]!) starts[c + 1]!++
-      }
-      for (let c = 0; c < count; c++) starts[c + 1]! += starts[c]!
-      const next = starts.slice()
-      const items = new Int32Array(starts[count]!)
-      for (const [i, { policy }] of this.placed.entries()) {
-        if (policy[direction] !== null) for (const c of chosen[i]!) items[next[c]!++] = i
-      }
-      return { starts, items }
-    }
-    return { ingress: build('ingress'), egress: build('egress') }
+    this.lists = parts.lists ?? { ingress: new Array(count), egress: new Array(count) }
+    this.overrides = parts.overrides ?? { ingress: new Map(), egress: new Map() }
+    this.names = parts.names ?? new PodNames(input)
   }
 
   /** The pod `namespace/name`, or undefined. */
@@ -149,14 +143,10 @@ export class PolicyEngine {
     return index >= 0 && this.input.pods[index] === party ? this.classes.classOfPod[index]! : -1
   }
 
-  /** Key of the list of policies of a class in a direction: classes with equal keys have equal lists. */
-  policyKey(number: number, direction: Direction): string {
-    const { starts, items } = this.selections[direction]
-    return items.subarray(starts[number]!, starts[number + 1]!).join()
-  }
-
   /** The policies that select a class in a direction, in the order of evaluation. */
   policiesOfClass(number: number, direction: Direction): readonly PlacedPolicy[] {
+    const override = this.overrides[direction].get(number)
+    if (override !== undefined) return override
     const { starts, items } = this.selections[direction]
     const start = starts[number]!
     const end = starts[number + 1]!
@@ -164,7 +154,7 @@ export class PolicyEngine {
     const cached = this.lists[direction][number]
     if (cached !== undefined) return cached
     const list: PlacedPolicy[] = []
-    for (let i = start; i < end; i++) list.push(this.placed[items[i]!]!)
+    for (let i = start; i < end; i++) list.push(this.selections.placed[items[i]!]!)
     this.lists[direction][number] = list
     return list
   }
@@ -235,9 +225,87 @@ export class PolicyEngine {
   /** The engine with other policies over the same pods. */
   withPolicies(policies: readonly Policy[]): PolicyEngine {
     const blocks = newBlocks(this.policies, policies)
-    const isSplit = blocks.length > 0 && this.classes.isSplitBy(blocks, this.input.pods)
-    return new PolicyEngine(this.input, this.options, { engine: isSplit ? null : this, policies })
+    const { input, options, names } = this
+    if (blocks.length > 0 && this.classes.isSplitBy(blocks, input.pods)) {
+      return new PolicyEngine(input, options, { policies, names })
+    }
+    return new PolicyEngine(input, options, { policies, names, classes: this.classes })
   }
+
+  /**
+   * The engine after a small edit, with the classes whose policies changed; null when the edit needs a new index: another
+   * set of tiers, or a block that tells pods of one class apart.
+   */
+  edit(change: {
+    readonly remove: readonly Policy[]
+    readonly add: readonly Policy[]
+  }): { readonly engine: PolicyEngine; readonly affected: Readonly<Record<Direction, readonly number[]>> } | null {
+    const { add, remove } = change
+    const tierOf = new Map(this.tiers.map((t, i) => [t.name, i]))
+    const isPlain = [...add, ...remove].every((p) => !p.staged && tierOf.has(p.tier) && !MIXED.test(p.apiVersion))
+    if (!isPlain || this.classes.isSplitBy(allBlocks(add), this.input.pods)) return null
+    const removed = new Set(remove)
+    const overrides = { ingress: new Map(this.overrides.ingress), egress: new Map(this.overrides.egress) }
+    const affected: Record<Direction, number[]> = { ingress: [], egress: [] }
+    for (const direction of ['ingress', 'egress'] as const) {
+      const touched = new Set<number>()
+      const added = new Map<number, PlacedPolicy[]>()
+      for (const policy of [...remove, ...add]) {
+        if (policy[direction] === null) continue
+        const tier = tierOf.get(policy.tier)!
+        const placed = { policy, tier, denies: this.tiers[tier]!.defaultAction === 'Deny' }
+        for (const c of this.classes.select(policy.subject, policy.subjectNamespace)) {
+          touched.add(c)
+          if (!removed.has(policy)) added.set(c, [...(added.get(c) ?? []), placed])
+        }
+      }
+      for (const c of touched) {
+        const kept = this.policiesOfClass(c, direction).filter((p) => !removed.has(p.policy))
+        const list = [...kept, ...(added.get(c) ?? [])]
+        overrides[direction].set(
+          c,
+          list.sort((a, b) => a.tier - b.tier || comparePolicies(a.policy, b.policy)),
+        )
+      }
+      affected[direction] = [...touched].sort((a, b) => a - b)
+    }
+    const tiers = this.tiers.map((t) => {
+      if (![...add, ...remove].some((p) => p.tier === t.name)) return t
+      const policies = [...t.policies.filter((p) => !removed.has(p)), ...add.filter((p) => p.tier === t.name)]
+      return { ...t, policies: policies.sort(comparePolicies) }
+    })
+    const { classes, selections, lists, names, staged, input, options } = this
+    const policies = [...this.policies.filter((p) => !removed.has(p)), ...add]
+    const arranged = { tiers, staged }
+    const parts: EngineParts = { policies, arranged, classes, selections, lists, overrides, names }
+    return { engine: new PolicyEngine(input, options, parts), affected }
+  }
+}
+
+/** Kinds of which the first or last in a cluster changes how the others are arranged (compile.ts). */
+const MIXED = /projectcalico\.org|^cilium\.io/
+
+/** For each class and direction, the placed policies that select it: pairs counted, then sorted by class. */
+function selectSubjects(tiers: readonly Tier[], classes: ClassIndex): Selections {
+  const { count } = classes
+  const placed = tiers.flatMap((t, tier) =>
+    t.policies.map((policy) => ({ policy, tier, denies: t.defaultAction === 'Deny' })),
+  )
+  const chosen = placed.map(({ policy }) => classes.select(policy.subject, policy.subjectNamespace))
+  const build = (direction: Direction): Selection => {
+    const starts = new Int32Array(count + 1)
+    for (const [i, { policy }] of placed.entries()) {
+      if (policy[direction] !== null) for (const c of chosen[i]!) starts[c + 1]!++
+    }
+    for (let c = 0; c < count; c++) starts[c + 1]! += starts[c]!
+    const next = starts.slice()
+    const items = new Int32Array(starts[count]!)
+    for (const [i, { policy }] of placed.entries()) {
+      if (policy[direction] !== null) for (const c of chosen[i]!) items[next[c]!++] = i
+    }
+    return { starts, items }
+  }
+  return { placed, ingress: build('ingress'), egress: build('egress') }
 }
 
 /** Blocks of the policies that were not there before. */

@@ -74,57 +74,85 @@ interface State {
   passed: PortSet
 }
 
+/** What a matrix takes over. */
+interface MatrixParts {
+  /** A matrix of the same pods. */
+  readonly before?: ReachMatrix
+  /** Classes whose policies are others now. */
+  readonly affected?: Readonly<Record<Direction, readonly number[]>>
+  /** Form of the sets, for tests of both. */
+  readonly dense?: boolean
+}
+
 /** All pairs of a cluster for one family. */
 export class ReachMatrix {
   readonly sets: ClassSets
+  readonly family: Family
   private readonly engine: PolicyEngine
-  private readonly family: Family
-  private readonly table = new PortTable()
-  private readonly pieces = new Map<Rule, readonly Cell[]>()
-  private readonly groupsOf = new Map<Direction, readonly Group[]>()
+  private readonly table: PortTable
+  private readonly pieces: Map<Rule, readonly Cell[]>
   private readonly cellsByKey: Map<string, readonly Cell[]>
+  /** Cells of each class, made when first asked for. */
+  private readonly cells: Readonly<Record<Direction, (readonly Cell[] | undefined)[]>>
 
-  /** @param others `before`: a matrix of the same pods whose groups are kept where their policies are the same */
-  constructor(
-    engine: PolicyEngine,
-    family: Family = 4,
-    others: { readonly before?: ReachMatrix; readonly dense?: boolean } = {},
-  ) {
-    const { before, dense } = others
+  constructor(engine: PolicyEngine, family: Family = 4, others: MatrixParts = {}) {
+    const { before, affected } = others
     this.engine = engine
     this.family = family
-    this.sets = before?.sets ?? classSets(engine.classes.count, dense)
+    const { count } = engine.classes
+    this.sets = before?.sets ?? classSets(count, others.dense)
+    this.table = before?.table ?? new PortTable()
     this.pieces = before?.pieces ?? new Map()
     this.cellsByKey = before?.cellsByKey ?? new Map()
+    const inherit = (direction: Direction): (readonly Cell[] | undefined)[] => {
+      if (before === undefined) return new Array(count)
+      const copy = before.cells[direction].slice()
+      for (const c of affected?.[direction] ?? []) copy[c] = undefined
+      return copy
+    }
+    this.cells = { ingress: inherit('ingress'), egress: inherit('egress') }
+  }
+
+  /** The matrix after an edit that changed the policies of some classes. */
+  edited(engine: PolicyEngine, affected: Readonly<Record<Direction, readonly number[]>>): ReachMatrix {
+    return new ReachMatrix(engine, this.family, { before: this, affected })
+  }
+
+  /** What gets through one side of a class: disjoint cells; peers in none get nothing through. */
+  cellsOf(direction: Direction, number: number): readonly Cell[] {
+    const known = this.cells[direction][number]
+    if (known !== undefined) return known
+    const pod = this.engine.classes.representatives[number]!
+    const policies = this.engine.policiesOfClass(number, direction)
+    const key = `${direction}${groupKey(policies, direction, pod, this.family, this.engine)}`
+    let cells = this.cellsByKey.get(key)
+    if (cells === undefined) {
+      cells = this.run(policies, direction, pod)
+      this.cellsByKey.set(key, cells)
+    }
+    this.cells[direction][number] = cells
+    return cells
+  }
+
+  /** Ports on which a class reaches another. */
+  ports(src: number, dst: number): PortSet {
+    const out = this.cellsOf('egress', src).find((c) => this.sets.has(c.peers, dst))
+    const into = this.cellsOf('ingress', dst).find((c) => this.sets.has(c.peers, src))
+    return out === undefined || into === undefined ? NO_PORTS : intersectPorts(out.ports, into.ports)
   }
 
   /** The groups of a direction; each class of pods is in exactly one. */
   groups(direction: Direction): readonly Group[] {
-    const known = this.groupsOf.get(direction)
-    if (known !== undefined) return known
-    const byKey = new Map<string, { members: number[]; policies: readonly PlacedPolicy[] }>()
+    const byCells = new Map<readonly Cell[], number[]>()
     const { representatives } = this.engine.classes
     for (let c = 0; c < representatives.length; c++) {
-      const pod = representatives[c]!
-      if (!isEndpoint(pod, true, this.engine.options)) continue
-      const policies = this.engine.policiesOfClass(c, direction)
-      const key = groupKey(policies, direction, pod, this.family, this.engine)
-      const group = byKey.get(key)
-      if (group === undefined) byKey.set(key, { members: [c], policies })
-      else group.members.push(c)
+      if (!isEndpoint(representatives[c]!, true, this.engine.options)) continue
+      const cells = this.cellsOf(direction, c)
+      const members = byCells.get(cells)
+      if (members === undefined) byCells.set(cells, [c])
+      else members.push(c)
     }
-    const groups: Group[] = []
-    for (const [key, { members, policies }] of byKey) {
-      const cellKey = `${direction}${key}`
-      let cells = this.cellsByKey.get(cellKey)
-      if (cells === undefined) {
-        cells = this.run(policies, direction, representatives[members[0]!]!)
-        this.cellsByKey.set(cellKey, cells)
-      }
-      groups.push({ members, cells })
-    }
-    this.groupsOf.set(direction, groups)
-    return groups
+    return [...byCells].map(([cells, members]) => ({ members, cells }))
   }
 
   /** The rows of all classes that are pods, in order. */

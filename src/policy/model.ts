@@ -162,6 +162,8 @@ export interface Policy {
   readonly egress: PolicyDirection | null
   /** Looked at but not enforced (Calico's staged kinds). */
   readonly staged: boolean
+  /** False when no rule names an address; its rules need not be looked at to index addresses. */
+  readonly hasBlocks: boolean
 }
 
 /** Policies that are evaluated together. */

@@ -8,12 +8,13 @@ import fc from 'fast-check'
 import { Diagnostics, NO_POSITION } from '../../src/diagnostics/diagnostic.ts'
 import type { KubernetesObject } from '../../src/kubernetes/types.ts'
 import { validateObjects } from '../../src/kubernetes/validate.ts'
+import { editPolicies } from '../../src/policy/edit.ts'
 import { PolicyEngine } from '../../src/policy/engine.ts'
 import { explainFlow } from '../../src/policy/explain.ts'
 import { byFamily, externalParty, type PolicyInput, type PolicyPod } from '../../src/policy/input.ts'
 import { ReachMatrix } from '../../src/policy/matrix.ts'
 import { NO_LABELS, type Party, type PolicyOptions } from '../../src/policy/model.ts'
-import { type PolicyProtocol, portNumberOf, portsContain } from '../../src/policy/port-set.ts'
+import { type PolicyProtocol, portNumberOf, portsContain, samePorts } from '../../src/policy/port-set.ts'
 import { parseAddress } from '../../src/policy/ranges.ts'
 import { EXTERNAL, EXTERNAL6, type Pick, randomCluster } from '../support/policy-generator.ts'
 import { type JudgeCluster, type JudgeEnd, judge } from '../support/policy-judge.ts'
@@ -112,7 +113,7 @@ function differences(cluster: JudgeCluster, options: PolicyOptions): string[] {
   const input = inputOf(cluster)
   const engine = new PolicyEngine(input, options)
   const ends = endsOf(cluster, input)
-  const wrong: string[] = refused(cluster)
+  const wrong: string[] = [...refused(cluster), ...editDifferences(engine)]
   for (const family of [4, 6] as const) {
     const rows = matrixOf(engine, family)
     for (const src of ends) {
@@ -145,6 +146,30 @@ function differences(cluster: JudgeCluster, options: PolicyOptions): string[] {
           if (port === 80 && explainFlow(engine, flow).allowed !== expected) wrong.push(`${question} of explainFlow`)
         }
       }
+    }
+  }
+  return wrong
+}
+
+/** An edit must give what a new index gives, and name exactly the pairs that changed. */
+function editDifferences(engine: PolicyEngine): string[] {
+  const gone = engine.policies[0]
+  if (gone === undefined) return []
+  const matrix = new ReachMatrix(engine)
+  const remove = engine.policies.filter((p) => p.kind === gone.kind && p.name === gone.name)
+  const edited = editPolicies({ engine, matrix }, { remove, add: [] })
+  const rest = engine.policies.filter((p) => !remove.includes(p))
+  const fresh = new ReachMatrix(engine.withPolicies(rest))
+  const wrong: string[] = []
+  const back = edited.isRebuilt ? null : editPolicies(edited, { remove: [], add: remove })
+  for (let src = 0; src < engine.classes.count; src++) {
+    for (let dst = 0; dst < engine.classes.count; dst++) {
+      const [was, is] = [matrix.ports(src, dst), fresh.ports(src, dst)]
+      if (!samePorts(edited.matrix.ports(src, dst), is)) wrong.push(`edit: ${src} -> ${dst} is not that of a new index`)
+      if (edited.isRebuilt) continue
+      const named = edited.changed.some((c) => c.src === src && c.dst === dst)
+      if (named === samePorts(was, is)) wrong.push(`edit: ${src} -> ${dst} changed, named ${named}`)
+      if (!samePorts(back!.matrix.ports(src, dst), was)) wrong.push(`edit back: ${src} -> ${dst}`)
     }
   }
   return wrong

@@ -81,6 +81,7 @@ export function compileAdminPolicy(sourced: Sourced<KubernetesObject>): Policy {
     ingress: direction('ingress'),
     egress: direction('egress'),
     staged: false,
+    hasBlocks: true,
   }
 }
 

@@ -137,6 +137,7 @@ export function compileCalicoPolicy(
     ingress: types.includes('Ingress') ? direction('ingress') : null,
     egress: types.includes('Egress') ? direction('egress') : null,
     staged: isStaged,
+    hasBlocks: true,
   }
 }
 

@@ -143,6 +143,7 @@ function compileSpec(
     ingress: direction('ingress', isDeny),
     egress: direction('egress', isDeny),
     staged: false,
+    hasBlocks: true,
   })
   return [part(true), part(false)].filter((p) => p.ingress !== null || p.egress !== null)
 }

@@ -59,10 +59,8 @@ export function compileNetworkPolicy(sourced: Sourced<KubernetesObject>): Policy
   const types = spec.policyTypes ?? []
   const isIngress = types.length === 0 || types.includes('Ingress')
   const isEgress = types.length === 0 ? (spec.egress ?? []).length > 0 : types.includes('Egress')
-  const direction = (field: 'ingress' | 'egress'): PolicyDirection => ({
-    rules: (spec[field] ?? []).map((rule, i) => compileRule(rule ?? {}, field, i, namespace)),
-    isolates: true,
-  })
+  const direction = (field: 'ingress' | 'egress'): PolicyDirection =>
+    new LazyDirection(spec[field] ?? [], field, namespace)
   return {
     kind: 'NetworkPolicy',
     apiVersion: object.apiVersion,
@@ -86,7 +84,36 @@ export function compileNetworkPolicy(sourced: Sourced<KubernetesObject>): Policy
     ingress: isIngress ? direction('ingress') : null,
     egress: isEgress ? direction('egress') : null,
     staged: false,
+    hasBlocks: hasBlocks(spec),
   }
+}
+
+/** Rules are compiled when they are first asked for: of 75,000 policies a question looks at a few. */
+class LazyDirection implements PolicyDirection {
+  readonly isolates = true
+  private readonly raw: readonly (NetworkPolicyRule | null)[]
+  private readonly field: 'ingress' | 'egress'
+  private readonly namespace: string
+  private compiled: readonly Rule[] | null = null
+
+  constructor(raw: readonly (NetworkPolicyRule | null)[], field: 'ingress' | 'egress', namespace: string) {
+    this.raw = raw
+    this.field = field
+    this.namespace = namespace
+  }
+
+  get rules(): readonly Rule[] {
+    this.compiled ??= this.raw.map((rule, i) => compileRule(rule ?? {}, this.field, i, this.namespace))
+    return this.compiled
+  }
+}
+
+function hasBlocks(spec: NetworkPolicySpec): boolean {
+  const isBlock = (p: NetworkPolicyPeer | null): boolean => Boolean(p?.ipBlock)
+  return (
+    (spec.ingress ?? []).some((r) => (r?.from ?? []).some(isBlock)) ||
+    (spec.egress ?? []).some((r) => (r?.to ?? []).some(isBlock))
+  )
 }
 
 function compileRule(rule: NetworkPolicyRule, field: 'ingress' | 'egress', index: number, namespace: string): Rule {
