@@ -24,6 +24,7 @@ import type { Netns } from '../linux/netns.ts'
 import { RTN_BLACKHOLE } from '../linux/route/rtn.ts'
 import { sysctlSet } from '../linux/sysctl.ts'
 import { execTool } from '../linux/tools/exec.ts'
+import { UNMODELLED_STATUS } from '../linux/tools/result.ts'
 import { commandLine } from '../proxy/commands.ts'
 import type { ProxyVerb } from '../proxy/types.ts'
 
@@ -198,11 +199,15 @@ export function applyCniVerb(verb: CniVerb, lookup: NetnsLookup): void {
   }
 }
 
-/** Applies one command of kube-proxy. What it goes on after (iptables -N of a chain that exists) is not an error. */
-export function applyProxyVerb(verb: ProxyVerb, ns: Netns): void {
+/**
+ * Applies one command of kube-proxy. What it goes on after (iptables -N of a chain that exists) is not an error.
+ * @returns what the simulated tools name as not modelled, null when the command was run
+ */
+export function applyProxyVerb(verb: ProxyVerb, ns: Netns): string | null {
   const { argv, check: probe, stdin } = commandLine(verb)
-  if (probe !== undefined && execTool(ns, probe).status === 0) return
+  if (probe !== undefined && execTool(ns, probe).status === 0) return null
   const r = execTool(ns, argv, stdin)
-  if (r.status === 0 || verb.verb === 'ipset-try' || (verb.verb === 'ensure-chain' && r.status === 1)) return
+  if (r.status === 0 || verb.verb === 'ipset-try' || (verb.verb === 'ensure-chain' && r.status === 1)) return null
+  if (r.status === UNMODELLED_STATUS) return r.stderr.trim()
   refused(argv.join(' '), r.stderr)
 }

@@ -5,9 +5,8 @@
  * check servers, deletes stale UDP conntrack entries, and in IPVS mode looks once a minute at real servers that wait for
  * their connections to end.
  */
-import { formatIpv4, parseIpv4 } from '../addr/index.ts'
+import { formatIpv4, formatIpv6, parseIpv4 } from '../addr/index.ts'
 import type { IpVsDest } from '../linux/ipvs/service.ts'
-import { C_DST, C_PORTS, C_PROTO, C_REPLY_SRC, C_WORDS } from '../linux/netfilter/conntrack/layout.ts'
 import { killConntrack } from '../linux/netfilter/conntrack/lifetime.ts'
 import type { Netns } from '../linux/netns.ts'
 import { close } from '../linux/socket/api.ts'
@@ -38,6 +37,8 @@ export class NodeProxy {
   program: NodeProgram | null = null
   /** What healthz says; a kube-proxy whose syncs fail is not healthy. */
   isHealthy = true
+  /** Commands the simulated kernel does not model (IPVS of IPv6): packets to them are UNMODELLED, not refused. */
+  readonly unmodelled = new Set<string>()
   private readonly ns: Netns
   private readonly healthServers = new Map<number, HealthServer>()
 
@@ -66,7 +67,10 @@ export class NodeProxy {
   }
 
   private run(program: NodeProgram): NodeProgram {
-    for (const verb of program.verbs) applyProxyVerb(verb, this.ns)
+    for (const verb of program.verbs) {
+      const what = applyProxyVerb(verb, this.ns)
+      if (what !== null) this.unmodelled.add(what)
+    }
     attachOrigins(this.ns, program.origins)
     this.program = program
     this.serveHealth(program.health)
@@ -92,15 +96,13 @@ export class NodeProxy {
 
   private cleanUdp(serving: UdpServing): void {
     const ct = this.ns.ct
-    if (ct === null || serving.family !== 'IPv4') return
-    const { rows } = ct.hash
+    if (ct === null) return
+    const isIpv6 = serving.family === 'IPv6'
+    const { in6 } = this.ns.world
+    const text = (address: number): string => (isIpv6 ? formatIpv6(in6.wordsOf(address)) : formatIpv4(address))
     for (const id of ct.entries()) {
-      const e = id * C_WORDS
-      if ((rows[e + C_PROTO]! & 0xff) !== IPPROTO_UDP) continue
-      const dport = rows[e + C_PORTS]! & 0xffff
-      if (isStaleUdpEntry(serving, formatIpv4(rows[e + C_DST]!), dport, formatIpv4(rows[e + C_REPLY_SRC]!))) {
-        killConntrack(ct, id)
-      }
+      if (ct.proto(id) !== IPPROTO_UDP || ct.isIpv6(id) !== isIpv6) continue
+      if (isStaleUdpEntry(serving, text(ct.dst(id, 0)), ct.dport(id, 0), text(ct.src(id, 1)))) killConntrack(ct, id)
     }
   }
 

@@ -6,26 +6,27 @@
  */
 import type { Netns } from '../linux/netns.ts'
 import { originKey } from '../proxy/origin-key.ts'
-import type { RuleOrigins } from '../proxy/types.ts'
+import type { IpFamily, RuleOrigins } from '../proxy/types.ts'
 
-/** Sets the origin of every iptables and nftables rule that the program knows. */
+/** Sets the origin of every iptables, ip6tables and nftables rule that the program knows. */
 export function attachOrigins(ns: Netns, origins: RuleOrigins): void {
   for (const table of ns.nft?.tables ?? []) {
-    for (const chain of table.chains.values()) {
-      const known = origins.get(originKey(table.family === 'ip6' ? 'IPv6' : 'IPv4', table.name, chain.name))
-      if (known === undefined) continue
-      chain.rules.forEach((rule, i) => {
-        if (known[i] != null) rule.origin = known[i]
-      })
-    }
+    attach(table.family === 'ip6' ? 'IPv6' : 'IPv4', table.name, table.chains.values(), origins)
   }
-  for (const table of ns.nf.tables.list) {
-    for (const chain of table.chains.values()) {
-      const known = origins.get(originKey('IPv4', table.name as 'nat', chain.name))
-      if (known === undefined) continue
-      chain.rules.forEach((rule, i) => {
-        if (known[i] != null) rule.origin = known[i]
-      })
-    }
+  for (const table of ns.nf.tables.list) attach('IPv4', table.name, table.chains.values(), origins)
+  for (const table of ns.nf6.tables.list) attach('IPv6', table.name, table.chains.values(), origins)
+}
+
+interface RuledChain {
+  readonly name: string
+  readonly rules: readonly { origin: unknown }[]
+}
+
+function attach(family: IpFamily, table: string, chains: Iterable<RuledChain>, origins: RuleOrigins): void {
+  for (const chain of chains) {
+    const known = origins.get(originKey(family, table, chain.name))
+    chain.rules.forEach((rule, i) => {
+      if (known?.[i] != null) rule.origin = known[i]
+    })
   }
 }

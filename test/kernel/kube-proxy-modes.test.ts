@@ -20,18 +20,25 @@ import { World } from '../../src/linux/world.ts'
 import { commandLine } from '../../src/proxy/commands.ts'
 import type { ProxyMode } from '../../src/proxy/mode.ts'
 import { findProxyMode } from '../../src/proxy/registry.ts'
-import type { NodeProgram, ProxyVerb } from '../../src/proxy/types.ts'
+import type { IpFamily, NodeProgram, ProxyVerb } from '../../src/proxy/types.ts'
 import { describeKernel, inNetns, netnsAdd, netnsDel } from '../support/kernel.ts'
 import { LIVE_TOOLS, maskOneSidedAcks } from '../support/live-cluster.ts'
 import { proxyLab } from '../support/proxy-lab.ts'
-import { askedConnections, inputOf, proxySets, setCluster } from '../support/proxy-sets.ts'
+import { askedConnections, inputOf, proxySets, setCluster, toIpv6 } from '../support/proxy-sets.ts'
 
 const SETS = Number(process.env.PROXY_SETS ?? 20)
 const SEED = Number(process.env.PROXY_SEED ?? 2026)
 const CONNECTIONS = 20
 const JOBS = 2
 const TIMEOUT_MS = 120_000 + SETS * 5_000
-const TOOLS = ['iptables-legacy-restore', 'iptables-nft-restore', 'nft', 'ipset', ...LIVE_TOOLS]
+const TOOLS = [
+  'ip6tables-legacy-restore',
+  'iptables-legacy-restore',
+  'iptables-nft-restore',
+  'nft',
+  'ipset',
+  ...LIVE_TOOLS,
+]
 
 function modeOf(name: string): ProxyMode {
   const mode = findProxyMode(name)
@@ -115,12 +122,14 @@ function history(
   sides: readonly Side[],
   filter: (verbs: readonly ProxyVerb[]) => readonly ProxyVerb[],
   compare: (ns: Netns, set: number) => void,
+  family: IpFamily = 'IPv4',
 ): void {
   const cluster = setCluster()
   const ns = new World({ seed: 1, packets: 16 }).addNetns('text')
   let program: NodeProgram | undefined
   for (const [i, set] of proxySets(SETS, SEED).entries()) {
-    program = mode.program(inputOf(cluster, 'n1', set), program)
+    const input = inputOf(cluster, 'n1', set)
+    program = mode.program(family === 'IPv4' ? input : toIpv6(input), program)
     const verbs = filter(program.verbs)
     for (const verb of verbs) applyProxyVerb(verb, ns)
     for (const side of sides) applyReally(verbs, side)
@@ -201,6 +210,36 @@ describeKernel('kube-proxy modes over generated sets of Services', TOOLS, () => 
           expect(`set ${set}\n${tables(printed(ns, ['iptables-save']))}`).toBe(`set ${set}\n${tables(theirs)}`)
           expect(sortedSets(printed(ns, ['ipset', 'save']))).toBe(sortedSets(inNetns(netns, ['ipset', 'save']).stdout))
         })
+      })
+    },
+    TIMEOUT_MS,
+  )
+
+  it(
+    `IPv6: ${SETS} syncs are taken by ip6tables, nft and ipset and listed back as podwalk lists them`,
+    () => {
+      withNetns('six', (netns) => {
+        const side: Side = { netns, backend: 'legacy' }
+        const check = (ns: Netns, set: number): void => {
+          const theirs = inNetns(netns, ['ip6tables-legacy-save']).stdout
+          expect(`set ${set}\n${tables(printed(ns, ['ip6tables-save']))}`).toBe(`set ${set}\n${tables(theirs)}`)
+        }
+        history(modeOf('iptables'), [side], (verbs) => verbs, check, 'IPv6')
+      })
+      withNetns('six-sets', (netns) => {
+        const check = (ns: Netns, set: number): void => {
+          const theirs = inNetns(netns, ['ip6tables-legacy-save']).stdout
+          expect(`set ${set}\n${tables(printed(ns, ['ip6tables-save']))}`).toBe(`set ${set}\n${tables(theirs)}`)
+          expect(sortedSets(printed(ns, ['ipset', 'save']))).toBe(sortedSets(inNetns(netns, ['ipset', 'save']).stdout))
+        }
+        history(modeOf('ipvs'), [{ netns, backend: 'legacy' }], withoutIpvs, check, 'IPv6')
+      })
+      withNetns('six-nft', (netns) => {
+        const check = (ns: Netns, set: number): void => {
+          const theirs = sortedElements(inNetns(netns, ['nft', 'list', 'ruleset']).stdout)
+          expect(`set ${set}\n${sortedElements(printed(ns, ['nft', 'list', 'ruleset']))}`).toBe(`set ${set}\n${theirs}`)
+        }
+        history(modeOf('nftables'), [{ netns, backend: 'nft' }], (verbs) => verbs, check, 'IPv6')
       })
     },
     TIMEOUT_MS,

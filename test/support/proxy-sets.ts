@@ -293,3 +293,23 @@ export function askedConnections(set: ProxySet, count: number, seed: number): As
     port: at,
   }))
 }
+
+/** The IPv6 address that stands for an IPv4 one in `toIpv6`, prefixes included. */
+function ipv6Of(text: string): string {
+  const [address = '', length] = text.trim().split('/')
+  const [a = 0, b = 0, c = 0, d = 0] = address.split('.').map(Number)
+  if (length === '0') return '::/0'
+  const head = `fd00:${a.toString(16)}:${b.toString(16)}:`
+  const tail = (c * 256 + d).toString(16)
+  if (length === undefined) return `${head}:${tail}`
+  return Number(length) <= 16 ? `${head}:/48` : `${head}:${tail}/${96 + Number(length)}`
+}
+
+/** The same input with every address an IPv6 one, for kube-proxy's IPv6 side. */
+export function toIpv6(input: ProxyInput): ProxyInput {
+  const text = JSON.stringify({ ...input, config: { ...input.config, ipFamilies: ['IPv6'] } })
+  const mapped = text
+    .replace(/" *(\d+\.\d+\.\d+\.\d+(?:\/\d+)?)"/g, (_, address: string) => `"${ipv6Of(address)}"`)
+    .replaceAll('"addressType":"IPv4"', '"addressType":"IPv6"')
+  return JSON.parse(mapped) as ProxyInput
+}

@@ -31,7 +31,10 @@ export const IPTABLES_FEATURES: readonly ProxyFeature[] = [
     'UDP conntrack cleanup',
     'Entries that lead to no serving endpoint are deleted after a change, as of 1.33.',
   ),
-  partial('dual stack', 'ip6tables rules are written for families the node has an address of, not for every node.'),
+  partial(
+    'dual stack',
+    'ip6tables rules are written and loaded for nodes with IPv6 addresses; clusters made of manifests are IPv4.',
+  ),
   partial('nfacct counters', 'Rules name the counters they are told of; whether the node can make them is not probed.'),
   partial('kubelet chains', 'KUBE-FIREWALL is made; KUBE-KUBELET-CANARY and KUBE-MARK-DROP are not.'),
   partial('conntrack sysctls', 'nf_conntrack_max, the TCP timeouts and be_liberal; the hash table size is not.'),

@@ -38,6 +38,9 @@ export const IPVS_FEATURES: readonly ProxyFeature[] = [
     'UDP conntrack cleanup',
     'Entries that lead to no serving endpoint are deleted after a change, as of 1.33.',
   ),
-  partial('dual stack', 'Sets, servers and rules of IPv6 are written for nodes with such addresses.'),
+  partial(
+    'dual stack',
+    'IPv6 sets and rules are written and loaded, IPv6 virtual servers are UNMODELLED; manifests give IPv4.',
+  ),
   unsupported('conn_reuse_mode', 'Set by kube-proxy on kernels 4.1 to 5.8 only; the simulated kernel is newer.'),
 ]

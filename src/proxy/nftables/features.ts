@@ -44,6 +44,9 @@ export const NFTABLES_FEATURES: readonly ProxyFeature[] = [
     'UDP conntrack cleanup',
     'Entries that lead to no serving endpoint are deleted after a change, as of 1.33.',
   ),
-  partial('dual stack', 'The ip6 table is written for families the node has an address of.'),
+  partial(
+    'dual stack',
+    'The ip6 table is written and loaded for nodes with IPv6 addresses; clusters made of manifests are IPv4.',
+  ),
   unsupported('layout before 1.32', 'Filter chains at priority -110 with filter-output-post-dnat are not written.'),
 ]
