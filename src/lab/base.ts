@@ -30,3 +30,19 @@ export const BASE_NEIGH: { readonly [name: string]: number } = {
   proxy_delay: 0,
   locktime: 0,
 }
+
+/** Instead of the first two, when the scenario says `"ipv6": true`: no DAD, no router solicitations, no random labels. */
+export const BASE_SYSCTL6: { readonly [name: string]: string | number } = {
+  'net.ipv6.conf.all.disable_ipv6': 0,
+  'net.ipv6.conf.default.disable_ipv6': 0,
+  'net.ipv6.conf.default.accept_dad': 0,
+  'net.ipv6.conf.all.enhanced_dad': 0,
+  'net.ipv6.conf.default.enhanced_dad': 0,
+  'net.ipv6.conf.default.accept_ra': 0,
+  'net.ipv6.conf.default.router_solicitations': 0,
+  'net.ipv6.auto_flowlabels': 0,
+  'net.ipv6.icmp.ratelimit': 0,
+}
+
+/** Time that the set-up of an IPv6 lab is given: its MLD reports are over by then. */
+export const IPV6_SETTLE_MS = 2600

@@ -10,7 +10,7 @@ import type { Netns } from '../linux/netns.ts'
 import { execTool } from '../linux/tools/exec.ts'
 import { UNMODELLED_STATUS } from '../linux/tools/result.ts'
 import { World } from '../linux/world.ts'
-import { BASE_NEIGH, BASE_SYSCTL } from './base.ts'
+import { BASE_NEIGH, BASE_SYSCTL, BASE_SYSCTL6, IPV6_SETTLE_MS } from './base.ts'
 import { type LabDevice, LabError, type LabRoute, type LabScenario, UnmodelledError } from './scenario.ts'
 
 /** Runs a tool in a namespace; a failure ends the lab with the command and its message. */
@@ -34,13 +34,19 @@ export function buildLab(scenario: LabScenario, seed = 1): World {
   if ((scenario.requires ?? []).includes('ipip')) loadIpip(w)
   for (const name of scenario.netns) {
     const ns = w.addNetns(name)
-    for (const [key, value] of Object.entries(BASE_SYSCTL)) labTool(ns, ['sysctl', '-qw', `${key}=${value}`])
+    const base = scenario.ipv6 === true ? { ...BASE_SYSCTL, ...BASE_SYSCTL6 } : BASE_SYSCTL
+    for (const [key, value] of Object.entries(base)) labTool(ns, ['sysctl', '-qw', `${key}=${value}`])
   }
   addDevices(w, scenario)
   for (const ns of w.namespaces) bringUp(w, ns, scenario)
   for (const ns of w.namespaces) {
     for (const dev of ['default', ...ns.devices.keys()]) {
-      for (const [key, value] of Object.entries(BASE_NEIGH)) setSysctl(ns, `net/ipv4/neigh/${dev}/${key}`, value)
+      for (const [key, value] of Object.entries(BASE_NEIGH)) {
+        setSysctl(ns, `net/ipv4/neigh/${dev}/${key}`, value)
+        if (scenario.ipv6 === true && (dev === 'default' || ns.devices.get(dev)?.in6 != null)) {
+          setSysctl(ns, `net/ipv6/neigh/${dev}/${key}`, value)
+        }
+      }
     }
   }
   for (const [name, settings] of Object.entries(scenario.sysctl ?? {})) {
@@ -51,8 +57,12 @@ export function buildLab(scenario: LabScenario, seed = 1): World {
   for (const [name, text] of Object.entries(scenario.iptables ?? {})) {
     labTool(netnsOf(w, name), [`iptables-${scenario.backend ?? 'legacy'}-restore`], text)
   }
+  for (const [name, text] of Object.entries(scenario.ip6tables ?? {})) {
+    labTool(netnsOf(w, name), [`ip6tables-${scenario.backend ?? 'legacy'}-restore`], text)
+  }
   for (const [name, text] of Object.entries(scenario.nft ?? {})) labTool(netnsOf(w, name), ['nft', '-f', '-'], text)
   for (const [name, text] of Object.entries(scenario.ipvs ?? {})) labTool(netnsOf(w, name), ['ipvsadm', '-R'], text)
+  if (scenario.ipv6 === true) w.runUntil(w.nowNs + IPV6_SETTLE_MS * 1e6)
   return w
 }
 

@@ -31,6 +31,8 @@ const PACKAGES: { readonly [tool: string]: string } = {
   bridge: 'iproute2',
   'iptables-legacy-restore': 'iptables',
   'iptables-nft-restore': 'iptables',
+  'ip6tables-legacy-restore': 'iptables',
+  'ip6tables-nft-restore': 'iptables',
   nft: 'nftables',
 }
 
@@ -53,6 +55,9 @@ function toolsFor(scenario: LabScenario): string[] {
   const ops = scenario.steps.map((s) => s.op)
   if (Object.keys(scenario.iptables ?? {}).length > 0 || states.includes('iptables') || ops.includes('iptables')) {
     tools.push(`iptables-${scenario.backend ?? 'legacy'}-restore`)
+  }
+  if (Object.keys(scenario.ip6tables ?? {}).length > 0 || states.includes('ip6tables') || ops.includes('ip6tables')) {
+    tools.push(`ip6tables-${scenario.backend ?? 'legacy'}-restore`)
   }
   if (Object.keys(scenario.ipset ?? {}).length > 0) tools.push('ipset')
   if (Object.keys(scenario.nft ?? {}).length > 0) tools.push('nft')
@@ -94,6 +99,8 @@ export function recorderFile(name = 'recorder.py'): string {
 const COMMANDS = new Set([
   ...['ip', 'bridge', 'sysctl', 'ethtool', 'ipset', 'conntrack', 'nft', 'ipvsadm', 'ping'],
   ...['iptables', 'iptables-legacy', 'iptables-nft', 'iptables-save', 'iptables-restore'],
+  ...['ip6tables', 'ip6tables-legacy', 'ip6tables-nft', 'ip6tables-save', 'ip6tables-restore'],
+  ...['ip6tables-legacy-save', 'ip6tables-legacy-restore', 'ip6tables-nft-save', 'ip6tables-nft-restore'],
   ...['iptables-legacy-save', 'iptables-legacy-restore', 'iptables-nft-save', 'iptables-nft-restore'],
 ])
 

@@ -4,6 +4,7 @@
  * Per interface, in order of first appearance:
  *   IPv4 ID      not 0 and not the ID of an injected frame -> 0xF001, 0xF002, ... one per (src, dst, protocol, ID) as they
  *                stand in that header, inner headers before outer ones
+ *   IPv6         identifications of fragment headers that no injected frame has -> 0xF0000001, ... one per (src, dst, it)
  *   norm.tcp     sequence numbers per flow direction: the ISN -> 0x10000000 * n in order of the SYNs seen
  *   norm.vxsport source port of VXLAN's outer UDP -> 0xE001, ... per port
  *   norm.ports   [lo, hi]: ports in that range and ICMP echo ids, unless in known_ports -> 0xD001, ... per port
@@ -35,9 +36,31 @@ export function fixedIds(scenario: LabScenario): ReadonlySet<number> {
     if (step.op !== 'frame' || step.hex === undefined) continue
     const b = Buffer.from(step.hex, 'hex')
     if (b.length > 13 && get16(b, 12) === 0x0800) walk(b, 14)
+    else if (b.length > 53 && get16(b, 12) === 0x86dd) fragmentIds(b, 14, out)
   }
   out.delete(0)
   return out
+}
+
+/** Identifications of the fragment headers of an IPv6 packet at `o`. */
+function fragmentIds(b: Uint8Array, o: number, out: Set<number>): void {
+  let proto = b[o + 6]!
+  let p = o + 40
+  while (isExtension(proto) && p + 8 <= b.length) {
+    const step = extensionBytes(b, p, proto)
+    if (proto === 44) out.add(get32(b, p + 4))
+    proto = b[p]!
+    p += step
+  }
+}
+
+function isExtension(proto: number): boolean {
+  return proto === 0 || proto === 43 || proto === 44 || proto === 51 || proto === 60
+}
+
+function extensionBytes(b: Uint8Array, p: number, proto: number): number {
+  if (proto === 44) return 8
+  return proto === 51 ? (b[p + 1]! + 2) * 4 : (b[p + 1]! + 1) * 8
 }
 
 /** RFC 1071 over `b[from..to)`, then over `tail` when given (a pseudo header; even length). */
@@ -69,6 +92,11 @@ function put32(b: Uint8Array, o: number, v: number): void {
   put16(b, o + 2, v & 0xffff)
 }
 
+/** The 16 bytes of an IPv6 address as text. */
+function hex(b: Uint8Array, o: number): string {
+  return Buffer.from(b.subarray(o, o + 16)).toString('hex')
+}
+
 interface IsnEntry {
   readonly isn: number
   readonly base: number
@@ -83,6 +111,7 @@ export class Norm {
   private readonly isnByPeer = new Map<string, IsnEntry>()
   private readonly vxlanPorts = new Map<number, number>()
   private readonly ports = new Map<number, number>()
+  private readonly fragmentIds = new Map<string, number>()
   private touched: LabVolatileField[] = []
 
   constructor(spec: LabNormSpec, fixed: ReadonlySet<number>) {
@@ -98,7 +127,9 @@ export class Norm {
       let o = 12
       while (o + 24 <= b.length && (get16(b, o) === 0x8100 || get16(b, o) === 0x88a8)) o += 4
       if (o + 22 <= b.length && get16(b, o) === 0x0800) this.ip(b, o + 2, b.length)
-    } else if (b.length >= 20) this.ip(b, 0, b.length)
+      else if (o + 42 <= b.length && get16(b, o) === 0x86dd) this.ip6(b, o + 2, b.length)
+    } else if (b.length >= 40 && b[0]! >> 4 === 6) this.ip6(b, 0, b.length)
+    else if (b.length >= 20) this.ip(b, 0, b.length)
     return { bytes: b, touched: this.touched }
   }
 
@@ -152,6 +183,59 @@ export class Norm {
     }
   }
 
+  private ip6(b: Uint8Array, o: number, end: number): void {
+    if (end - o < 40 || b[o]! >> 4 !== 6) return
+    const plen = get16(b, o + 4)
+    let complete = o + 40 + plen <= end
+    const e = Math.min(end, o + 40 + plen)
+    let proto = b[o + 6]!
+    let p = o + 40
+    const sip = hex(b, o + 8)
+    const dip = hex(b, o + 24)
+    while (isExtension(proto)) {
+      if (p + 8 > e) return
+      const step = extensionBytes(b, p, proto)
+      if (proto === 44) {
+        const fo = get16(b, p + 2)
+        const ident = get32(b, p + 4)
+        if (!this.fixed.has(ident)) {
+          put32(b, p + 4, numbered(this.fragmentIds, `${sip} ${dip} ${ident}`, 0xf0000001))
+          this.touched.push([p + 4, 4, 'ip6.fragid'])
+        }
+        if ((fo & 0xfff9) !== 0) complete = false
+        if ((fo & 0xfff8) !== 0) return
+      }
+      proto = b[p]!
+      p += step
+    }
+    if (e - p < 8) return
+    const pseudo = new Uint8Array(40)
+    pseudo.set(b.subarray(o + 8, o + 40))
+    put32(pseudo, 32, e - p)
+    pseudo[39] = proto
+    if (proto === 58) this.icmp6(b, p, e, pseudo, complete)
+    else if (proto === 17) this.udp(b, p, e, pseudo, complete)
+    else if (proto === 6) this.tcp(b, p, e, pseudo, complete, sip, dip)
+    else if (proto === 41) this.ip6(b, p, e)
+    else if (proto === 4) this.ip(b, p, e)
+  }
+
+  private icmp6(b: Uint8Array, p: number, e: number, pseudo: Uint8Array, complete: boolean): void {
+    const ok = complete && csum(b, p, e, pseudo) === 0
+    const type = b[p]!
+    if (type < 128) this.ip6(b, p + 8, e)
+    else if (type === 128 || type === 129) this.port(b, p + 4, true)
+    else if (type === 137) {
+      for (let q = p + 40; q + 8 <= e && b[q + 1] !== 0; q += b[q + 1]! * 8) {
+        if (b[q] === 4) this.ip6(b, q + 8, Math.min(e, q + b[q + 1]! * 8))
+      }
+    }
+    if (ok) {
+      put16(b, p + 2, 0)
+      put16(b, p + 2, csum(b, p, e, pseudo))
+    }
+  }
+
   private icmp(b: Uint8Array, p: number, e: number, complete: boolean): void {
     const ok = complete && csum(b, p, e) === 0
     const type = b[p]!
@@ -185,6 +269,7 @@ export class Norm {
         this.touched.push([p, 2, dport === 6081 ? 'geneve.sport' : 'vxlan.sport'])
       }
       if (get16(b, p + 16 + 12) === 0x0800) this.ip(b, p + 30, e)
+      else if (get16(b, p + 16 + 12) === 0x86dd) this.ip6(b, p + 30, e)
     }
     if (ok) {
       put16(b, p + 6, 0)
@@ -198,8 +283,8 @@ export class Norm {
     e: number,
     pseudo: Uint8Array,
     complete: boolean,
-    sip: number,
-    dip: number,
+    sip: number | string,
+    dip: number | string,
   ): void {
     const full = e - p >= 20
     const ok = complete && full && csum(b, p, e, pseudo) === 0
@@ -212,7 +297,7 @@ export class Norm {
     }
   }
 
-  private sequence(b: Uint8Array, p: number, full: boolean, sip: number, dip: number): void {
+  private sequence(b: Uint8Array, p: number, full: boolean, sip: number | string, dip: number | string): void {
     const sp = get16(b, p)
     const dp = get16(b, p + 2)
     const seq = get32(b, p + 4)

@@ -40,8 +40,9 @@ export class LabOps {
         return null
       case 'cmd':
         return this.command(step)
-      case 'iptables': {
-        const tool = `iptables-${this.scenario.backend ?? 'legacy'}-restore`
+      case 'iptables':
+      case 'ip6tables': {
+        const tool = `${step.op}-${this.scenario.backend ?? 'legacy'}-restore`
         labTool(netnsOf(this.w, step.ns ?? ''), [tool, ...(step.args ?? [])], step.text ?? '')
         return null
       }

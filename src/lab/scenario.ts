@@ -144,6 +144,7 @@ export interface LabStep {
   readonly ttl?: number
   readonly mark?: number
   readonly broadcast?: boolean
+  readonly v6only?: boolean
   readonly data?: string
   readonly len?: number
   readonly reply?: boolean
@@ -157,7 +158,17 @@ export interface LabStep {
 /** A question about the state at the end. */
 export interface LabStateQuery {
   readonly ns: string
-  readonly kind: 'conntrack' | 'iptables' | 'ipvs' | 'neigh' | 'fdb' | 'snmp' | 'routes' | 'cmd'
+  readonly kind:
+    | 'conntrack'
+    | 'iptables'
+    | 'ip6tables'
+    | 'ipvs'
+    | 'neigh'
+    | 'neigh6'
+    | 'fdb'
+    | 'snmp'
+    | 'routes'
+    | 'cmd'
   readonly table?: number | string
   readonly argv?: readonly string[]
 }
@@ -172,6 +183,8 @@ export interface LabScenario {
   readonly property?: string
   readonly backend?: string
   readonly capture_lo?: boolean
+  /** IPv6 is on in every namespace; off otherwise. */
+  readonly ipv6?: boolean
   readonly quiet_ms?: number
   readonly norm?: LabNormSpec
   readonly netns: readonly string[]
@@ -188,6 +201,7 @@ export interface LabScenario {
   readonly sysctl?: { readonly [ns: string]: { readonly [key: string]: string | number } }
   readonly ipset?: { readonly [ns: string]: string }
   readonly iptables?: { readonly [ns: string]: string }
+  readonly ip6tables?: { readonly [ns: string]: string }
   readonly ipvs?: { readonly [ns: string]: string }
   readonly nft?: { readonly [ns: string]: string }
   readonly steps: readonly LabStep[]

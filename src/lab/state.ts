@@ -43,6 +43,15 @@ function answer(ns: Netns, q: LabStateQuery, backend: string): readonly string[]
       return (JSON.parse(labTool(ns, ['ip', '-j', '-4', 'neigh']) || '[]') as NeighRow[])
         .map((n) => `${n.dst} dev ${n.dev} ${n.lladdr ?? '-'} ${n.state.join(',')}`)
         .sort(byCodePoint)
+    case 'neigh6':
+      return (JSON.parse(labTool(ns, ['ip', '-j', '-6', 'neigh']) || '[]') as NeighRow[])
+        .map((n) => {
+          const states = [...('router' in n ? ['router'] : []), ...n.state]
+          return `${n.dst} dev ${n.dev} ${n.lladdr ?? '-'} ${states.join(',')}`
+        })
+        .sort(byCodePoint)
+    case 'ip6tables':
+      return lines(labTool(ns, [`ip6tables-${backend}-save`, '-c'])).filter((l) => !l.startsWith('#'))
     case 'fdb':
       return lines(labTool(ns, ['bridge', 'fdb']))
         .filter((l) => !/^(33:33|01:00:5e|01:80:c2)/.test(l))

@@ -4,7 +4,7 @@
  * The shape of each object is a table of fields; what a field's text means to a tool (an `ip route` line, iptables text)
  * is checked by that tool when the lab is built. Unknown fields are warnings, as in the rest of podwalk's input.
  */
-import { isIPv4 } from 'node:net'
+import { isIP } from 'node:net'
 import { type Diagnostic, Diagnostics } from '../diagnostics/diagnostic.ts'
 import { type JsonPosition, joinPath, parseJson } from './json-positions.ts'
 import type { LabResult, LabScenario } from './scenario.ts'
@@ -113,7 +113,7 @@ const frameHex = matching(
   '14-65549 bytes as hex digits',
   (v) => typeof v === 'string' && /^(?:[0-9a-fA-F]{2})*$/.test(v) && v.length >= 28 && v.length <= 2 * 65549,
 )
-const ipv4 = matching('an IPv4 address', (v) => typeof v === 'string' && isIPv4(v))
+const ip = matching('an IPv4 or IPv6 address', (v) => typeof v === 'string' && isIP(v.replace(/%\S+$/, '')) !== 0)
 const mac = matching('a MAC address', (v) => typeof v === 'string' && /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(v))
 const device = matching(
   'a device name (1-15 characters, no slash or space)',
@@ -126,7 +126,10 @@ const netns: Check = (v, path, c) => {
   if (typeof v !== 'string' || !c.netns.has(v)) c.error(path, `expected one of the scenario's netns, got ${show(v)}`)
 }
 const sockaddr = tuple(
-  matching('an IPv4 address or an empty text', (v) => v === '' || (typeof v === 'string' && isIPv4(v))),
+  matching(
+    'an IP address or an empty text',
+    (v) => v === '' || (typeof v === 'string' && isIP(v.replace(/%\S+$/, '')) !== 0),
+  ),
   port,
 )
 const linkEnd = tuple(netns, device, mac)
@@ -141,6 +144,7 @@ const STEPS: { readonly [op: string]: Fields } = {
   wait: { ms: need(integer(0, 86_400_000)) },
   cmd: { ns: need(netns), argv: need(list(text)), stdin: may(text), may_fail: may(bool) },
   iptables: { ns: need(netns), text: need(text), args: may(list(text)) },
+  ip6tables: { ns: need(netns), text: need(text), args: may(list(text)) },
   udp_open: {
     id: socketId,
     ns: need(netns),
@@ -151,23 +155,24 @@ const STEPS: { readonly [op: string]: Fields } = {
     ttl: may(integer(1, 255)),
     mark: may(integer(0, 0xffffffff)),
     broadcast: may(bool),
+    v6only: may(bool),
   },
-  udp_send: { id: socketId, to: may(sockaddr), data: may(hex), len: may(integer(0, 65507)) },
+  udp_send: { id: socketId, to: may(sockaddr), data: may(hex), len: may(integer(0, 65527)) },
   udp_recv: { id: socketId, reply: may(bool) },
   ping: {
     ns: need(netns),
-    dst: need(ipv4),
+    dst: need(ip),
     icmp_id: need(port),
     seq: need(port),
     ttl: may(integer(1, 255)),
     tos: may(integer(0, 255)),
     sock: may(word),
-    src: may(ipv4),
+    src: may(ip),
     pmtudisc: may(integer(0, 5)),
     data: may(hex),
     len: may(integer(0, 65507)),
   },
-  tcp_listen: { id: socketId, ns: need(netns), bind: need(sockaddr) },
+  tcp_listen: { id: socketId, ns: need(netns), bind: need(sockaddr), v6only: may(bool) },
   tcp_connect: { id: socketId, ns: need(netns), bind: need(sockaddr), to: need(sockaddr) },
   tcp_status: { id: socketId },
   tcp_accept: { id: socketId, as: need(word) },
@@ -192,7 +197,7 @@ const step: Check = (v, path, c) => {
     c.error(path, 'expected data or len, got neither')
 }
 
-const STATE_KINDS = ['conntrack', 'iptables', 'ipvs', 'neigh', 'fdb', 'snmp', 'routes', 'cmd']
+const STATE_KINDS = ['conntrack', 'iptables', 'ip6tables', 'ipvs', 'neigh', 'neigh6', 'fdb', 'snmp', 'routes', 'cmd']
 const stateQuery: Check = (v, path, c) => {
   object({
     ns: need(netns),
@@ -212,6 +217,7 @@ const SCENARIO = object({
   property: may(text),
   backend: may(matching('legacy or nft', (v) => v === 'legacy' || v === 'nft')),
   capture_lo: may(bool),
+  ipv6: may(bool),
   quiet_ms: may(integer(0, 60_000)),
   norm: may(
     object({ tcp: may(bool), vxsport: may(bool), ports: may(tuple(port, port)), known_ports: may(list(port)) }),
@@ -246,8 +252,8 @@ const SCENARIO = object({
         ageing_cs: may(integer(0, 0x7fffffff)),
         vni: may(integer(0, 0xffffff)),
         dstport: may(port),
-        local: may(ipv4),
-        remote: may(ipv4),
+        local: may(ip),
+        remote: may(ip),
         dev: may(matching('a device name or null', (v) => v === null || typeof v === 'string')),
         ttl: may(scalar),
         tos: may(scalar),
@@ -267,22 +273,22 @@ const SCENARIO = object({
       object({
         ns: need(netns),
         dst: need(word),
-        via: may(ipv4),
+        via: may(ip),
         dev: may(device),
         type: may(word),
         table: may(scalar),
         metric: may(integer(0, 0xffffffff)),
-        src: may(ipv4),
+        src: may(ip),
         scope: may(word),
         tos: may(scalar),
         onlink: may(bool),
         mtu: may(scalar),
-        nexthops: may(list(object({ via: may(ipv4), dev: need(device), weight: may(integer(1, 256)) }))),
+        nexthops: may(list(object({ via: may(ip), dev: need(device), weight: may(integer(1, 256)) }))),
       }),
     ),
   ),
   rules: may(list(object({ ns: need(netns), rule: need(text) }))),
-  neigh: may(list(object({ ns: need(netns), dev: need(device), ip: need(ipv4), mac: need(mac), nud: may(word) }))),
+  neigh: may(list(object({ ns: need(netns), dev: need(device), ip: need(ip), mac: need(mac), nud: may(word) }))),
   fdb: may(list(object({ ns: need(netns), dev: need(device), mac: need(mac), opts: may(text) }))),
   sysctl: may(
     byNetns((v, path, c) => {
@@ -292,6 +298,7 @@ const SCENARIO = object({
   ),
   ipset: may(byNetns(text)),
   iptables: may(byNetns(text)),
+  ip6tables: may(byNetns(text)),
   ipvs: may(byNetns(text)),
   nft: may(byNetns(text)),
   steps: need(list(step)),

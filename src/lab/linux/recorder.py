@@ -42,11 +42,12 @@ class Norm:
              distinct (src, dst, proto, ID) as they stand in that header, inner headers before outer ones
       tcp    (if norm.tcp) sequence numbers: per flow direction, ISN -> 0x10000000 * n (n=1.. in order of SYNs seen)
       vxsport(if norm.vxsport) VXLAN outer UDP source port -> 0xE001, ... per distinct port
+      fragid every IPv6 fragment identification not in `fixed` -> 0xF0000001, ... one per (src, dst, identification)
       ports  (if norm.ports=[lo,hi]) TCP/UDP ports in lo..hi and ICMP echo ids, not in norm.known_ports -> 0xD001, ...
     Checksums that were valid before are made valid again; invalid ones are left alone."""
     def __init__(s, spec, fixed):
         s.spec, s.fixed = spec, fixed
-        s.ids, s.isn, s.isnp, s.vx, s.pt = {}, {}, {}, {}, {}
+        s.ids, s.isn, s.isnp, s.vx, s.pt, s.fids = {}, {}, {}, {}, {}, {}
         s.touched = []
     def mark(s, off, ln, why): s.touched.append([off, ln, why])
     def frame(s, raw, link):
@@ -56,8 +57,49 @@ class Norm:
             o = 12
             while o + 24 <= len(b) and b[o:o + 2] in (b"\x81\x00", b"\x88\xa8"): o += 4
             if o + 22 <= len(b) and b[o:o + 2] == b"\x08\x00": s.ip(b, o + 2, len(b))
+            elif o + 42 <= len(b) and b[o:o + 2] == b"\x86\xdd": s.ip6(b, o + 2, len(b))
+        elif len(b) >= 40 and b[0] >> 4 == 6: s.ip6(b, 0, len(b))
         elif len(b) >= 20: s.ip(b, 0, len(b))
         return bytes(b), s.touched
+    def ip6(s, b, o, end):
+        if end - o < 40 or b[o] >> 4 != 6: return
+        plen = struct.unpack_from("!H", b, o + 4)[0]
+        whole = o + 40 + plen <= end
+        e = min(end, o + 40 + plen)
+        proto, p, complete = b[o + 6], o + 40, whole
+        sip, dip = bytes(b[o + 8:o + 24]), bytes(b[o + 24:o + 40])
+        while proto in (0, 43, 44, 51, 60):
+            if p + 8 > e: return
+            nxt, step = b[p], 8
+            if proto == 44:
+                fo, ident = struct.unpack_from("!HI", b, p + 2)
+                if ident not in s.fixed:
+                    n = s.fids.setdefault((sip, dip, ident), 0xF0000001 + len(s.fids))
+                    struct.pack_into("!I", b, p + 4, n); s.mark(p + 4, 4, "ip6.fragid")
+                if fo & 0xfff9: complete = False
+                if fo & 0xfff8: return
+            elif proto == 51: step = (b[p + 1] + 2) * 4
+            else: step = (b[p + 1] + 1) * 8
+            proto, p = nxt, p + step
+        if e - p < 8: return
+        pseudo = sip + dip + struct.pack("!IHBB", e - p, 0, 0, proto)
+        if proto == 58:
+            ok = complete and csum(pseudo + bytes(b[p:e])) == 0
+            if b[p] < 128 or b[p] == 137: s.icmp6inner(b, p, e)
+            elif b[p] in (128, 129): s.port(b, p + 4, True)
+            if ok:
+                struct.pack_into("!H", b, p + 2, 0)
+                struct.pack_into("!H", b, p + 2, csum(pseudo + bytes(b[p:e])))
+        elif proto == 17: s.udp(b, p, e, pseudo, complete)
+        elif proto == 6: s.tcp(b, p, e, pseudo, complete, sip, dip)
+        elif proto == 41: s.ip6(b, p, e)
+        elif proto == 4: s.ip(b, p, e)
+    def icmp6inner(s, b, p, e):
+        if b[p] != 137: return s.ip6(b, p + 8, e)
+        q = p + 40                                     # a redirect quotes the packet in option 4
+        while q + 8 <= e and b[q + 1]:
+            if b[q] == 4: s.ip6(b, q + 8, min(e, q + b[q + 1] * 8))
+            q += b[q + 1] * 8
     def ip(s, b, o, end):
         if end - o < 20 or b[o] >> 4 != 4: return
         hl = (b[o] & 15) * 4
@@ -122,6 +164,7 @@ class Norm:
                 v = struct.unpack_from("!H", b, p)[0]
                 struct.pack_into("!H", b, p, s.vx.setdefault(v, 0xE001 + len(s.vx))); s.mark(p, 2, "vxlan.sport")
             if b[p + 16 + 12:p + 16 + 14] == b"\x08\x00": s.ip(b, p + 30, e)
+            elif b[p + 16 + 12:p + 16 + 14] == b"\x86\xdd": s.ip6(b, p + 30, e)
         if ok:
             struct.pack_into("!H", b, p + 6, 0)
             c = csum(pseudo + bytes(b[p:e])) or 0xffff
@@ -159,10 +202,18 @@ def fixed_ids(sc):
         if b[o + 9] == 4: walk(b, o + hl)
         elif b[o + 9] == 1: walk(b, o + hl + 8)
         elif b[o + 9] == 17: walk(b, o + hl + 8 + 8 + 14)
+    def walk6(b, o):                                   # identifications of fragment headers
+        if len(b) - o < 40: return
+        n, p = b[o + 6], o + 40
+        while n in (0, 43, 44, 51, 60) and p + 8 <= len(b):
+            if n == 44:
+                out.add(struct.unpack_from("!I", b, p + 4)[0]); n, p = b[p], p + 8
+            else: n, p = b[p], p + ((b[p + 1] + 2) * 4 if n == 51 else (b[p + 1] + 1) * 8)
     for st in sc["steps"]:
         if st["op"] == "frame":
             b = bytes.fromhex(st["hex"])
             if b[12:14] == b"\x08\x00": walk(b, 14)
+            elif b[12:14] == b"\x86\xdd": walk6(b, 14)
     out.discard(0)
     return out
 
@@ -178,12 +229,19 @@ BASE_SYSCTL = {  # written in every namespace before any device exists; src/lab/
     "net.bridge.bridge-nf-call-iptables": 0, "net.bridge.bridge-nf-call-ip6tables": 0,
     "net.bridge.bridge-nf-call-arptables": 0,
 }
+BASE_SYSCTL6 = {  # instead of the first two, when the scenario says "ipv6": true; src/lab/base.ts has the same
+    "net.ipv6.conf.all.disable_ipv6": 0, "net.ipv6.conf.default.disable_ipv6": 0,
+    "net.ipv6.conf.default.accept_dad": 0, "net.ipv6.conf.all.enhanced_dad": 0, "net.ipv6.conf.default.enhanced_dad": 0,
+    "net.ipv6.conf.default.accept_ra": 0, "net.ipv6.conf.default.router_solicitations": 0,
+    "net.ipv6.auto_flowlabels": 0, "net.ipv6.icmp.ratelimit": 0,
+}
+IPV6_SETTLE_S = 2.6  # MLD reports of the set-up are over by then
 BASE_NEIGH = {"delay_first_probe_time": 120, "proxy_delay": 0, "locktime": 0}  # for every device (no probes during a run)
 class Lab:
     def __init__(s, sc, backend=None):
         s.sc = sc
         s.backend = backend or sc.get("backend", "legacy")
-        s.sn = {}; s.ifn = {}; s.linkt = {}; s.socks = {}; s.tx = {}; s.events = []; s.ops = []; s.order = 0; s.ring = {}
+        s.sn = {}; s.ifn = {}; s.linkt = {}; s.socks = {}; s.nsof = {}; s.tx = {}; s.events = []; s.ops = []; s.order = 0; s.ring = {}
     # -- build
     def ns_exec(s, ns, args, inp=None, check=True):
         return sh(["ip", "netns", "exec", PFX + ns] + args, inp, check)
@@ -201,7 +259,7 @@ class Lab:
             sh(["ip", "netns", "del", PFX + ns], check=False)
         for ns in sc["netns"]:
             sh(["ip", "netns", "add", PFX + ns])
-            s.sysctl(ns, BASE_SYSCTL, soft=True)
+            s.sysctl(ns, base_sysctl(sc), soft=True)
         batch = {ns: [] for ns in sc["netns"]}
         for l in sc.get("links", []):
             (na, da, ma), (nb, db, mb) = l["a"], l["b"]
@@ -241,6 +299,8 @@ class Lab:
         for ns in sc["netns"]:
             with InNs(ns): devs = os.listdir("/proc/sys/net/ipv4/neigh")
             for d in devs: s.sysctl(ns, {("net/ipv4/neigh/%s/" % d) + k: v for k, v in BASE_NEIGH.items()})
+            if sc.get("ipv6"):
+                for d in devs: s.sysctl(ns, {("net/ipv6/neigh/%s/" % d) + k: v for k, v in BASE_NEIGH.items()}, soft=True)
         for ns, kv in sc.get("sysctl", {}).items(): s.sysctl(ns, kv)
         for ns in sc["netns"]:
             b = []
@@ -261,9 +321,13 @@ class Lab:
         for ns, t in sc.get("ipset", {}).items(): s.ns_exec(ns, ["ipset", "restore"], t)
         for ns, t in sc.get("iptables", {}).items(): s.iptables(ns, t)
         for ns, t in sc.get("ipvs", {}).items(): s.ns_exec(ns, ["ipvsadm", "-R"], t)
+        for ns, t in sc.get("ip6tables", {}).items(): s.ip6tables(ns, t)
         for ns, t in sc.get("nft", {}).items(): s.ns_exec(ns, ["nft", "-f", "-"], t)
+        if sc.get("ipv6"): time.sleep(IPV6_SETTLE_S)
     def iptables(s, ns, text, extra=()):
         s.ns_exec(ns, ["iptables-%s-restore" % s.backend] + list(extra), text)
+    def ip6tables(s, ns, text, extra=()):
+        s.ns_exec(ns, ["ip6tables-%s-restore" % s.backend] + list(extra), text)
     # -- capture: one PACKET_RX_RING (TPACKET_V2) per namespace, every interface.  A ring, not recv(): the kernel copies
     #    the frame when the tap sees it; recv() copies later, and forwarding may by then have written into the shared
     #    buffer (seen: the TTL of re-fragmented fragments).
@@ -323,10 +387,32 @@ class Lab:
                 t.bind((dev, 0))
                 s.tx[k] = t
         return s.tx[k]
-    def mk(s, ns, typ, proto=0):
-        with InNs(ns): k = socket.socket(socket.AF_INET, typ, proto)
+    def mk(s, ns, typ, proto=0, v6=False):
+        with InNs(ns): k = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, typ, proto)
         k.setblocking(False)
         return k
+    def sa(s, ns, a, v6=False):
+        """A socket address; IPv6 ones may name a device: fe80::1%eth0.  An IPv4 one for an IPv6 socket is mapped."""
+        h, p = a[0], a[1] if len(a) > 1 else 0
+        if ":" not in h: return ("::ffff:" + h, p, 0, 0) if v6 and h else (("::", p, 0, 0) if v6 else (h, p))
+        scope = 0
+        if "%" in h:
+            h, d = h.split("%")
+            with InNs(ns): scope = socket.if_nametoindex(d)
+        return (h, p, 0, scope)
+    def peer(s, ns, a):
+        """[address, port] as a recording has it; a link-local one names its device."""
+        if len(a) < 4: return list(a)
+        h = a[0].split("%")[0]
+        if a[3]:
+            with InNs(ns): h += "%" + socket.if_indextoname(a[3])
+        return [h, a[1]]
+    def v6opts(s, k, st):
+        k.setsockopt(41, 23, st.get("pmtudisc", 1))    # IPV6_MTU_DISCOVER
+        if "tos" in st: k.setsockopt(41, 67, st["tos"])
+        if "ttl" in st: k.setsockopt(41, 16, st["ttl"])
+        if "v6only" in st: k.setsockopt(41, 26, 1 if st["v6only"] else 0)
+        if "mark" in st: k.setsockopt(socket.SOL_SOCKET, 36, st["mark"])
     def do(s, st):
         op = st["op"]; S = s.socks
         if op == "frame": s.txsock(st["ns"], st["dev"]).send(bytes.fromhex(st["hex"])); return None
@@ -335,6 +421,13 @@ class Lab:
             r = s.ns_exec(st["ns"], st["argv"], st.get("stdin"), check=not st.get("may_fail"))
             return {"rc": r.returncode}
         if op == "iptables": s.iptables(st["ns"], st["text"], st.get("args", [])); return None
+        if op == "ip6tables": s.ip6tables(st["ns"], st["text"], st.get("args", [])); return None
+        if op == "udp_open" and ":" in st["bind"][0]:
+            k = s.mk(st["ns"], socket.SOCK_DGRAM, 0, True); k.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.v6opts(k, st)
+            k.bind(s.sa(st["ns"], st["bind"], True))
+            if "connect" in st: k.connect(s.sa(st["ns"], st["connect"], True))
+            S[st["id"]] = k; s.nsof[st["id"]] = st["ns"]; return None
         if op == "udp_open":
             k = s.mk(st["ns"], socket.SOCK_DGRAM); k.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             k.setsockopt(socket.IPPROTO_IP, 10, st.get("pmtudisc", 1))  # IP_MTU_DISCOVER: 0 DONT(DF=0) 1 WANT 2 DO
@@ -347,11 +440,24 @@ class Lab:
             S[st["id"]] = k; return None
         if op == "udp_send":
             k = S[st["id"]]; d = bytes.fromhex(st["data"]) if "data" in st else bytes((i * 7 + 1) & 255 for i in range(st["len"]))
+            if k.family == socket.AF_INET6 and "to" in st: return {"sent": k.sendto(d, s.sa(s.nsof[st["id"]], st["to"], True))}
             return {"sent": k.sendto(d, tuple(st["to"])) if "to" in st else k.send(d)}
         if op == "udp_recv":
             k = S[st["id"]]; d, a = k.recvfrom(65535)
             if st.get("reply"): k.sendto(d, a)
-            return {"from": list(a), "data": d.hex() if len(d) <= 256 else "len:%d" % len(d)}
+            return {"from": s.peer(s.nsof.get(st["id"]), a), "data": d.hex() if len(d) <= 256 else "len:%d" % len(d)}
+        if op == "ping" and ":" in st["dst"]:
+            kid = st.get("sock", "ping6-" + st["ns"])
+            if kid not in S:
+                k = s.mk(st["ns"], socket.SOCK_RAW, socket.IPPROTO_ICMPV6, True)
+                k.setsockopt(58, 1, b"\xff" * 32)       # ICMP6_FILTER: deliver nothing
+                k.setsockopt(41, 23, st.get("pmtudisc", 1))
+                if "src" in st: k.bind(s.sa(st["ns"], [st["src"], 0], True))
+                S[kid] = k
+            k = S[kid]
+            k.setsockopt(41, 16, st.get("ttl", 64)); k.setsockopt(41, 67, st.get("tos", 0))
+            body = bytes.fromhex(st["data"]) if "data" in st else bytes((i & 255) for i in range(st.get("len", 16)))
+            return {"sent": k.sendto(struct.pack("!BBHHH", 128, 0, 0, st["icmp_id"], st["seq"]) + body, s.sa(st["ns"], [st["dst"], 0], True))}
         if op == "ping":
             kid = st.get("sock", "ping-" + st["ns"])
             if kid not in S:
@@ -368,19 +474,22 @@ class Lab:
             m = m[:2] + struct.pack("!H", csum(m)) + m[4:]
             return {"sent": k.sendto(m, (st["dst"], 0))}
         if op == "tcp_listen":
-            k = s.mk(st["ns"], socket.SOCK_STREAM); k.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            k.bind(tuple(st["bind"])); k.listen(16); S[st["id"]] = k; return None
+            v6 = ":" in st["bind"][0]
+            k = s.mk(st["ns"], socket.SOCK_STREAM, 0, v6); k.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if "v6only" in st: k.setsockopt(41, 26, 1 if st["v6only"] else 0)
+            k.bind(s.sa(st["ns"], st["bind"], v6)); k.listen(16); S[st["id"]] = k; s.nsof[st["id"]] = st["ns"]; return None
         if op == "tcp_connect":
-            k = s.mk(st["ns"], socket.SOCK_STREAM); k.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            v6 = ":" in st["bind"][0]
+            k = s.mk(st["ns"], socket.SOCK_STREAM, 0, v6); k.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             k.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            k.bind(tuple(st["bind"]))
+            k.bind(s.sa(st["ns"], st["bind"], v6))
             S[st["id"]] = k
-            e = k.connect_ex(tuple(st["to"])); return None if e == errno.EINPROGRESS else {"errno": errno.errorcode.get(e, e)}
+            e = k.connect_ex(s.sa(st["ns"], st["to"], v6)); return None if e == errno.EINPROGRESS else {"errno": errno.errorcode.get(e, e)}
         if op == "tcp_status":
             e = S[st["id"]].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR); return {"error": errno.errorcode.get(e, e)}
         if op == "tcp_accept":
             k, a = S[st["id"]].accept(); k.setblocking(False); k.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            S[st["as"]] = k; return {"from": list(a)}
+            S[st["as"]] = k; return {"from": s.peer(s.nsof.get(st["id"]), a)}
         if op == "tcp_send":
             d = bytes.fromhex(st["data"]) if "data" in st else bytes((i * 7 + 1) & 255 for i in range(st["len"]))
             return {"sent": S[st["id"]].send(d)}
@@ -415,6 +524,12 @@ class Lab:
             elif kind == "neigh":
                 j = json.loads(s.ns_exec(ns, ["ip", "-j", "-4", "neigh"]).stdout or "[]")
                 v = sorted("%s dev %s %s %s" % (x["dst"], x.get("dev"), x.get("lladdr", "-"), ",".join(x["state"])) for x in j)
+            elif kind == "neigh6":
+                j = json.loads(s.ns_exec(ns, ["ip", "-j", "-6", "neigh"]).stdout or "[]")
+                v = sorted("%s dev %s %s %s" % (x["dst"], x.get("dev"), x.get("lladdr", "-"), ",".join(["router"] * ("router" in x) + x["state"])) for x in j)
+            elif kind == "ip6tables":
+                t = s.ns_exec(ns, ["ip6tables-%s-save" % s.backend, "-c"]).stdout
+                v = [l for l in t.splitlines() if not l.startswith("#")]
             elif kind == "fdb":
                 t = s.ns_exec(ns, ["bridge", "fdb"]).stdout
                 v = sorted(l.strip() for l in t.splitlines() if not l.startswith(("33:33", "01:00:5e", "01:80:c2")))
@@ -442,6 +557,8 @@ class Lab:
                 except OSError: pass
             d.clear()
         for ns in s.sc["netns"]: sh(["ip", "netns", "del", PFX + ns], check=False)
+def base_sysctl(sc):
+    return {**BASE_SYSCTL, **BASE_SYSCTL6} if sc.get("ipv6") else BASE_SYSCTL
 def device_cmd(d):
     c = "link add "
     if d.get("link"): c += "link %s " % d["link"]

@@ -172,7 +172,7 @@ export function receiveCore(w: World, slot: number, dev: NetDevice): void {
   if (dev.hooks !== 0 && receiveHooks(w, slot, dev)) return
   if (dev.port !== null && !looped && brHandleFrame(w, slot, dev.port)) return
   if (w.arena.vlan[slot] !== 0 && vlanLeftOver(w, slot, dev)) return
-  deliverSkb(w, slot, dev)
+  deliverSkb(w, slot)
 }
 
 /** What stands between the taps and the protocols on few devices. @returns true when the packet was taken */
@@ -210,7 +210,7 @@ function vlanLeftOver(w: World, slot: number, dev: NetDevice): boolean {
 }
 
 /** deliver_skb to the protocol of M_PROTO. */
-function deliverSkb(w: World, slot: number, dev: NetDevice): void {
+function deliverSkb(w: World, slot: number): void {
   const proto = w.arena.meta[(slot << META_SHIFT) + M_PROTO]!
   if (proto === ETH_P_IP) ipRcv(w, slot)
   else if (proto === ETH_P_ARP) arpRcv(w, slot)

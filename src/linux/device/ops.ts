@@ -105,8 +105,9 @@ export function createDummy(ns: Netns, name: string, mac: Mac | null = null, mtu
 /**
  * netif_carrier_on, netif_carrier_off and the NETDEV_CHANGE that follows: bridge port, routes, and the neighbours that
  * arp_evict_nocarrier forgets.
+ * @param tell6 false: the caller tells IPv6 later (linkwatch sees the device that was opened first)
  */
-export function carrierChanged(dev: NetDevice, carrier: boolean): void {
+export function carrierChanged(dev: NetDevice, carrier: boolean, tell6 = true): void {
   if (dev.carrier === carrier) return
   dev.carrier = carrier
   dev.ns.gen++
@@ -126,7 +127,7 @@ export function carrierChanged(dev: NetDevice, carrier: boolean): void {
     dev.ns.sysctl.ipv6.all.ndisc_evict_nocarrier !== 0
   )
     dev.ns.nd.flushDev(dev, true)
-  addrconfChange(dev)
+  if (tell6) addrconfChange(dev)
 }
 
 function arpNotify(dev: NetDevice): void {
@@ -189,7 +190,7 @@ export function setUp(dev: NetDevice): number {
   const peer = dev.peer
   if (peer?.up) {
     dev.carrier = true
-    carrierChanged(peer, true)
+    carrierChanged(peer, true, false)
   }
   if (dev.bridge !== null) dev.bridge.devChanged()
   // inetdev_event(NETDEV_UP): fails silently when it is there already
@@ -198,6 +199,7 @@ export function setUp(dev: NetDevice): number {
   dev.ns.fib.devUp(dev)
   arpNotify(dev)
   addrconfUp(dev)
+  if (peer?.up) addrconfChange(peer)
   if (dev.uppers.length > 0) uppersFollowState(dev, upperVerbs)
   return 0
 }

@@ -239,10 +239,11 @@ export function addrconfPrefixRoute(dev: NetDevice, addr: number, prefixLength: 
   )
 }
 
-/** addrconf_add_dev: the device with its multicast route. @returns an errno when IPv6 is off there */
+/** addrconf_add_dev: the device with its multicast route; its groups are told again (ipv6_find_idev). @returns an errno when IPv6 is off there */
 function addrconfAddDev(dev: NetDevice): Inet6Dev | number {
   const idev = ipv6AddDev(dev)
   if (idev === null) return ENOBUFS
+  if (dev.up) ipv6McUp(idev)
   if (idev.conf.disable_ipv6 !== 0) return EACCES
   if ((dev.flags & IFF_LOOPBACK) === 0) addMroute(dev)
   return idev
@@ -305,7 +306,6 @@ export function addrconfUp(dev: NetDevice): void {
   permanentAddrs(idev)
   if (!linkReady(dev)) return
   idev.ready = true
-  ipv6McUp(idev)
   configure(idev)
 }
 
@@ -452,7 +452,7 @@ export function ipv6GetLladdr(dev: NetDevice, banned: number): number {
 
 /** ipv6_chk_acast_addr: whether `addr` is an anycast address of the device (of any when null). */
 export function ipv6ChkAcastAddr(ns: Netns, dev: NetDevice | null, addr: number): boolean {
-  if (dev !== null) return dev.in6 !== null && dev.in6.anycast.some((a) => a.addr === addr)
+  if (dev !== null) return dev.in6?.anycast.some((a) => a.addr === addr) === true
   for (const d of ns.devices.values()) if (d.in6?.anycast.some((a) => a.addr === addr)) return true
   return false
 }

@@ -32,13 +32,12 @@ const flow = new Flowi6()
 export function rt6UpdatePmtu(ns: Netns, rt: Rt6, daddr: number, mtu: number): void {
   if ((rt.flags & RTF_LOCAL) !== 0 || rt.nh === null || rt.route === null || rt.route.mtuLocked) return
   const now = ns.world.nowNs
-  const value = Math.max(mtu, IPV6_MIN_MTU)
-  if (value >= rt.mtu()) return
+  if (mtu < IPV6_MIN_MTU || mtu >= rt.mtu()) return
   const nh = rt.nh
   const known = nh.exceptions?.get(daddr)
   const x = known ?? cloneRt(ns, rt, rt.hasGateway ? rt.gateway : 0)
   x.flags |= RTF_MODIFIED
-  x.pmtu = value
+  x.pmtu = mtu
   x.expiresNs = now + ns.sysctl.ipv6.route_mtu_expires * SECOND
   if (known === undefined) {
     nh.exceptions ??= new Map()

@@ -195,6 +195,7 @@ export function ipv6RthdrRcv(w: World, ns: Netns, slot: number): number {
     return 1
   }
   ns.count('Ip6.InHdrErrors')
-  icmpv6ParamProb(w, slot, ICMPV6_HDR_FIELD, th + 3 - nh, R_IP6_EXTHDR)
+  // points at the routing type
+  icmpv6ParamProb(w, slot, ICMPV6_HDR_FIELD, th + 2 - nh, R_IP6_EXTHDR)
   return -1
 }

@@ -254,7 +254,8 @@ export class Fib6 {
     const dst = this.ns.world.in6.intern(0xff000000 | 0, 0, 0, 0)
     for (const r of this.local.node(dst, 8) ?? []) if (r.nexthops[0]!.dev === dev) return
     const spec = { dst, prefixLength: 8, type: RTN_MULTICAST, metric: IP6_RT_PRIO_ADDRCONF, protocol: RTPROT_KERNEL }
-    this.local.insert(new Fib6Route(spec, RT6_TABLE_LOCAL, RTF_UP, [new Fib6Nh(dev, 0, 1, 0)]))
+    const flags = dev.carrier ? 0 : RTNH_F_LINKDOWN
+    this.local.insert(new Fib6Route(spec, RT6_TABLE_LOCAL, RTF_UP, [new Fib6Nh(dev, 0, 1, flags)]))
     this.flushCache()
   }
 

@@ -1,11 +1,10 @@
 /**
  * IPv6 forwarding.
  *
- * Linux: net/ipv6/ip6_output.c (ip6_forward, ip6_forward_proxy_check, ip6_pkt_too_big). Not modelled: xfrm policies,
+ * Linux: net/ipv6/ip6_output.c (ip6_forward, ip6_forward_proxy_check's link-local rule, ip6_pkt_too_big). Not modelled: xfrm policies,
  * router alert chains of raw sockets, offload marks.
  */
 import {
-  M_DATA,
   M_DEV,
   M_FLAGS,
   M_FRAG_MAX,
@@ -35,10 +34,8 @@ import { HZ, inetPeerXrlimAllow, jiffiesAt } from '../route/peer.ts'
 import { T_IP_FORWARD } from '../trace.ts'
 import type { World } from '../world.ts'
 import { SKB6_SRCRT } from './exthdrs.ts'
-import { exthdr, IPPROTO_ICMPV6, ipv6ExtHdr, ipv6SkipExthdr } from './exthdrs-core.ts'
 import { icmpv6Send } from './icmp.ts'
 import { IPV6_ADDR_LINKLOCAL, IPV6_ADDR_LOOPBACK, IPV6_ADDR_MULTICAST } from './in6.ts'
-import { ip6Input } from './input.ts'
 import { ndiscSendRedirect } from './ndisc-send.ts'
 import { dst6Output } from './output.ts'
 import type { Rt6 } from './rt6.ts'
@@ -56,30 +53,6 @@ function pktTooBig(w: World, m: number, mtu: number): boolean {
   // ipv6 conntrack defrag sets max_frag_size + ignore_df
   if (meta[m + M_FRAG_MAX] !== 0 && meta[m + M_FRAG_MAX]! > mtu) return true
   return (meta[m + M_FLAGS]! & SKB_IGNORE_DF) === 0
-}
-
-/** ip6_forward_proxy_check. @returns above 0: for this host (NDP); below: drop; 0: forward */
-function proxyCheck(w: World, slot: number, nh: number): number {
-  const meta = w.arena.meta
-  const m = slot << META_SHIFT
-  const v = w.arena.view
-  let nexthdr = v.getUint8(nh + 6)
-  let at = nh + 40
-  const end = meta[m + M_DATA]! + meta[m + M_LEN]!
-  if (ipv6ExtHdr(nexthdr)) {
-    at = ipv6SkipExthdr(v, at, end, nexthdr)
-    if (at < 0) return 0
-    nexthdr = exthdr.nexthdr
-  }
-  if (nexthdr === IPPROTO_ICMPV6) {
-    if (at + 8 > end) return 0
-    const type = v.getUint8(at)
-    // unicast neighbour discovery is for the proxy itself
-    if (type >= 133 && type <= 137) return 1
-  }
-  // a proxy cannot forward to a link-local address
-  if ((w.in6.type(w.in6.read(v, nh + 24)) & IPV6_ADDR_LINKLOCAL) !== 0) return -1
-  return 0
 }
 
 /** ip6_forward: takes the slot. */
@@ -108,13 +81,8 @@ export function ip6Forward(w: World, ns: Netns, slot: number): void {
   }
   const proxies = ns.sysctl.ipv6.all.proxy_ndp !== 0 || (dev.in6 !== null && dev.in6.conf.proxy_ndp !== 0)
   if (proxies && ns.nd.isProxied(dev, w.in6.read(v, nh + 24))) {
-    const p = proxyCheck(w, slot, nh)
-    if (p > 0) {
-      v.setUint8(nh + 7, hops - 1)
-      ip6Input(w, ns, slot)
-      return
-    }
-    if (p < 0) {
+    // unicast neighbour discovery to a proxied address is forwarded as anything else: seen on Linux 6.18
+    if ((w.in6.type(w.in6.read(v, nh + 24)) & IPV6_ADDR_LINKLOCAL) !== 0) {
       // dst_link_failure
       icmpv6Send(w, slot, ICMPV6_DEST_UNREACH, 3, 0)
       freeSkb(w, slot, R_NEIGH_FAILED)

@@ -77,7 +77,7 @@ export function icmpv6XrlimAllow(w: World, ns: Netns, fl: Flowi6): boolean {
   const rt = ip6RouteOutput(ns, f)
   let ok = true
   if (rt.error !== 0) ok = false
-  else if ((rt.dev.flags & IFF_LOOPBACK) === 0 && ns.sysctl.ipv6.icmp_ratelimit !== 0) {
+  else if ((rt.dev.flags & IFF_LOOPBACK) === 0) {
     const now = jiffiesAt(w.nowNs)
     ok = inetPeerXrlimAllow(ns.fib6.peers.get(fl.daddr, now), now, msToJiffies(ns.sysctl.ipv6.icmp_ratelimit))
   }
@@ -88,7 +88,7 @@ export function icmpv6XrlimAllow(w: World, ns: Netns, fl: Flowi6): boolean {
 /** is_ineligible: the packet at M_NH is itself an ICMPv6 error. */
 function ineligible(w: World, nh: number, end: number): boolean {
   const v = w.arena.view
-  if (nh + 40 >= end) return true
+  if (nh + 40 > end) return true
   const at = ipv6SkipExthdr(v, nh + 40, end, v.getUint8(nh + 6))
   if (at < 0 || exthdr.nexthdr !== IPPROTO_ICMPV6) return false
   if (at >= end) return exthdr.fragOff === 0

@@ -58,7 +58,7 @@ export function ipv6DevMcDec(idev: Inet6Dev, addr: number): void {
   const g = idev.groups[i]!
   if (--g.users > 0) return
   idev.groups.splice(i, 1)
-  if (g.noReport || !idev.dev.up) return
+  if (g.noReport) return
   g.crcount = QRV
   idev.tombs.unshift(g)
   ifcEvent(idev)
@@ -66,24 +66,26 @@ export function ipv6DevMcDec(idev: Inet6Dev, addr: number): void {
 
 /** ipv6_mc_up: groups are told (again). */
 export function ipv6McUp(idev: Inet6Dev): void {
-  for (const g of idev.groups) groupAdded(idev, g)
+  for (const g of idev.groups) {
+    idev.tombs = idev.tombs.filter((t) => t.addr !== g.addr)
+    groupAdded(idev, g)
+  }
 }
 
-/** ipv6_mc_down: nothing more is told. */
+/** ipv6_mc_down: nothing more is told until the device is up again; groups left meanwhile are told then. */
 export function ipv6McDown(idev: Inet6Dev): void {
   const timers = idev.dev.ns.world.timers
   timers.cancel(idev.mcIfcTimer)
   timers.cancel(idev.mcDadTimer)
   idev.mcIfcCount = 0
   idev.mcDadCount = 0
-  idev.tombs = []
 }
 
 /** mld_ifc_event */
 function ifcEvent(idev: Inet6Dev): void {
   idev.mcIfcCount = QRV
   const w = idev.dev.ns.world
-  w.timers.arm(idev.mcIfcTimer, w.nowNs + 2 * JIFFY_NS)
+  if (idev.dev.up) w.timers.arm(idev.mcIfcTimer, w.nowNs + 2 * JIFFY_NS)
 }
 
 function laterNs(idev: Inet6Dev): number {

@@ -34,6 +34,7 @@ import { IPPROTO_ICMPV6 } from './exthdrs-core.ts'
 import { RTF_GATEWAY } from './fib6-route.ts'
 import { Flowi6 } from './flow6.ts'
 import { IFA_F_OPTIMISTIC, IFA_F_TENTATIVE } from './inet6-dev.ts'
+import { ipv6DevMcDec, ipv6DevMcInc } from './mcast.ts'
 import { dst6Output } from './output.ts'
 import { icmp6DstAlloc, ip6RouteOutput } from './route.ts'
 
@@ -241,6 +242,14 @@ export function ndiscSendUnsolNa(w: World, dev: NetDevice): void {
     if ((ifp.flags & IFA_F_TENTATIVE) !== 0 && (ifp.flags & IFA_F_OPTIMISTIC) === 0) continue
     ndiscSendNa(w, dev, all, ifp.addr, dev.in6.conf.forwarding !== 0, false, true, true)
   }
+}
+
+/** pndisc_constructor and pndisc_destructor: a proxied address is listened for. */
+export function ndiscProxyListen(dev: NetDevice, addr: number, on: boolean): void {
+  if (dev.in6 === null) return
+  const group = dev.ns.world.in6.solicitedNode(addr)
+  if (on) ipv6DevMcInc(dev.in6, group)
+  else ipv6DevMcDec(dev.in6, group)
 }
 
 /** ndisc_send_rs */

@@ -169,6 +169,8 @@ function loopBack(w: World, ns: Netns, slot: number): void {
   meta[c + M_PKTTYPE] = PACKET_LOOPBACK
   w.arena.dst[copy] = null
   netifRx(w, copy)
+  // netif_rx from process context: handled at once
+  w.softirq()
 }
 
 /** The hash that the sending socket drew (sk_txhash), from the connection as in ip/output.ts. */

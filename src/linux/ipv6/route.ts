@@ -388,6 +388,15 @@ function noSource(ns: Netns): Rt6 {
 }
 const EADDRNOTAVAIL = -99
 
+/** ip6_dst_check: false when a decision that was kept must be made again. */
+export function rt6Check(ns: Netns, rt: Rt6, daddr: number): boolean {
+  const nh = rt.nh
+  if (nh === null) return false
+  const learned = nh.exceptions?.get(daddr)
+  if (learned !== undefined) return learned === rt && (rt.expiresNs === 0 || rt.expiresNs > ns.world.nowNs)
+  return nh.rt === rt && nh.rtGenid === ns.fib6.genid
+}
+
 const mcDecisions = new WeakMap<NetDevice, Rt6>()
 
 /** icmp6_dst_alloc: a decision without a lookup, straight to `daddr` on the device. */

@@ -36,6 +36,8 @@ export class SocketTable {
   readonly tcpBound = new Map<number, Set<TcpSock | TimewaitSock>>()
   /** Established hash: 4-tuple to entries. */
   readonly tcpEhash = new Map<number, TcpEhashEntry[]>()
+  /** The same of IPv6, whose addresses are In6Table ids. */
+  readonly tcpEhash6 = new Map<number, TcpEhashEntry[]>()
   /** Sockets by id, for traces and M_SK. */
   readonly byId: (UdpSock | RawSock | TcpSock | undefined)[] = [undefined]
 

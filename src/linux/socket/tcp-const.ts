@@ -95,3 +95,6 @@ export function before(a: number, b: number): boolean {
 export function after(a: number, b: number): boolean {
   return ((a - b) | 0) > 0
 }
+
+/** IPV6_MIN_MTU less the headers: what an IPv6 peer that announces no MSS is taken for. */
+export const TCP6_MSS_DEFAULT = 1220

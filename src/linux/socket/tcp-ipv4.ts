@@ -4,12 +4,15 @@
  * Linux: net/ipv4/tcp_ipv4.c (tcp_v4_rcv, tcp_v4_do_rcv, tcp_v4_send_reset, tcp_v4_send_ack, tcp_v4_err,
  * tcp_v4_mtu_reduced). Not modelled: MD5/AO, TTL security, early demux (the result is the same), socket filters.
  */
-import { M_DATA, M_LEN, M_MARK, M_NH, M_PKTTYPE, META_SHIFT, PACKET_HOST } from '../../packet/layout.ts'
+import { M_DATA, M_DEV, M_LEN, M_MARK, M_NH, M_PKTTYPE, META_SHIFT, PACKET_HOST } from '../../packet/layout.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { EHOSTUNREACH, EMSGSIZE } from '../errno.ts'
 import { EchoedOptions } from '../ip/echoed-options.ts'
 import { ipOptionsEcho } from '../ip/options.ts'
 import { IpMessage, ipMakeAndSend } from '../ip/output.ts'
+import { rt6UpdatePmtu } from '../ipv6/exception.ts'
+import { AF_INET, AF_INET6 } from '../ipv6/in6.ts'
+import type { Rt6 } from '../ipv6/rt6.ts'
 import { nfResetCt } from '../netfilter/conntrack/core.ts'
 import type { Netns } from '../netns.ts'
 import {
@@ -23,7 +26,7 @@ import {
   R_UNMODELLED,
 } from '../reasons.ts'
 import { Flowi4 } from '../route/flow.ts'
-import { dstMtu, ipRouteOutput, ipRtUpdatePmtu, ipv4Redirect } from '../route/route.ts'
+import { ipRouteOutput, ipRtUpdatePmtu, ipv4Redirect } from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { RTN_LOCAL } from '../route/rtn.ts'
 import { T_SOCK } from '../trace.ts'
@@ -60,13 +63,22 @@ import {
   TCPHDR_SYN,
 } from './tcp-const.ts'
 import { RX_OK, RX_RESET, tcpRcvEstablished, tcpRcvStateProcess } from './tcp-input.ts'
+import { tcpV6SendResponse } from './tcp-ipv6.ts'
 import { listenRcv, listenUnmodelled, requestRcv } from './tcp-listen.ts'
 import { TCP_TW_ACK, TCP_TW_RST, TCP_TW_SYN, type TimewaitSock, timewaitStateProcess } from './tcp-mini.ts'
 import { parseTcpOptions } from './tcp-options.ts'
 import { ipDontFragment, tcpCurrentMss, tcpFlow, tcpRoute, tcpSyncMss } from './tcp-output.ts'
 import type { Segment } from './tcp-receive.ts'
 import type { TcpSock } from './tcp-sock.ts'
-import { doneWithError, isRequest, isTimewait, lookupEstablished, lookupListener, rxContext } from './tcp-state.ts'
+import {
+  doneWithError,
+  isRequest,
+  isTimewait,
+  lookupEstablished,
+  lookupListener,
+  lookupListener6,
+  rxContext,
+} from './tcp-state.ts'
 
 const fl = new Flowi4()
 const reply = new IpMessage()
@@ -130,9 +142,28 @@ export function tcpV4Rcv(w: World, ns: Netns, slot: number): void {
     freeSkb(w, slot, R_L4_CSUM)
     return
   }
+  tcpRcv(w, ns, slot, head, saddr, daddr, AF_INET)
+}
+
+/**
+ * What tcp_v4_rcv and tcp_v6_rcv share: finds the socket and hands the segment over. M_DATA at the TCP header, whose
+ * length is `head`; addresses as the family has them. Takes the slot.
+ */
+export function tcpRcv(
+  w: World,
+  ns: Netns,
+  slot: number,
+  head: number,
+  saddr: number,
+  daddr: number,
+  family: number,
+): void {
+  const m = slot << META_SHIFT
+  const th = w.arena.meta[m + M_DATA]!
+  const v = w.arena.view
   const sport = v.getUint16(th)
   const dport = v.getUint16(th + 2)
-  const e = lookupEstablished(ns, daddr, dport, saddr, sport)
+  const e = lookupEstablished(ns, daddr, dport, saddr, sport, family)
   if (e !== null && !isTimewait(e)) nfResetCt(w, slot)
   if (e !== null && !isRequest(e) && !isTimewait(e)) {
     if (e.owned) {
@@ -150,13 +181,13 @@ export function tcpV4Rcv(w: World, ns: Netns, slot: number): void {
   let reason: number
   if (e !== null) {
     if (isRequest(e)) reason = requestRcv(w, ns, e, s)
-    else reason = timewaitRcv(w, ns, e, s, saddr, daddr, sport, dport)
+    else reason = timewaitRcv(w, ns, e, s, saddr, daddr, sport, dport, family)
   } else {
-    const listener = lookupListener(ns, daddr, dport)
+    const listener = findListener(w, ns, slot, daddr, dport, family)
     if (listener !== null) {
       nfResetCt(w, slot)
       if (w.tracer !== null) w.tracer.step(T_SOCK, slot, ns, null, listener.id, IPPROTO_TCP, dport, listener)
-      reason = listenRcv(w, ns, listener, s, saddr, daddr, sport, dport)
+      reason = listenRcv(w, ns, listener, s, saddr, daddr, sport, dport, family)
     } else {
       tcpV4SendReset(w, ns, s)
       reason = R_NO_SOCKET
@@ -168,6 +199,11 @@ export function tcpV4Rcv(w: World, ns: Netns, slot: number): void {
   else freeSkb(w, slot, reason, dport, reason === R_UNMODELLED ? listenUnmodelled.name : null)
 }
 
+function findListener(w: World, ns: Netns, slot: number, daddr: number, dport: number, family: number): TcpSock | null {
+  if (family === AF_INET) return lookupListener(ns, daddr, dport)
+  return lookupListener6(ns, daddr, dport, w.arena.meta[(slot << META_SHIFT) + M_DEV]!)
+}
+
 function timewaitRcv(
   w: World,
   ns: Netns,
@@ -177,13 +213,14 @@ function timewaitRcv(
   daddr: number,
   sport: number,
   dport: number,
+  family: number,
 ): number {
   switch (timewaitStateProcess(tw, s)) {
     case TCP_TW_SYN: {
-      const listener = lookupListener(ns, daddr, dport)
+      const listener = findListener(w, ns, s.slot, daddr, dport, family)
       if (listener !== null) {
         tw.kill()
-        return listenRcv(w, ns, listener, s, saddr, daddr, sport, dport)
+        return listenRcv(w, ns, listener, s, saddr, daddr, sport, dport, family)
       }
       sendTimewaitAck(w, ns, tw)
       return R_TCP_STATE
@@ -223,7 +260,7 @@ export function tcpV4DoRcv(w: World, ns: Netns, sk: TcpSock, slot: number): void
 /** tcp_v4_send_reset: the answer to a segment that fits nothing. The slot is not taken. */
 export function tcpV4SendReset(w: World, ns: Netns, s: Segment): void {
   if ((s.flags & TCPHDR_RST) !== 0) return
-  const rt = w.arena.dst[s.slot] as Rtable | null
+  const rt = w.arena.dst[s.slot] as Rtable | Rt6 | null
   if (rt !== null && rt.type !== RTN_LOCAL) return
   const hasAck = (s.flags & TCPHDR_ACK) !== 0
   replyView.setInt32(4, hasAck ? s.ack : 0)
@@ -275,6 +312,10 @@ function sendUnicastReply(
   const a = w.arena
   const m = slot << META_SHIFT
   const nh = a.meta[m + M_NH]!
+  if (a.bytes[nh]! >> 4 === 6) {
+    tcpV6SendResponse(w, ns, slot, replyBytes, flags, window, len, tos)
+    return
+  }
   const th = nh + ((a.bytes[nh]! & 15) << 2)
   const v = a.view
   const saddr = v.getInt32(nh + 16)
@@ -379,11 +420,12 @@ export function tcpV4MtuReduced(sk: TcpSock, mtu: number): void {
   if (sk.state === TCP_LISTEN || sk.state === TCP_CLOSE) return
   const prior = tcpRoute(sk)
   if (prior === null) return
-  ipRtUpdatePmtu(sk.ns, prior, tcpFlow(sk), mtu)
+  if (sk.family === AF_INET6) rt6UpdatePmtu(sk.ns, prior as Rt6, sk.daddr, mtu)
+  else ipRtUpdatePmtu(sk.ns, prior as Rtable, tcpFlow(sk), mtu)
   const rt = tcpRoute(sk)
   if (rt === null) return
-  const now = dstMtu(rt)
-  if (mtu < now && ipDontFragment(sk.pmtudisc, rt)) sk.errSoft = EMSGSIZE
+  const now = rt.mtu()
+  if (sk.family === AF_INET && mtu < now && ipDontFragment(sk.pmtudisc, rt)) sk.errSoft = EMSGSIZE
   if (sk.pmtudisc !== 0 && sk.pmtudisc < 4 && sk.pmtuCookie > now) {
     tcpSyncMss(sk, now)
     simpleRetransmit(sk, tcpCurrentMss(sk))

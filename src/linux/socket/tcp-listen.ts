@@ -7,19 +7,26 @@
  */
 import { M_DATA, M_DEV, M_MARK, M_OPTLEN, M_TH, META_SHIFT } from '../../packet/layout.ts'
 import { ipBuildAndSendPkt } from '../ip/output.ts'
+import { Flowi6 } from '../ipv6/flow6.ts'
+import { AF_INET, AF_INET6 } from '../ipv6/in6.ts'
+import { ip6Xmit, txhash6 } from '../ipv6/output.ts'
+import { ip6DstLookup } from '../ipv6/route.ts'
+import type { Rt6 } from '../ipv6/rt6.ts'
+import { needsScopeId } from '../ipv6/saddr.ts'
 import type { Netns } from '../netns.ts'
 import { R_NO_SOCKET, R_TCP_RESET, R_TCP_STATE, R_UNMODELLED } from '../reasons.ts'
 import { Flowi4 } from '../route/flow.ts'
-import { dstMtu, ipRouteOutput } from '../route/route.ts'
+import { ipRouteOutput } from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { RTCF_BROADCAST, RTCF_MULTICAST } from '../route/rtn.ts'
 import type { World } from '../world.ts'
-import { transportChecksum } from './checksum.ts'
+import { transportChecksum, transportChecksum6 } from './checksum.ts'
 import { IPPROTO_TCP } from './sock.ts'
 import {
   TCP_HEADER_BYTES,
   TCP_MSS_DEFAULT,
   TCP_SYN_RECV,
+  TCP6_MSS_DEFAULT,
   TCPHDR_ACK,
   TCPHDR_FIN,
   TCPHDR_RST,
@@ -36,6 +43,7 @@ import { TcpSock } from './tcp-sock.ts'
 import { hashEstablished, holdPort } from './tcp-state.ts'
 
 const fl = new Flowi4()
+const fl6 = new Flowi6()
 const synack: SynOptions = { mss: 0, sack: false, ts: false, tsval: 0, tsecr: 0, wscale: false, wscaleValue: 0 }
 
 /** A segment for a listening socket: tcp_rcv_state_process in LISTEN. @returns RX_OK or a reason */
@@ -48,6 +56,7 @@ export function listenRcv(
   daddr: number,
   sport: number,
   dport: number,
+  family = AF_INET,
 ): number {
   const f = s.flags
   if ((f & TCPHDR_RST) !== 0) return R_TCP_STATE
@@ -56,7 +65,7 @@ export function listenRcv(
     return R_NO_SOCKET
   }
   if ((f & TCPHDR_SYN) === 0 || (f & TCPHDR_FIN) !== 0) return R_TCP_STATE
-  return connRequest(w, ns, sk, s, saddr, daddr, sport, dport)
+  return connRequest(w, ns, sk, s, saddr, daddr, sport, dport, family)
 }
 
 /** Name of what the last segment with R_UNMODELLED met. */
@@ -80,11 +89,13 @@ function connRequest(
   daddr: number,
   sport: number,
   dport: number,
+  family: number,
 ): number {
+  const six = family === AF_INET6
   const in_ = w.arena.dst[s.slot] as Rtable | null
-  if (in_ !== null && (in_.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0) return R_TCP_STATE
+  if (!six && in_ !== null && (in_.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0) return R_TCP_STATE
   // the connection would answer with the options turned round (tcp_v4_save_options)
-  if (w.arena.meta[(s.slot << META_SHIFT) + M_OPTLEN] !== 0) return unmodelled('IP options on a SYN')
+  if (!six && w.arena.meta[(s.slot << META_SHIFT) + M_OPTLEN] !== 0) return unmodelled('IP options on a SYN')
   // tcp_ecn_create_request: the answer would agree to ECN
   if ((s.flags & TCPHDR_ECN) === TCPHDR_ECN && ns.sysctl.tcp_ecn !== 0) return unmodelled('TCP ECN')
   if (sk.acceptQueue.length > sk.maxAckBacklog) {
@@ -93,15 +104,9 @@ function connRequest(
   }
   // a full queue makes Linux send SYN cookies
   if (sk.requests.size >= Math.max(sk.maxAckBacklog, 1)) return unmodelled('SYN cookies: the listen queue is full')
-  fl.reset()
-  fl.daddr = saddr
-  fl.saddr = daddr
-  fl.mark = sk.mark
-  fl.tos = sk.tos
-  fl.proto = IPPROTO_TCP
-  fl.sport = dport
-  fl.dport = sport
-  const rt = ipRouteOutput(ns, fl)
+  const rt = six
+    ? requestRoute6(w, ns, sk, s.slot, saddr, daddr, sport, dport)
+    : requestRoute(ns, sk, saddr, daddr, sport, dport)
   if (rt === null) {
     ns.count('Ip.OutNoRoutes')
     return R_TCP_STATE
@@ -109,13 +114,15 @@ function connRequest(
   const req = new RequestSock(
     sk,
     rt,
+    family,
     { laddr: daddr, lport: dport, faddr: saddr, fport: sport },
     s.seq,
     sk.mark,
     requestTimer,
   )
   const c = ns.sysctl
-  req.mss = rxOpt.mss !== 0 ? rxOpt.mss : TCP_MSS_DEFAULT
+  const clamp = six ? TCP6_MSS_DEFAULT : TCP_MSS_DEFAULT
+  req.mss = rxOpt.mss !== 0 ? rxOpt.mss : clamp
   req.tstampOk = rxOpt.sawTstamp && c.tcp_timestamps !== 0
   req.tsRecent = rxOpt.sawTstamp ? rxOpt.tsval : 0
   req.sackOk = rxOpt.sackPermitted && c.tcp_sack !== 0
@@ -135,7 +142,51 @@ function connRequest(
   return RX_OK
 }
 
-/** tcp_make_synack and ip_build_and_send_pkt */
+/** inet_csk_route_req */
+function requestRoute(
+  ns: Netns,
+  sk: TcpSock,
+  saddr: number,
+  daddr: number,
+  sport: number,
+  dport: number,
+): Rtable | null {
+  fl.reset()
+  fl.daddr = saddr
+  fl.saddr = daddr
+  fl.mark = sk.mark
+  fl.tos = sk.family === AF_INET6 ? 0 : sk.tos
+  fl.proto = IPPROTO_TCP
+  fl.sport = dport
+  fl.dport = sport
+  return ipRouteOutput(ns, fl)
+}
+
+/** inet6_csk_route_req: a link-local peer is answered by the device that it came by. */
+function requestRoute6(
+  w: World,
+  ns: Netns,
+  sk: TcpSock,
+  slot: number,
+  saddr: number,
+  daddr: number,
+  sport: number,
+  dport: number,
+): Rt6 | null {
+  fl6.reset()
+  fl6.daddr = saddr
+  fl6.saddr = daddr
+  fl6.mark = sk.mark
+  fl6.tclass = sk.tos
+  fl6.proto = IPPROTO_TCP
+  fl6.sport = dport
+  fl6.dport = sport
+  fl6.oif = needsScopeId(w.in6, saddr) ? w.arena.meta[(slot << META_SHIFT) + M_DEV]! : sk.boundDev
+  const rt = ip6DstLookup(ns, fl6)
+  return rt.error === 0 ? rt : null
+}
+
+/** tcp_make_synack and ip_build_and_send_pkt, ip6_xmit */
 function sendSynack(w: World, req: RequestSock): void {
   const ns = req.ns
   const sk = req.listener
@@ -162,13 +213,27 @@ function sendSynack(w: World, req: RequestSock): void {
   v.setUint16(th + 14, Math.min(req.rcvWnd, 65535))
   v.setInt32(th + 16, 0)
   writeSynOptions(w, th + TCP_HEADER_BYTES, synack)
-  v.setUint16(th + 16, transportChecksum(a.bytes, th, head, req.rcvSaddr, req.daddr, IPPROTO_TCP))
+  const six = req.family === AF_INET6
+  const check = six
+    ? transportChecksum6(w, a.bytes, th, head, req.rcvSaddr, req.daddr, IPPROTO_TCP)
+    : transportChecksum(a.bytes, th, head, req.rcvSaddr, req.daddr, IPPROTO_TCP)
+  v.setUint16(th + 16, check)
   a.meta[m + M_TH] = th
   a.meta[m + M_DEV] = req.rt.dev.id
   a.meta[m + M_MARK] = req.mark
   a.dst[slot] = req.rt
+  if (six) {
+    fl6.reset()
+    fl6.saddr = req.rcvSaddr
+    fl6.daddr = req.daddr
+    const hash = txhash6(w, req.rcvSaddr, req.daddr, v.getInt32(th))
+    ip6Xmit(w, ns, slot, fl6, IPPROTO_TCP, sk.tos, sk.ttl, sk.id, hash)
+    return
+  }
   const df = ipDontFragment(sk.pmtudisc, req.rt)
-  ipBuildAndSendPkt(w, ns, slot, req.rcvSaddr, req.daddr, IPPROTO_TCP, sk.tos, sk.effectiveTtl(), df, sk.id)
+  const tos = sk.family === AF_INET6 ? 0 : sk.tos
+  const ttl = sk.family === AF_INET6 ? ns.sysctl.ip_default_ttl : sk.effectiveTtl()
+  ipBuildAndSendPkt(w, ns, slot, req.rcvSaddr, req.daddr, IPPROTO_TCP, tos, ttl, df, sk.id)
 }
 
 /** reqsk_timer_handler: SYN/ACK again, at most tcp_synack_retries times. */
@@ -221,8 +286,11 @@ function synRecvSock(w: World, ns: Netns, req: RequestSock, s: Segment): number 
     }
     return R_TCP_STATE
   }
-  const sk = new TcpSock(ns)
+  const sk = new TcpSock(ns, req.family)
   ns.sockets.byId.push(sk)
+  sk.mapped = l.family !== req.family
+  sk.v6only = l.v6only
+  if (req.family === AF_INET6 && needsScopeId(w.in6, req.daddr)) sk.boundDev = req.rt.dev.id
   sk.listener = l
   sk.rcvSaddr = req.rcvSaddr
   sk.saddr = req.rcvSaddr
@@ -230,8 +298,8 @@ function synRecvSock(w: World, ns: Netns, req: RequestSock, s: Segment): number 
   sk.daddr = req.daddr
   sk.dport = req.dport
   sk.pmtudisc = l.pmtudisc
-  sk.tos = l.tos
-  sk.ttl = l.ttl
+  sk.tos = sk.mapped ? 0 : l.tos
+  sk.ttl = sk.mapped ? -1 : l.ttl
   sk.mark = req.mark
   sk.reuseAddr = l.reuseAddr
   sk.nodelay = l.nodelay
@@ -266,7 +334,7 @@ function synRecvSock(w: World, ns: Netns, req: RequestSock, s: Segment): number 
   sk.adoptTsoffset(req.tsoffset)
   sk.mssClamp = req.mss
   sk.synackSentUs = req.numRetrans === 0 ? req.sentUs : -1
-  tcpSyncMss(sk, dstMtu(req.rt))
+  tcpSyncMss(sk, req.rt.mtu())
   sk.advmss = req.rt.advmss()
   initializeRcvMss(sk)
   req.drop()

@@ -4,6 +4,7 @@
  * Linux: net/ipv4/tcp_minisocks.c (tcp_check_req, tcp_create_openreq_child, tcp_time_wait, tcp_timewait_state_process),
  * inet_connection_sock.c (reqsk_timer_handler). Not modelled: Fast Open, tcp_tw_reuse, rfc1337, out-of-window rate limit.
  */
+import type { Rt6 } from '../ipv6/rt6.ts'
 import type { Netns } from '../netns.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { Timer } from '../timers.ts'
@@ -31,11 +32,13 @@ export class RequestSock {
   readonly state = TCP_NEW_SYN_RECV
   readonly ns: Netns
   readonly listener: TcpSock
+  /** AF_INET or AF_INET6 */
+  readonly family: number
   readonly rcvSaddr: number
   readonly sport: number
   readonly daddr: number
   readonly dport: number
-  readonly rt: Rtable
+  readonly rt: Rtable | Rt6
   readonly rcvIsn: number
   readonly sntIsn: number
   readonly mark: number
@@ -59,7 +62,8 @@ export class RequestSock {
 
   constructor(
     listener: TcpSock,
-    rt: Rtable,
+    rt: Rtable | Rt6,
+    family: number,
     tuple: { laddr: number; lport: number; faddr: number; fport: number },
     rcvIsn: number,
     mark: number,
@@ -68,6 +72,7 @@ export class RequestSock {
     const ns = listener.ns
     this.ns = ns
     this.listener = listener
+    this.family = family
     this.rt = rt
     this.rcvSaddr = tuple.laddr
     this.sport = tuple.lport
@@ -99,6 +104,7 @@ export class RequestSock {
 export class TimewaitSock {
   readonly state = TCP_TIME_WAIT
   readonly ns: Netns
+  readonly family: number
   readonly rcvSaddr: number
   readonly sport: number
   readonly daddr: number
@@ -118,6 +124,7 @@ export class TimewaitSock {
 
   constructor(sk: TcpSock, substate: number) {
     this.ns = sk.ns
+    this.family = sk.family
     this.rcvSaddr = sk.rcvSaddr
     this.sport = sk.sport
     this.daddr = sk.daddr

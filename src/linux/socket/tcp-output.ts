@@ -10,11 +10,16 @@ import { M_DATA, M_DEV, M_MARK, M_SK, M_TH, M_TRUESIZE, META_SHIFT } from '../..
 import { freeSkb } from '../core/skb.ts'
 import { EAGAIN, EHOSTUNREACH, ENOBUFS } from '../errno.ts'
 import { ipQueueXmit } from '../ip/output.ts'
+import { Flowi6 } from '../ipv6/flow6.ts'
+import { AF_INET6 } from '../ipv6/in6.ts'
+import { ip6Xmit, txhash6 } from '../ipv6/output.ts'
+import { ip6DstLookup, rt6Check } from '../ipv6/route.ts'
+import type { Rt6 } from '../ipv6/rt6.ts'
 import { R_UNMODELLED } from '../reasons.ts'
 import { Flowi4 } from '../route/flow.ts'
-import { dstCheck, dstMtu, ipRouteOutput } from '../route/route.ts'
+import { dstCheck, ipRouteOutput } from '../route/route.ts'
 import type { Rtable } from '../route/rtable.ts'
-import { transportChecksum } from './checksum.ts'
+import { transportChecksum, transportChecksum6 } from './checksum.ts'
 import { IPPROTO_TCP } from './sock.ts'
 import {
   before,
@@ -48,6 +53,7 @@ import { kmallocSize, SKB_SMALL_TRUESIZE, type TcpSock } from './tcp-sock.ts'
 import { armProbe0, clearDelack, rearmRto, scheduleLossProbe } from './tcp-timer.ts'
 
 const fl = new Flowi4()
+const fl6 = new Flowi6()
 const synOptions: SynOptions = { mss: 0, sack: false, ts: false, tsval: 0, tsecr: 0, wscale: false, wscaleValue: 0 }
 
 /** The flow of the socket's packets, in a shared scratch instance. */
@@ -63,15 +69,39 @@ export function tcpFlow(sk: TcpSock): Flowi4 {
   return fl
 }
 
+/** The flow of an IPv6 socket's packets, in a shared scratch instance. */
+export function tcpFlow6(sk: TcpSock): Flowi6 {
+  fl6.reset()
+  fl6.daddr = sk.daddr
+  fl6.saddr = sk.saddr
+  fl6.oif = sk.boundDev
+  fl6.mark = sk.mark
+  fl6.tclass = sk.tos
+  fl6.proto = IPPROTO_TCP
+  fl6.sport = sk.sport
+  fl6.dport = sk.dport
+  return fl6
+}
+
+/** inet6_csk_route_socket */
+function tcpRoute6(sk: TcpSock): Rt6 | null {
+  const kept = sk.rt as Rt6 | null
+  if (kept !== null && rt6Check(sk.ns, kept, sk.daddr)) return kept
+  const rt = ip6DstLookup(sk.ns, tcpFlow6(sk))
+  sk.rt = rt.error !== 0 ? null : rt
+  return rt.error !== 0 ? null : rt
+}
+
 /** __sk_dst_check, else a new lookup (inet_sk_rebuild_header). Null when there is no route. */
-export function tcpRoute(sk: TcpSock): Rtable | null {
-  if (sk.rt !== null && dstCheck(sk.ns, sk.rt)) return sk.rt
+export function tcpRoute(sk: TcpSock): Rtable | Rt6 | null {
+  if (sk.family === AF_INET6) return tcpRoute6(sk)
+  if (sk.rt !== null && dstCheck(sk.ns, sk.rt as Rtable)) return sk.rt
   sk.rt = ipRouteOutput(sk.ns, tcpFlow(sk))
   return sk.rt
 }
 
 /** ip_dont_fragment */
-export function ipDontFragment(pmtudisc: number, rt: Rtable): boolean {
+export function ipDontFragment(pmtudisc: number, rt: Rtable | Rt6): boolean {
   return pmtudisc === 2 || (pmtudisc === 1 && !rt.locked)
 }
 
@@ -147,7 +177,7 @@ function tcpSelectWindow(sk: TcpSock): number {
 
 /** tcp_mtu_to_mss */
 function tcpMtuToMss(sk: TcpSock, pmtu: number): number {
-  let mss = pmtu - 20 - TCP_HEADER_BYTES
+  let mss = pmtu - (sk.family === AF_INET6 ? 40 : 20) - TCP_HEADER_BYTES
   if (mss > sk.mssClamp) mss = sk.mssClamp
   if (mss < sk.ns.sysctl.tcp_min_snd_mss) mss = sk.ns.sysctl.tcp_min_snd_mss
   return mss - (sk.tcpHeaderLen - TCP_HEADER_BYTES)
@@ -182,7 +212,7 @@ function establishedOptionBytes(sk: TcpSock): number {
 export function tcpCurrentMss(sk: TcpSock): number {
   let mss = sk.mssCache
   if (sk.rt !== null) {
-    const mtu = dstMtu(sk.rt)
+    const mtu = sk.rt.mtu()
     if (mtu !== sk.pmtuCookie) mss = tcpSyncMss(sk, mtu)
   }
   return mss - (establishedOptionBytes(sk) + TCP_HEADER_BYTES - sk.tcpHeaderLen)
@@ -223,7 +253,11 @@ export function tcpTransmit(sk: TcpSock, seq: number, len: number, flags: number
   if (syn) writeSynOptions(w, th + TCP_HEADER_BYTES, synOptions)
   else if (optBytes !== 0) writeEstablishedOptions(sk, th + TCP_HEADER_BYTES)
   if (len > 0) sk.sndBuf.get(seq, a.bytes, th + head, len)
-  v.setUint16(th + 16, transportChecksum(a.bytes, th, head + len, sk.saddr, sk.daddr, IPPROTO_TCP))
+  const six = sk.family === AF_INET6
+  const check = six
+    ? transportChecksum6(w, a.bytes, th, head + len, sk.saddr, sk.daddr, IPPROTO_TCP)
+    : transportChecksum(a.bytes, th, head + len, sk.saddr, sk.daddr, IPPROTO_TCP)
+  v.setUint16(th + 16, check)
   a.meta[m + M_TH] = th
   a.meta[m + M_DEV] = rt.dev.id
   a.meta[m + M_MARK] = sk.mark
@@ -236,6 +270,10 @@ export function tcpTransmit(sk: TcpSock, seq: number, len: number, flags: number
     // tcp_ecn_send_syn would set ECE and CWR
     freeSkb(w, slot, R_UNMODELLED, 0, `sysctl net.ipv4.tcp_ecn=${ns.sysctl.tcp_ecn}`)
     return 0
+  }
+  if (six) {
+    const hash = txhash6(w, sk.saddr, sk.daddr, v.getInt32(th))
+    return ip6Xmit(w, ns, slot, tcpFlow6(sk), IPPROTO_TCP, sk.tos, sk.ttl, sk.id, hash)
   }
   return ipQueueXmit(
     w,
@@ -252,7 +290,7 @@ export function tcpTransmit(sk: TcpSock, seq: number, len: number, flags: number
 }
 
 /** tcp_syn_options, and tcp_synack_options for a simultaneous open. */
-function fillSynOptions(sk: TcpSock, rt: Rtable, flags: number): void {
+function fillSynOptions(sk: TcpSock, rt: Rtable | Rt6, flags: number): void {
   const s = sk.ns.sysctl
   const o = synOptions
   const passive = (flags & TCPHDR_ACK) !== 0

@@ -4,6 +4,8 @@
  * Linux: include/linux/tcp.h, include/net/inet_connection_sock.h, tcp_init_sock (net/ipv4/tcp.c). Field names are Linux's.
  * Sequence numbers are int32. Times are milliseconds of virtual time; where Linux counts jiffies, a jiffy is 1 ms here.
  */
+import { AF_INET } from '../ipv6/in6.ts'
+import type { Rt6 } from '../ipv6/rt6.ts'
 import type { Netns } from '../netns.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { Timer } from '../timers.ts'
@@ -55,7 +57,9 @@ export class TcpSock extends InetSock {
   done = false
   /** TCP_NODELAY */
   nodelay = false
-  rt: Rtable | null = null
+  rt: Rtable | Rt6 | null = null
+  /** A connection of IPv4 that an IPv6 listener accepted: its addresses read as ::ffff:a.b.c.d. */
+  mapped = false
 
   // listening
   maxAckBacklog = 0
@@ -167,8 +171,8 @@ export class TcpSock extends InetSock {
   readonly writeTimer: Timer
   readonly delackTimer: Timer
 
-  constructor(ns: Netns) {
-    super(ns, IPPROTO_TCP)
+  constructor(ns: Netns, family = AF_INET) {
+    super(ns, IPPROTO_TCP, family)
     this.rcvbuf = ns.sysctl.tcp_rmem_default
     this.sndbufBytes = ns.sysctl.tcp_wmem_default
     this.tsoffset = ns.world.random.u32() | 0

@@ -6,6 +6,7 @@
  * hash of the destination (a random start is used).
  */
 import { ECONNREFUSED, ECONNRESET, EPIPE } from '../errno.ts'
+import { AF_INET, AF_INET6 } from '../ipv6/in6.ts'
 import type { Netns } from '../netns.ts'
 import { T_TCP_STATE } from '../trace.ts'
 import { type TcpEhashEntry, tcpEhashKey } from './table.ts'
@@ -34,30 +35,38 @@ export function tcpSetState(sk: TcpSock, state: number): void {
 /** inet_ehash_insert */
 export function hashEstablished(ns: Netns, e: TcpEhashEntry): void {
   const key = tcpEhashKey(e.rcvSaddr, e.sport, e.daddr, e.dport)
-  const list = ns.sockets.tcpEhash.get(key)
-  if (list === undefined) ns.sockets.tcpEhash.set(key, [e])
+  const table = ehash(ns, e.family)
+  const list = table.get(key)
+  if (list === undefined) table.set(key, [e])
   else list.unshift(e)
 }
 
 /** Takes an entry out of the established hash. */
 export function unhashEstablished(ns: Netns, e: TcpEhashEntry): void {
   const key = tcpEhashKey(e.rcvSaddr, e.sport, e.daddr, e.dport)
-  const list = ns.sockets.tcpEhash.get(key)
+  const table = ehash(ns, e.family)
+  const list = table.get(key)
   const i = list === undefined ? -1 : list.indexOf(e)
   if (i < 0) return
   list!.splice(i, 1)
-  if (list!.length === 0) ns.sockets.tcpEhash.delete(key)
+  if (list!.length === 0) table.delete(key)
 }
 
-/** __inet_lookup_established */
+/** The established hash of a family. */
+function ehash(ns: Netns, family: number): Map<number, TcpEhashEntry[]> {
+  return family === AF_INET ? ns.sockets.tcpEhash : ns.sockets.tcpEhash6
+}
+
+/** __inet_lookup_established, __inet6_lookup_established */
 export function lookupEstablished(
   ns: Netns,
   laddr: number,
   lport: number,
   faddr: number,
   fport: number,
+  family = AF_INET,
 ): TcpEhashEntry | null {
-  const list = ns.sockets.tcpEhash.get(tcpEhashKey(laddr, lport, faddr, fport))
+  const list = ehash(ns, family).get(tcpEhashKey(laddr, lport, faddr, fport))
   if (list === undefined) return null
   for (let i = 0; i < list.length; i++) {
     const e = list[i]!
@@ -73,6 +82,25 @@ export function lookupListener(ns: Netns, daddr: number, dport: number): TcpSock
   let any: TcpSock | null = null
   for (let i = 0; i < list.length; i++) {
     const sk = list[i]!
+    if (sk.family === AF_INET6) {
+      // a dual-stack listener comes after those of IPv4
+      if (!sk.v6only && sk.rcvSaddr === 0 && any === null) any = sk
+      continue
+    }
+    if (sk.rcvSaddr === daddr) return sk
+    if (sk.rcvSaddr === 0 && (any === null || any.family === AF_INET6)) any = sk
+  }
+  return any
+}
+
+/** inet6_lookup_listener for a packet that came by device `dev`. */
+export function lookupListener6(ns: Netns, daddr: number, dport: number, dev: number): TcpSock | null {
+  const list = ns.sockets.tcpListen.get(dport)
+  if (list === undefined) return null
+  let any: TcpSock | null = null
+  for (let i = 0; i < list.length; i++) {
+    const sk = list[i]!
+    if (sk.family !== AF_INET6 || (sk.boundDev >= 0 && sk.boundDev !== dev)) continue
     if (sk.rcvSaddr === daddr) return sk
     if (sk.rcvSaddr === 0 && any === null) any = sk
   }
@@ -99,12 +127,19 @@ export function bindConflict(sk: TcpSock, ip: number, port: number): boolean {
   const owners = sk.ns.sockets.tcpBound.get(port)
   if (owners === undefined) return false
   for (const o of owners) {
-    if (o === sk || (o.rcvSaddr !== ip && o.rcvSaddr !== 0 && ip !== 0)) continue
+    if (o === sk || !overlaps(sk, ip, o)) continue
     if (o.state === TCP_TIME_WAIT ? sk.reuseAddr : sk.reuseAddr && (o as TcpSock).reuseAddr && o.state !== TCP_LISTEN)
       continue
     return true
   }
   return false
+}
+
+/** inet_rcv_saddr_equal: whether the addresses of two sockets, of either family, meet. */
+export function overlaps(sk: TcpSock, ip: number, o: TcpSock | TimewaitSock): boolean {
+  if (sk.family === o.family) return o.rcvSaddr === ip || o.rcvSaddr === 0 || ip === 0
+  if (sk.family === AF_INET6) return ip === 0 && !sk.v6only
+  return o.rcvSaddr === 0 && o.state !== TCP_TIME_WAIT && !(o as TcpSock).v6only
 }
 
 /** inet_bind_hash */

@@ -19,8 +19,13 @@ import {
   ENOTCONN,
   EPIPE,
 } from '../errno.ts'
+import { AF_INET6 } from '../ipv6/in6.ts'
+import { ip6DstLookup } from '../ipv6/route.ts'
+import type { Rt6 } from '../ipv6/rt6.ts'
+import { needsScopeId } from '../ipv6/saddr.ts'
 import type { Netns } from '../netns.ts'
-import { dstMtu, ipRouteOutput, ipRouteOutputAgain } from '../route/route.ts'
+import { ipRouteOutput, ipRouteOutputAgain } from '../route/route.ts'
+import type { Rtable } from '../route/rtable.ts'
 import { RTCF_BROADCAST, RTCF_MULTICAST } from '../route/rtn.ts'
 import {
   after,
@@ -39,6 +44,7 @@ import {
   TCP_SYN_RECV,
   TCP_SYN_SENT,
   TCP_TIMEOUT_INIT_MS,
+  TCP6_MSS_DEFAULT,
   TCPHDR_ACK,
   TCPHDR_PSH,
   TCPHDR_SYN,
@@ -51,6 +57,7 @@ import {
   inPingpongMode,
   tcpCurrentMss,
   tcpFlow,
+  tcpFlow6,
   tcpPushPending,
   tcpSelectInitialWindow,
   tcpSelectWindowRaw,
@@ -72,6 +79,7 @@ import {
   hashListen,
   holdPort,
   lookupEstablished,
+  overlaps,
   tcpDone,
   tcpSetState,
   unhashEstablished,
@@ -123,9 +131,13 @@ function releaseSock(sk: TcpSock): void {
 
 /** inet_bind with inet_csk_get_port; port 0 picks a free one. @returns 0 or a negative errno */
 export function tcpBind(sk: TcpSock, ip: number, port: number): number {
-  const ns = sk.ns
   if (sk.state !== TCP_CLOSE || sk.sport !== 0) return EINVAL
-  if (!inetAddrValidOrNonlocal(ns, ip)) return EADDRNOTAVAIL
+  return inetAddrValidOrNonlocal(sk.ns, ip) ? tcpBindPort(sk, ip, port) : EADDRNOTAVAIL
+}
+
+/** inet_csk_get_port for a checked address of the socket's family. @returns 0 or -EADDRINUSE */
+export function tcpBindPort(sk: TcpSock, ip: number, port: number): number {
+  const ns = sk.ns
   let p = port
   if (p === 0) {
     const lo = ns.sysctl.ip_local_port_range_min
@@ -152,12 +164,12 @@ export function tcpListen(sk: TcpSock, backlog: number): number {
   }
   if (sk.state !== TCP_CLOSE) return EINVAL
   if (sk.sport === 0) {
-    const e = tcpBind(sk, 0, 0)
+    const e = tcpBindPort(sk, 0, 0)
     if (e < 0) return e
   }
   // a second listener on the address conflicts although both allow reuse
   for (const o of sk.ns.sockets.tcpListen.get(sk.sport) ?? []) {
-    if (o.rcvSaddr === sk.rcvSaddr || o.rcvSaddr === 0 || sk.rcvSaddr === 0) return EADDRINUSE
+    if (overlaps(sk, sk.rcvSaddr, o)) return EADDRINUSE
   }
   sk.maxAckBacklog = Math.min(backlog, 4096)
   tcpSetState(sk, TCP_LISTEN)
@@ -174,7 +186,7 @@ export function tcpConnect(sk: TcpSock, ip: number, port: number): number {
   if (sk.state === TCP_SYN_SENT || sk.state === TCP_SYN_RECV) return EALREADY
   if (sk.state !== TCP_CLOSE || sk.daddr !== 0) return EISCONN
   lockSock(sk)
-  const r = tcpV4Connect(sk, ns, ip, port)
+  const r = sk.family === AF_INET6 ? tcpV6Connect(sk, ns, ip, port) : tcpV4Connect(sk, ns, ip, port)
   releaseSock(sk)
   return r
 }
@@ -189,8 +201,26 @@ function tcpV4Connect(sk: TcpSock, ns: Netns, ip: number, port: number): number 
   if (rt !== null && (ip === 0 || !bound)) rt = ipRouteOutputAgain(ns, flow)
   if (rt === null) return noRoute(ns)
   if ((rt.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) !== 0) return ENETUNREACH
-  const saddr = flow.saddr
-  const daddr = flow.daddr
+  return startConnect(sk, rt, flow.saddr, flow.daddr, port)
+}
+
+/** tcp_v6_connect. A link-local peer needs `sk.boundDev`. */
+function tcpV6Connect(sk: TcpSock, ns: Netns, ip: number, port: number): number {
+  const in6 = ns.world.in6
+  const to = ip === 0 ? in6.intern(0, 0, 0, 1) : ip
+  if (in6.isMulticast(to)) return ENETUNREACH
+  if (needsScopeId(in6, to) && sk.boundDev < 0) return EINVAL
+  const flow = tcpFlow6(sk)
+  flow.daddr = to
+  flow.dport = port
+  const rt = ip6DstLookup(ns, flow)
+  if (rt.error !== 0) return rt.error
+  return startConnect(sk, rt, flow.saddr, to, port)
+}
+
+/** What both families' connects share: the port, the hash, the SYN. */
+function startConnect(sk: TcpSock, rt: Rtable | Rt6, saddr: number, daddr: number, port: number): number {
+  const ns = sk.ns
   if (sk.sport === 0) {
     const p = pickPort(sk, saddr, daddr, port)
     if (p === 0) return EADDRNOTAVAIL
@@ -198,7 +228,7 @@ function tcpV4Connect(sk: TcpSock, ns: Netns, ip: number, port: number): number 
     holdPort(ns, sk)
   } else {
     // __inet_check_established
-    const other = lookupEstablished(ns, saddr, sk.sport, daddr, port)
+    const other = lookupEstablished(ns, saddr, sk.sport, daddr, port, sk.family)
     if (other !== null) return EADDRNOTAVAIL
   }
   if (sk.saddr === 0) sk.saddr = saddr
@@ -221,7 +251,7 @@ function pickPort(sk: TcpSock, saddr: number, daddr: number, dport: number): num
   const start = ns.world.random.u32() % count
   for (let i = 0; i < count; i++) {
     const p = lo + ((start + i) % count)
-    if (lookupEstablished(ns, saddr, p, daddr, dport) === null && !ns.sockets.tcpListen.has(p)) return p
+    if (lookupEstablished(ns, saddr, p, daddr, dport, sk.family) === null && !ns.sockets.tcpListen.has(p)) return p
   }
   return 0
 }
@@ -231,9 +261,9 @@ function connectInit(sk: TcpSock): void {
   const s = sk.ns.sysctl
   const rt = sk.rt!
   sk.tcpHeaderLen = TCP_HEADER_BYTES + (s.tcp_timestamps !== 0 ? TCPOLEN_TSTAMP_ALIGNED : 0)
-  sk.mssClamp = TCP_MSS_DEFAULT
+  sk.mssClamp = sk.family === AF_INET6 ? TCP6_MSS_DEFAULT : TCP_MSS_DEFAULT
   sk.maxWindow = 0
-  tcpSyncMss(sk, dstMtu(rt))
+  tcpSyncMss(sk, rt.mtu())
   sk.advmss = rt.advmss()
   initializeRcvMss(sk)
   tcpSelectInitialWindow(sk.fullSpace(), sk.advmss, 0, s.tcp_window_scaling !== 0, s.tcp_rmem_max)

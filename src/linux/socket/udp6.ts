@@ -137,7 +137,6 @@ export function udp6Sendmsg(sk: UdpSock, data: Uint8Array, addr: number | null, 
   }
   const dport = addr === null ? sk.dport : port
   const to = addr === null ? sk.daddr : addr
-  if (needsScopeId(w.in6, to) && dev < 0 && sk.boundDev < 0) return EINVAL
   const rt = route(sk, to, dport, dev)
   if (rt.error !== 0) return rt.error
   const length = UDP_HEADER_BYTES + data.length

@@ -1,8 +1,7 @@
 /**
- * `ip addr`: add, delete, flush and show IPv4 addresses.
+ * `ip addr`: add, delete, flush and show addresses; what is IPv6's own is in ip-addr6.ts.
  *
- * Lifetimes are not modelled (all addresses are forever). IPv6 addresses are not modelled: adding one is UNMODELLED,
- * showing them shows none.
+ * Lifetimes are not modelled (all addresses are forever).
  *
  * Source: iproute2 ip/ipaddress.c (ipaddr_modify, print_addrinfo, ipaddr_list_flush_or_save), net/ipv4/devinet.c.
  */
@@ -17,19 +16,43 @@ import {
 } from '../device/device.ts'
 import { type AddrSpec, inetAddrAdd, inetAddrDel } from '../device/inet.ts'
 import { EADDRINUSE, EADDRNOTAVAIL, EEXIST } from '../errno.ts'
+import { ipv6DelAddr } from '../ipv6/addrconf.ts'
+import type { Inet6Ifaddr } from '../ipv6/inet6-dev.ts'
 import type { Netns } from '../netns.ts'
+import {
+  addr6Json,
+  headLine6,
+  inet6Text,
+  lifetime6,
+  link6Json,
+  local6Text,
+  modifyAddr6,
+  name6,
+  scope6,
+} from './ip-addr6.ts'
 import {
   type Args,
   type IpOptions,
   invarg,
+  isInet6,
   matches,
   parseNumber,
   takeAddress,
   takeDevice,
   takePrefix,
+  takePrefix6,
 } from './ip-args.ts'
 import { formatJson, type JsonValue } from './ip-json.ts'
-import { addressLine, headLine, KIND_NAMES, linkJson, linkName, operstate, statLines } from './ip-link-show.ts'
+import {
+  addressLine,
+  headLine,
+  KIND_NAMES,
+  linkJson,
+  linkName,
+  netnsidText,
+  operstate,
+  statLines,
+} from './ip-link-show.ts'
 import { rtnetlink, ToolExit, unmodelled } from './result.ts'
 
 const SCOPES: readonly (readonly [number, string])[] = [
@@ -61,11 +84,12 @@ export function ipAddr(ns: Netns, args: Args, o: IpOptions): string {
   if (matches(word, 'change') || matches(word, 'replace')) return modify(ns, args, 'replace')
   if (matches(word, 'delete')) return modify(ns, args, 'del')
   if (matches(word, 'show') || matches(word, 'lst') || matches(word, 'list') || word === 'ls') return show(ns, args, o)
-  if (matches(word, 'flush')) return flush(ns, args)
+  if (matches(word, 'flush')) return flush(ns, args, o)
   throw new ToolExit(255, `Command "${word}" is unknown, try "ip address help".`)
 }
 
 function modify(ns: Netns, args: Args, verb: 'add' | 'replace' | 'del'): string {
+  if (args.rest().some(isInet6)) return modifyAddr6(ns, args, verb)
   let local: { ip: number; length: number; hasLength: boolean } | null = null
   let peer: { ip: number; length: number; hasLength: boolean } | null = null
   let broadcast: string | null = null
@@ -87,7 +111,6 @@ function modify(ns: Netns, args: Args, verb: 'add' | 'replace' | 'del'): string 
       unmodelled(`ip addr ... ${word}`)
     else {
       const text = word === 'local' ? args.take() : word
-      if (text.includes(':')) unmodelled('IPv6 addresses')
       local = takePrefix(text)
     }
   }
@@ -132,10 +155,14 @@ interface Filter {
   scope: number | null
   up: boolean
   to: { ip: number; length: number } | null
+  to6: { addr: number; length: number } | null
   label: string | null
   master: string | null
   type: string | null
   primary: boolean | null
+  /** IFA_F_* that IPv6 addresses must have. */
+  flags6: number
+  flags6Mask: number
 }
 
 function takeFilter(ns: Netns, args: Args): Filter {
@@ -144,15 +171,25 @@ function takeFilter(ns: Netns, args: Args): Filter {
     scope: null,
     up: false,
     to: null,
+    to6: null,
     label: null,
     master: null,
     type: null,
     primary: null,
+    flags6: 0,
+    flags6Mask: 0,
   }
   while (!args.done) {
     const word = args.take()
-    if (word === 'to') f.to = takePrefix(args.take())
-    else if (word === 'scope') {
+    if (word === 'to') {
+      const text = args.take()
+      if (isInet6(text)) f.to6 = takePrefix6(ns, text)
+      else f.to = takePrefix(text)
+    } else if (AFLAGS6[word.replace(/^-/, '')] !== undefined) {
+      const bit = AFLAGS6[word.replace(/^-/, '')]!
+      f.flags6Mask |= bit
+      if (!word.startsWith('-')) f.flags6 |= bit
+    } else if (word === 'scope') {
       const scope = args.take()
       f.scope = scope === 'all' ? null : takeScope(scope)
     } else if (word === 'up') f.up = true
@@ -161,11 +198,7 @@ function takeFilter(ns: Netns, args: Args): Filter {
     else if (word === 'type') f.type = args.take()
     else if (word === 'primary') f.primary = true
     else if (word === 'secondary' || word === 'temporary') f.primary = false
-    else if (
-      ['permanent', 'dynamic', 'tentative', 'deprecated', 'dadfailed', 'nomaster', 'group', 'vrf', 'proto'].includes(
-        word,
-      )
-    ) {
+    else if (['permanent', 'dynamic', 'nomaster', 'group', 'vrf', 'proto'].includes(word)) {
       if (word !== 'permanent') unmodelled(`ip addr show ${word}`)
     } else {
       const name = word === 'dev' ? args.take() : word
@@ -177,7 +210,21 @@ function takeFilter(ns: Netns, args: Args): Filter {
   return f
 }
 
+/** ipaddr_filter's flags of IPv6, by their words. */
+const AFLAGS6: { readonly [word: string]: number } = { tentative: 0x40, deprecated: 0x20, dadfailed: 0x08 }
+
+function fits6(f: Filter, a: Inet6Ifaddr): boolean {
+  const in6 = a.idev.dev.ns.world.in6
+  if (f.to !== null || f.label !== null) return false
+  if (f.scope !== null && scope6(a.scope) !== f.scope) return false
+  if (f.to6 !== null && (!in6.prefixEqual(a.addr, f.to6.addr, f.to6.length) || a.prefixLength < f.to6.length)) {
+    return false
+  }
+  return (a.flags & f.flags6Mask) === f.flags6 && f.primary !== false
+}
+
 function fits(f: Filter, a: Ifaddr): boolean {
+  if (f.to6 !== null || f.flags6 !== 0) return false
   if (f.scope !== null && a.scope !== f.scope) return false
   if (f.to !== null && (((a.ip ^ f.to.ip) & ipv4Mask(f.to.length)) !== 0 || a.prefixLength < f.to.length)) return false
   if (f.primary !== null && a.secondary === f.primary) return false
@@ -192,12 +239,14 @@ function devices(ns: Netns, f: Filter): NetDevice[] {
   })
 }
 
-function flush(ns: Netns, args: Args): string {
+function flush(ns: Netns, args: Args, o: IpOptions): string {
   const f = takeFilter(ns, args)
-  if (f.dev === null && f.to === null && f.label === null && f.scope === null)
+  if (f.dev === null && f.to === null && f.to6 === null && f.label === null && f.scope === null)
     throw new ToolExit(255, 'Flush requires arguments.')
   for (const dev of devices(ns, f)) {
-    for (;;) {
+    if (o.family !== 'inet' && dev.in6 !== null)
+      for (const a of dev.in6.addrs.filter((x) => fits6(f, x))) ipv6DelAddr(a)
+    while (o.family !== 'inet6') {
       const a = dev.addrs.find((x) => fits(f, x))
       if (a === undefined || inetAddrDel(dev, a.ip, a.prefixLength) !== 0) break
     }
@@ -207,19 +256,28 @@ function flush(ns: Netns, args: Args): string {
 
 function show(ns: Netns, args: Args, o: IpOptions): string {
   const f = takeFilter(ns, args)
-  const filtered = f.scope !== null || f.to !== null || f.label !== null || f.primary !== null
-  const onlyInet = o.family === 'inet' || filtered
+  const filtered = f.scope !== null || f.to !== null || f.to6 !== null || f.label !== null || f.primary !== null
+  const onlyInet = o.family === 'inet' || filtered || f.flags6Mask !== 0
   const list = devices(ns, f).map((dev) => ({
     dev,
     addrs: o.family === 'inet6' ? [] : dev.addrs.filter((a) => fits(f, a)),
+    addrs6: o.family === 'inet' || dev.in6 === null ? [] : dev.in6.addrs.filter((a) => fits6(f, a)),
   }))
-  const shown = list.filter(({ addrs }) => addrs.length > 0 || (!onlyInet && o.family !== 'inet6'))
+  const shown = list.filter((x) => x.addrs.length + x.addrs6.length > 0 || (!onlyInet && o.family !== 'inet6'))
   if (o.json)
     return formatJson(
-      shown.map(({ dev, addrs }) => addrJson(dev, addrs, o)),
+      shown.map((x) => addrJson(x.dev, x.addrs, x.addrs6, o)),
       o.pretty,
     )
-  return shown.map(({ dev, addrs }) => addrText(dev, addrs, o, onlyInet)).join('')
+  const only = onlyInet || o.family === 'inet6'
+  // a dump of AF_INET6 says less of a link than a request for one device
+  const head = (dev: NetDevice): string =>
+    o.family !== 'inet6'
+      ? headLine(dev, false)
+      : f.dev === null
+        ? headLine6(dev)
+        : headLine(dev, false) + netnsidText(dev)
+  return shown.map((x) => addrText(x.dev, x.addrs, x.addrs6, o, only, head)).join('')
 }
 
 /** `10.1.0.1/24`, or `10.4.0.1 peer 10.4.0.2/32`. */
@@ -234,21 +292,35 @@ function inetText(a: Ifaddr): string {
   return `inet ${localText(a)}${brd} scope ${scopeName(a.scope)} ${a.secondary ? 'secondary ' : ''}${a.noprefixroute ? 'noprefixroute ' : ''}${a.label}`
 }
 
-function addrText(dev: NetDevice, addrs: readonly Ifaddr[], o: IpOptions, onlyInet: boolean): string {
+function addrText(
+  dev: NetDevice,
+  addrs: readonly Ifaddr[],
+  addrs6: readonly Inet6Ifaddr[],
+  o: IpOptions,
+  onlyInet: boolean,
+  head: (dev: NetDevice) => string,
+): string {
   const lifetime = '       valid_lft forever preferred_lft forever'
   if (o.brief) {
-    return `${linkName(dev).padEnd(16)} ${operstate(dev).padEnd(14)} ${addrs.map((a) => `${localText(a)} `).join('')}\n`
+    const name = (o.family === 'inet6' ? name6(dev) : linkName(dev)).padEnd(16)
+    const all = [...addrs.map(localText), ...addrs6.map(local6Text)]
+    return `${name} ${operstate(dev).padEnd(14)} ${all.map((a) => `${a} `).join('')}\n`
   }
-  if (o.oneline) return addrs.map((a) => `${dev.ifindex}: ${dev.name}    ${inetText(a)}\\${lifetime}\n`).join('')
-  const lines = [headLine(dev, false)]
+  if (o.oneline) {
+    const four = addrs.map((a) => `${dev.ifindex}: ${dev.name}    ${inetText(a)}\\${lifetime}\n`)
+    const six = addrs6.map((a) => `${dev.ifindex}: ${dev.name}    ${inet6Text(a)}\\${lifetime6(a)}\n`)
+    return [...four, ...six].join('')
+  }
+  const lines = [head(dev)]
   if (!onlyInet) lines.push(addressLine(dev, o))
   if (o.stats > 0 && !onlyInet) lines.push(...statLines(dev))
   for (const a of addrs) lines.push(`    ${inetText(a)}`, lifetime)
+  for (const a of addrs6) lines.push(`    ${inet6Text(a)}`, lifetime6(a))
   return `${lines.join('\n')}\n`
 }
 
-function addrJson(dev: NetDevice, addrs: readonly Ifaddr[], o: IpOptions): JsonValue {
-  const info = addrs.map((a) => ({
+function addrJson(dev: NetDevice, addrs: readonly Ifaddr[], addrs6: readonly Inet6Ifaddr[], o: IpOptions): JsonValue {
+  const info: { [name: string]: JsonValue }[] = addrs.map((a) => ({
     family: 'inet',
     local: formatIpv4(a.ip),
     ...(a.peer === a.ip ? {} : { address: formatIpv4(a.peer) }),
@@ -261,10 +333,11 @@ function addrJson(dev: NetDevice, addrs: readonly Ifaddr[], o: IpOptions): JsonV
     valid_life_time: 4294967295,
     preferred_life_time: 4294967295,
   }))
-  if (!o.brief) return { ...linkJson(dev, false), addr_info: info }
+  info.push(...addrs6.map(addr6Json))
+  if (!o.brief) return { ...(o.family === 'inet6' ? link6Json(dev) : linkJson(dev, false)), addr_info: info }
   return {
     ifname: dev.name,
     operstate: operstate(dev),
-    addr_info: info.map((a) => ({ local: a.local, prefixlen: a.prefixlen })),
+    addr_info: info.map((a) => ({ local: a.local ?? null, prefixlen: a.prefixlen ?? null })),
   }
 }

@@ -48,6 +48,11 @@ export class Args {
     return w
   }
 
+  /** The words that are left, without taking them. */
+  rest(): readonly string[] {
+    return this.words.slice(this.i)
+  }
+
   /** Takes the next word when it is exactly one of `keywords`. */
   accept(...keywords: readonly string[]): boolean {
     const w = this.words[this.i]
@@ -100,6 +105,31 @@ export function takeAddress(word: string): number {
   const ip = parseLoose(word)
   if (ip === null) throw new ToolExit(1, `Error: any valid address is expected rather than "${word}".`)
   return ip
+}
+
+/** Whether the word reads as an IPv6 address or prefix (a label as `eth0:1` does not). */
+export function isInet6(word: string): boolean {
+  return /^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(\/\d+)?$/.test(word) && word.indexOf(':') !== word.lastIndexOf(':')
+}
+
+/** An IPv6 prefix with optional length as an In6Table id; `default`, `any` and `all` are ::/0. */
+export function takePrefix6(ns: Netns, word: string): { addr: number; length: number; hasLength: boolean } {
+  if (word === 'default' || word === 'any' || word === 'all') return { addr: 0, length: 0, hasLength: true }
+  const slash = word.indexOf('/')
+  const addr = ns.world.in6.parse(slash < 0 ? word : word.slice(0, slash))
+  const lengthText = slash < 0 ? '128' : word.slice(slash + 1)
+  const length = /^\d+$/.test(lengthText) ? Number(lengthText) : -1
+  if (addr < 0 || length < 0 || length > 128) {
+    throw new ToolExit(1, `Error: inet6 prefix is expected rather than "${word}".`)
+  }
+  return { addr, length, hasLength: slash >= 0 }
+}
+
+/** An IPv6 address as an In6Table id. */
+export function takeAddress6(ns: Netns, word: string): number {
+  const addr = ns.world.in6.parse(word)
+  if (addr < 0) throw new ToolExit(1, `Error: inet6 address is expected rather than "${word}".`)
+  return addr
 }
 
 /** A device of the namespace, or iproute2's message. */

@@ -202,11 +202,16 @@ function groupName(dev: NetDevice): string {
   return dev.group === 0 ? 'default' : String(dev.group)
 }
 
+/** ` link-netnsid 0` when the other end is in another namespace. */
+export function netnsidText(dev: NetDevice): string {
+  const link = linkOf(dev)
+  return link !== null && link.ns !== dev.ns ? ` link-netnsid ${netnsId(dev.ns, link.ns)}` : ''
+}
+
 /** `    link/ether 0a:.. brd ff:..` with the far namespace and, under -d, everything about the kind. */
 export function addressLine(dev: NetDevice, o: IpOptions): string {
   const mac = hardwareAddress(dev)
-  const link = linkOf(dev)
-  const nsid = link !== null && link.ns !== dev.ns ? ` link-netnsid ${netnsId(dev.ns, link.ns)}` : ''
+  const nsid = netnsidText(dev)
   return `    link/${linkType(dev)} ${mac} ${(dev.flags & IFF_POINTOPOINT) !== 0 ? 'peer' : 'brd'} ${broadcastMac(dev)}${nsid}${permAddress(dev)}${o.details ? details(dev) : ''}`
 }
 

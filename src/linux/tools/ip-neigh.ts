@@ -2,7 +2,7 @@
  * `ip neigh`: add, replace, change, append, del, show, flush, get.
  *
  * Entries are listed per device in order of creation; Linux lists by hash bucket, an order that its random seed makes
- * different on every boot. IPv6 neighbours are not modelled.
+ * different on every boot.
  *
  * Source: iproute2 ip/ipneigh.c; net/core/neighbour.c (neigh_add, neigh_delete, pneigh_lookup).
  */
@@ -11,10 +11,13 @@ import type { Mac } from '../../addr/mac.ts'
 import { formatMac } from '../../addr/mac.ts'
 import type { NetDevice } from '../device/device.ts'
 import { EEXIST, ENOENT } from '../errno.ts'
+import { AF_INET6 } from '../ipv6/in6.ts'
+import { ndiscProxyListen } from '../ipv6/ndisc-send.ts'
 import {
   NEIGH_UPDATE_F_ADMIN,
   NEIGH_UPDATE_F_OVERRIDE,
   type Neighbour,
+  type NeighTable,
   NUD_DELAY,
   NUD_FAILED,
   NUD_INCOMPLETE,
@@ -28,7 +31,19 @@ import {
   neighUpdate,
 } from '../neighbour/neighbour.ts'
 import type { Netns } from '../netns.ts'
-import { type Args, type IpOptions, invarg, matches, takeAddress, takeDevice, takeMac, takePrefix } from './ip-args.ts'
+import {
+  type Args,
+  type IpOptions,
+  invarg,
+  isInet6,
+  matches,
+  takeAddress,
+  takeAddress6,
+  takeDevice,
+  takeMac,
+  takePrefix,
+  takePrefix6,
+} from './ip-args.ts'
 import { formatJson, type JsonValue } from './ip-json.ts'
 import { rtnetlink, ToolExit, unmodelled } from './result.ts'
 
@@ -55,7 +70,7 @@ export function ipNeigh(ns: Netns, args: Args, o: IpOptions): string {
   if (matches(word, 'delete')) return del(ns, args)
   if (matches(word, 'get')) return get(ns, args, o)
   if (matches(word, 'show') || matches(word, 'lst') || matches(word, 'list')) return show(ns, args, o)
-  if (matches(word, 'flush')) return flush(ns, args)
+  if (matches(word, 'flush')) return flush(ns, args, o)
   throw new ToolExit(255, `Command "${word}" is unknown, try "ip neigh help".`)
 }
 
@@ -67,7 +82,23 @@ function nudState(word: string): number {
   return n
 }
 
+/** The table that an address belongs to. */
+function tableFor(ns: Netns, word: string): NeighTable {
+  return isInet6(word) ? ns.nd : ns.neigh
+}
+
+/** An address of the table's family. */
+function takeIp(ns: Netns, table: NeighTable, word: string): number {
+  return table.family === AF_INET6 ? takeAddress6(ns, word) : takeAddress(word)
+}
+
+function ipText(table: NeighTable, ip: number): string {
+  return table.family === AF_INET6 ? table.ns.world.in6.text(ip) : formatIpv4(ip)
+}
+
 interface Entry {
+  table: NeighTable
+  router: boolean
   ip: number | null
   mac: Mac | null
   dev: NetDevice | null
@@ -76,21 +107,32 @@ interface Entry {
 }
 
 function takeEntry(ns: Netns, args: Args): Entry {
-  const e: Entry = { ip: null, mac: null, dev: null, state: NUD_PERMANENT, proxy: false }
+  const e: Entry = {
+    table: ns.neigh,
+    router: false,
+    ip: null,
+    mac: null,
+    dev: null,
+    state: NUD_PERMANENT,
+    proxy: false,
+  }
   let devName: string | null = null
   while (!args.done) {
     const word = args.take()
     if (matches(word, 'lladdr')) e.mac = takeMac(args.take())
     else if (matches(word, 'nud')) e.state = nudState(args.take())
     else if (matches(word, 'proxy')) {
-      e.ip = takeAddress(args.take())
+      const text = args.take()
+      e.table = tableFor(ns, text)
+      e.ip = takeIp(ns, e.table, text)
       e.proxy = true
     } else if (word === 'dev') devName = args.take()
-    else if (['router', 'managed', 'use', 'extern_learn', 'protocol'].includes(word)) unmodelled(`ip neigh ... ${word}`)
+    else if (word === 'router') e.router = true
+    else if (['managed', 'use', 'extern_learn', 'protocol'].includes(word)) unmodelled(`ip neigh ... ${word}`)
     else {
       const text = word === 'to' ? args.take() : word
-      if (text.includes(':')) unmodelled('IPv6 neighbours')
-      e.ip = takeAddress(text)
+      e.table = tableFor(ns, text)
+      e.ip = takeIp(ns, e.table, text)
     }
   }
   if (devName === null || e.ip === null) throw new ToolExit(255, 'Device and destination are required arguments.')
@@ -104,16 +146,20 @@ function modify(ns: Netns, args: Args, create: boolean, exclusive: boolean, repl
   const ip = e.ip
   if (dev === null || ip === null) return ''
   if (e.proxy) {
-    if (!ns.neigh.isProxied(dev, ip)) ns.neigh.proxies.push({ ip, dev })
+    if (!e.table.isProxied(dev, ip)) {
+      e.table.proxies.push({ ip, dev })
+      if (e.table.family === AF_INET6) ndiscProxyListen(dev, ip, true)
+    }
     return ''
   }
-  let n = ns.neigh.lookup(dev, ip)
+  let n = e.table.lookup(dev, ip)
   if (n === undefined && !create) rtnetlink(ENOENT)
   if (n !== undefined && exclusive) rtnetlink(EEXIST)
   if (e.mac === null && (e.state & NUD_VALID) !== 0 && (n === undefined || (n.state & NUD_VALID) === 0)) {
     throw new ToolExit(2, 'Error: No link layer address given.')
   }
-  n ??= ns.neigh.create(dev, ip)
+  n ??= e.table.create(dev, ip)
+  n.isRouter = e.router
   const flags = NEIGH_UPDATE_F_ADMIN | (replace || create ? NEIGH_UPDATE_F_OVERRIDE : 0)
   rtnetlink(neighUpdate(ns.world, n, e.mac, e.state, flags))
   return ''
@@ -123,26 +169,27 @@ function del(ns: Netns, args: Args): string {
   const e = takeEntry(ns, args)
   if (e.dev === null || e.ip === null) return ''
   if (e.proxy) {
-    const i = ns.neigh.proxies.findIndex((p) => p.ip === e.ip && p.dev === e.dev)
+    const i = e.table.proxies.findIndex((p) => p.ip === e.ip && p.dev === e.dev)
     if (i < 0) rtnetlink(ENOENT)
-    ns.neigh.proxies.splice(i, 1)
+    e.table.proxies.splice(i, 1)
+    if (e.table.family === AF_INET6) ndiscProxyListen(e.dev, e.ip, false)
     return ''
   }
-  const n = ns.neigh.lookup(e.dev, e.ip)
+  const n = e.table.lookup(e.dev, e.ip)
   if (n === undefined) rtnetlink(ENOENT)
-  else deleteEntry(ns, n)
+  else deleteEntry(n)
   return ''
 }
 
 /** neigh_delete: senders of waiting packets learn that the host is unreachable. */
-function deleteEntry(ns: Netns, n: Neighbour): void {
-  neighUpdate(ns.world, n, null, NUD_FAILED, NEIGH_UPDATE_F_OVERRIDE | NEIGH_UPDATE_F_ADMIN)
-  ns.neigh.remove(n)
+function deleteEntry(n: Neighbour): void {
+  neighUpdate(n.table.ns.world, n, null, NUD_FAILED, NEIGH_UPDATE_F_OVERRIDE | NEIGH_UPDATE_F_ADMIN)
+  n.table.remove(n)
 }
 
 function get(ns: Netns, args: Args, o: IpOptions): string {
   const e = takeEntry(ns, args)
-  const n = e.dev === null || e.ip === null ? undefined : ns.neigh.lookup(e.dev, e.ip)
+  const n = e.dev === null || e.ip === null ? undefined : e.table.lookup(e.dev, e.ip)
   if (n === undefined) throw new ToolExit(2, 'RTNETLINK answers: No such file or directory')
   return o.json ? formatJson([entryJson(n, false)], o.pretty) : entryText(n, o, false)
 }
@@ -150,13 +197,14 @@ function get(ns: Netns, args: Args, o: IpOptions): string {
 interface Filter {
   dev: NetDevice | null
   to: { ip: number; length: number } | null
+  to6: { addr: number; length: number } | null
   state: number | null
   proxy: boolean
   master: string | null
 }
 
 function takeFilter(ns: Netns, args: Args): Filter {
-  const f: Filter = { dev: null, to: null, state: null, proxy: false, master: null }
+  const f: Filter = { dev: null, to: null, to6: null, state: null, proxy: false, master: null }
   while (!args.done) {
     const word = args.take()
     if (word === 'dev') f.dev = takeDevice(ns, args.take())
@@ -166,7 +214,11 @@ function takeFilter(ns: Netns, args: Args): Filter {
       const state = nudState(args.take())
       f.state = (f.state ?? 0) | state
     } else if (word === 'proxy') f.proxy = true
-    else if (word !== 'all' && word !== 'any') f.to = takePrefix(word === 'to' ? args.take() : word)
+    else if (word !== 'all' && word !== 'any') {
+      const text = word === 'to' ? args.take() : word
+      if (isInet6(text)) f.to6 = takePrefix6(ns, text)
+      else f.to = takePrefix(text)
+    }
   }
   return f
 }
@@ -174,32 +226,44 @@ function takeFilter(ns: Netns, args: Args): Filter {
 function fits(f: Filter, n: Neighbour, hidden: number): boolean {
   if (f.dev !== null && n.dev !== f.dev) return false
   if (f.master !== null && n.dev.port?.bridge.dev.name !== f.master) return false
-  if (f.to !== null && ((n.ip ^ f.to.ip) & ipv4Mask(f.to.length)) !== 0) return false
+  const six = n.table.family === AF_INET6
+  if (f.to !== null && (six || ((n.ip ^ f.to.ip) & ipv4Mask(f.to.length)) !== 0)) return false
+  if (f.to6 !== null && (!six || !n.table.ns.world.in6.prefixEqual(n.ip, f.to6.addr, f.to6.length))) return false
   return f.state === null
     ? n.state !== NUD_NONE && (n.state & hidden) === 0
     : (n.state & f.state) !== 0 || f.state === ALL
 }
 
-function flush(ns: Netns, args: Args): string {
+/** The tables that are meant: both without a family. */
+function tables(ns: Netns, o: IpOptions): NeighTable[] {
+  if (o.family === '') return [ns.neigh, ns.nd]
+  return [o.family === 'inet6' ? ns.nd : ns.neigh]
+}
+
+function flush(ns: Netns, args: Args, o: IpOptions): string {
   if (args.done) throw new ToolExit(255, 'Flush requires arguments.')
   const f = takeFilter(ns, args)
-  for (const n of ns.neigh.list()) if (fits(f, n, NUD_PERMANENT | NUD_NOARP)) deleteEntry(ns, n)
+  for (const t of tables(ns, o)) {
+    for (const n of t.list()) if (fits(f, n, NUD_PERMANENT | NUD_NOARP)) deleteEntry(n)
+  }
   return ''
 }
 
 function show(ns: Netns, args: Args, o: IpOptions): string {
   const f = takeFilter(ns, args)
-  if (o.family === 'inet6') return o.json ? formatJson([], o.pretty) : ''
+  const wanted = tables(ns, o)
   if (f.proxy) {
-    const list = ns.neigh.proxies.filter((p) => f.dev === null || p.dev === f.dev)
+    const list = wanted.flatMap((t) =>
+      t.proxies.filter((p) => f.dev === null || p.dev === f.dev).map((p) => ({ dst: ipText(t, p.ip), dev: p.dev })),
+    )
     if (o.json)
       return formatJson(
-        list.map((p) => ({ dst: formatIpv4(p.ip), dev: p.dev.name, proxy: null })),
+        list.map((p) => ({ dst: p.dst, dev: p.dev.name, proxy: null })),
         o.pretty,
       )
-    return list.map((p) => `${formatIpv4(p.ip)} ${f.dev === null ? `dev ${p.dev.name} ` : ''}proxy \n`).join('')
+    return list.map((p) => `${p.dst} ${f.dev === null ? `dev ${p.dev.name} ` : ''}proxy \n`).join('')
   }
-  const list = ns.neigh.list().filter((n) => fits(f, n, NUD_NOARP))
+  const list = wanted.flatMap((t) => t.list()).filter((n) => fits(f, n, NUD_NOARP))
   if (o.json)
     return formatJson(
       list.map((n) => entryJson(n, f.dev !== null)),
@@ -225,8 +289,9 @@ function ages(n: Neighbour): readonly [number, number, number] {
 
 function entryText(n: Neighbour, o: IpOptions, hideDev: boolean): string {
   const mac = lladdr(n)
-  let t = `${formatIpv4(n.ip)} ${hideDev ? '' : `dev ${n.dev.name} `}${mac === null ? '' : `lladdr ${mac} `}`
+  let t = `${ipText(n.table, n.ip)} ${hideDev ? '' : `dev ${n.dev.name} `}${mac === null ? '' : `lladdr ${mac} `}`
   if (o.stats > 0) t += `used ${ages(n).join('/')} probes ${n.probes} `
+  if (n.isRouter) t += 'router '
   if (n.externLearn) t += 'extern_learn '
   return `${t}${stateNames(n.state).join(' ')} \n`
 }
@@ -234,9 +299,10 @@ function entryText(n: Neighbour, o: IpOptions, hideDev: boolean): string {
 function entryJson(n: Neighbour, hideDev: boolean): JsonValue {
   const mac = lladdr(n)
   return {
-    dst: formatIpv4(n.ip),
+    dst: ipText(n.table, n.ip),
     ...(hideDev ? {} : { dev: n.dev.name }),
     ...(mac === null ? {} : { lladdr: mac }),
+    ...(n.isRouter ? { router: null } : {}),
     ...(n.externLearn ? { extern_learn: null } : {}),
     state: stateNames(n.state),
   }

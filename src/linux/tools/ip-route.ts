@@ -1,7 +1,7 @@
 /**
  * `ip route`: add, append, prepend, replace, change, del, show, flush; `get` is in ip-route-get.ts.
  *
- * Not modelled, and said so: IPv6, nexthop objects, encapsulation, realms, `save` and `restore`.
+ * IPv6 routes are in ip-route6.ts. Not modelled, and said so: nexthop objects, encapsulation, realms, `save` and `restore`.
  *
  * Source: iproute2 ip/iproute.c (iproute_modify, iproute_list_flush_or_save); net/ipv4/fib_semantics.c and fib_trie.c for
  * the kernel's messages.
@@ -27,6 +27,7 @@ import {
   type Args,
   type IpOptions,
   invarg,
+  isInet6,
   matches,
   takeAddress,
   takeDevice,
@@ -37,6 +38,7 @@ import { formatJson } from './ip-json.ts'
 import { dsfieldNumber, protocolNumber, tableNumber } from './ip-names.ts'
 import { ipRouteGet } from './ip-route-get.ts'
 import { type Hidden, routeJson, routeText } from './ip-route-show.ts'
+import { ipRoute6 } from './ip-route6.ts'
 import { rtnetlink, ToolExit, unmodelled } from './result.ts'
 
 const MODES: readonly (readonly [string, RouteMode])[] = [
@@ -67,6 +69,7 @@ const OTHER_METRICS = [
 
 /** Runs `ip route ...`. */
 export function ipRoute(ns: Netns, args: Args, o: IpOptions): string {
+  if (o.family === 'inet6' || (o.family === '' && args.rest().some(isInet6))) return ipRoute6(ns, args, o)
   if (args.done) return show(ns, args, o)
   const word = args.take()
   const mode = MODES.find(([name]) => matches(word, name))
@@ -342,7 +345,6 @@ function routesOf(ns: Netns, f: Filter): FibRoute[] {
 
 function show(ns: Netns, args: Args, o: IpOptions): string {
   const f = takeFilter(ns, args)
-  if (o.family === 'inet6') return o.json ? formatJson([], o.pretty) : ''
   if (
     f.table !== null &&
     f.table !== RT_TABLE_MAIN &&

@@ -1,7 +1,7 @@
 /**
  * `ip rule`: add, delete, flush and show policy rules.
  *
- * Not modelled, and said so: IPv6 rules, l3mdev, uidrange, tun_id, realms, suppress_ifgroup, save and restore.
+ * Not modelled, and said so: l3mdev, uidrange, tun_id, realms, suppress_ifgroup, save and restore.
  *
  * Source: iproute2 ip/iprule.c (iprule_modify, print_rule); net/core/fib_rules.c.
  */
@@ -17,7 +17,17 @@ import {
   FR_ACT_UNREACHABLE,
   type RuleSpec,
 } from '../route/rule.ts'
-import { type Args, type IpOptions, invarg, matches, parseNumber, takeNumber, takePrefix } from './ip-args.ts'
+import {
+  type Args,
+  type IpOptions,
+  invarg,
+  isInet6,
+  matches,
+  parseNumber,
+  takeNumber,
+  takePrefix,
+  takePrefix6,
+} from './ip-args.ts'
 import { formatJson, type JsonValue } from './ip-json.ts'
 import {
   dsfieldName,
@@ -53,8 +63,10 @@ const ACTIONS: { readonly [name: string]: number } = {
 
 /** Runs `ip rule ...`. */
 export function ipRule(ns: Netns, args: Args, o: IpOptions): string {
-  if (args.done) return show(ns, args, o)
+  const six = o.family === 'inet6' || (o.family === '' && args.rest().some(isInet6))
+  if (args.done) return six ? show6(ns, args, o) : show(ns, args, o)
   const word = args.take()
+  if (six) return ipRule6(ns, word, args, o)
   if (matches(word, 'list') || matches(word, 'lst') || matches(word, 'show')) return show(ns, args, o)
   if (matches(word, 'add')) {
     // iproute2 leaves FRA_PROTOCOL to the user: 0 is RTPROT_UNSPEC
@@ -73,6 +85,33 @@ export function ipRule(ns: Netns, args: Args, o: IpOptions): string {
   throw new ToolExit(255, `Command "${word}" is unknown, try "ip rule help".`)
 }
 
+/** Runs `ip -6 rule WORD ...`. */
+function ipRule6(ns: Netns, word: string, args: Args, o: IpOptions): string {
+  if (matches(word, 'list') || matches(word, 'lst') || matches(word, 'show')) return show6(ns, args, o)
+  if (matches(word, 'add')) rtnetlink(ns.fib6.addRule({ protocol: 0, ...takeRule(args, ns) }))
+  else if (matches(word, 'delete')) rtnetlink(ns.fib6.delRule(takeRule(args, ns)))
+  else if (matches(word, 'flush'))
+    for (const r of [...ns.fib6.rules]) if (r.pref !== 0) ns.fib6.delRule({ pref: r.pref })
+  return ''
+}
+
+/** IPv6 rules as what ruleText and ruleJson print. */
+function show6(ns: Netns, args: Args, o: IpOptions): string {
+  const f = takeRule(args, ns)
+  const rules = ns.fib6.rules
+    .filter((r) => (f.pref === undefined || r.pref === f.pref) && (f.table === undefined || r.base.table === f.table))
+    .map((r) => {
+      const { from, fromLength, to, toLength, not } = r
+      return { ...r.base, from, fromLength, to, toLength, not, pref: r.pref }
+    })
+  if (o.json)
+    return formatJson(
+      rules.map((r) => ruleJson(ns, r, o, true)),
+      o.pretty,
+    )
+  return rules.map((r) => ruleText(ns, r, o, true)).join('')
+}
+
 function takePorts(word: string): readonly [number, number] {
   const m = /^(\d+)(?:-(\d+))?$/.exec(word)
   const lo = Number(m?.[1] ?? -1)
@@ -81,12 +120,13 @@ function takePorts(word: string): readonly [number, number] {
   return [lo, hi]
 }
 
-function takeRule(args: Args): RuleSpec {
+/** @param six the namespace, when the rule is IPv6's */
+function takeRule(args: Args, six: Netns | null = null): RuleSpec {
   const r: { -readonly [K in keyof RuleSpec]: RuleSpec[K] } = {}
   while (!args.done) {
     const word = args.take()
     if (word === 'not') r.not = true
-    else if (word === 'from' || word === 'to') takeSide(r, word, args.take())
+    else if (word === 'from' || word === 'to') takeSide(r, word, args.take(), six)
     else if (matches(word, 'preference') || matches(word, 'order') || matches(word, 'priority'))
       r.pref = takeNumber(args.take(), 0xffffffff, 'preference value is invalid\n')
     else if (word === 'tos' || matches(word, 'dsfield')) {
@@ -141,9 +181,13 @@ function takeRule(args: Args): RuleSpec {
   return r
 }
 
-function takeSide(r: { -readonly [K in keyof RuleSpec]: RuleSpec[K] }, side: 'from' | 'to', word: string): void {
-  if (word.includes(':')) unmodelled('IPv6 rules')
-  const p = takePrefix(word)
+function takeSide(
+  r: { -readonly [K in keyof RuleSpec]: RuleSpec[K] },
+  side: 'from' | 'to',
+  word: string,
+  six: Netns | null,
+): void {
+  const p = six === null ? takePrefix(word) : take6(six, word)
   if (p.length === 0) return
   if (side === 'from') {
     r.from = p.ip
@@ -154,9 +198,13 @@ function takeSide(r: { -readonly [K in keyof RuleSpec]: RuleSpec[K] }, side: 'fr
   }
 }
 
+function take6(ns: Netns, word: string): { ip: number; length: number } {
+  const p = takePrefix6(ns, word)
+  return { ip: p.addr, length: p.length }
+}
+
 function show(ns: Netns, args: Args, o: IpOptions): string {
   const f = takeRule(args)
-  if (o.family === 'inet6') return o.json ? formatJson([], o.pretty) : ''
   const rules = ns.fib.rules.filter(
     (r) =>
       (f.pref === undefined || r.pref === f.pref) &&
@@ -184,8 +232,9 @@ function hasPrefix(length: number | undefined): boolean {
   return length !== undefined && length > 0
 }
 
-function side(ip: number | undefined, length: number | undefined): string {
-  return length === 32 ? formatIpv4(ip ?? 0) : `${formatIpv4(ip ?? 0)}/${length ?? 32}`
+function side(ns: Netns, ip: number | undefined, length: number | undefined, six: boolean): string {
+  const text = six ? ns.world.in6.text(ip ?? 0) : formatIpv4(ip ?? 0)
+  return length === (six ? 128 : 32) ? text : `${text}/${length ?? 32}`
 }
 
 function hex(n: number): string {
@@ -204,9 +253,9 @@ function portText(range: readonly [number, number]): string {
   return range[0] === range[1] ? String(range[0]) : `${range[0]}-${range[1]}`
 }
 
-function ruleText(ns: Netns, r: Rule, o: IpOptions): string {
-  let t = `${r.pref}:\t${r.not === true ? 'not ' : ''}from ${hasPrefix(r.fromLength) ? side(r.from, r.fromLength) : 'all'} `
-  if (hasPrefix(r.toLength)) t += `to ${side(r.to, r.toLength)} `
+function ruleText(ns: Netns, r: Rule, o: IpOptions, six = false): string {
+  let t = `${r.pref}:\t${r.not === true ? 'not ' : ''}from ${hasPrefix(r.fromLength) ? side(ns, r.from, r.fromLength, six) : 'all'} `
+  if (hasPrefix(r.toLength)) t += `to ${side(ns, r.to, r.toLength, six)} `
   if (r.tos !== undefined && r.tos !== 0) t += `tos ${dsfieldName(r.tos)} `
   const mark = markText(r)
   if (mark !== null) t += `fwmark ${mark} `
@@ -225,7 +274,7 @@ function ruleText(ns: Netns, r: Rule, o: IpOptions): string {
     if (r.suppressPrefixlength !== undefined && r.suppressPrefixlength >= 0)
       t += `suppress_prefixlength ${r.suppressPrefixlength} `
   } else if (action === FR_ACT_GOTO) {
-    t += `goto ${r.target ?? 'none'} ${ns.fib.rules.some((x) => x.pref === r.target) ? '' : '[unresolved] '}`
+    t += `goto ${r.target ?? 'none'} ${(six ? ns.fib6 : ns.fib).rules.some((x: { readonly pref: number }) => x.pref === r.target) ? '' : '[unresolved] '}`
   } else t += `${actionName(action)} `
   if (o.details) t += `proto ${protocolName(r.protocol ?? 0)} `
   return `${t.replace(/ $/, '')}\n`
@@ -239,12 +288,12 @@ function portJson(name: string, range: readonly [number, number]): { [name: stri
   return range[0] === range[1] ? { [name]: range[0] } : { [`${name}_start`]: range[0], [`${name}_end`]: range[1] }
 }
 
-function ruleJson(ns: Netns, r: Rule, o: IpOptions): JsonValue {
+function ruleJson(ns: Netns, r: Rule, o: IpOptions, six = false): JsonValue {
   const action = actionOf(r)
   const mark = markText(r)?.split('/') ?? []
   const prefix = (name: string, ip: number | undefined, length: number | undefined): { [name: string]: JsonValue } => ({
-    [name]: formatIpv4(ip ?? 0),
-    ...(length === 32 ? {} : { [`${name}len`]: length ?? 32 }),
+    [name]: six ? ns.world.in6.text(ip ?? 0) : formatIpv4(ip ?? 0),
+    ...(length === (six ? 128 : 32) ? {} : { [`${name}len`]: length ?? 32 }),
   })
   return {
     priority: r.pref,
