@@ -63,10 +63,12 @@ const ACTIONS: { readonly [name: string]: number } = {
 
 /** Runs `ip rule ...`. */
 export function ipRule(ns: Netns, args: Args, o: IpOptions): string {
-  const six = o.family === 'inet6' || (o.family === '' && args.rest().some(isInet6))
+  const six = o.family === 'inet6'
   if (args.done) return six ? show6(ns, args, o) : show(ns, args, o)
   const word = args.take()
   if (six) return ipRule6(ns, word, args, o)
+  // iproute2 takes the family from -6 only: the kernel then refuses 16 bytes for an IPv4 rule
+  if (args.rest().some(isInet6)) throw new ToolExit(2, 'Error: Invalid source address.')
   if (matches(word, 'list') || matches(word, 'lst') || matches(word, 'show')) return show(ns, args, o)
   if (matches(word, 'add')) {
     // iproute2 leaves FRA_PROTOCOL to the user: 0 is RTPROT_UNSPEC

@@ -26,7 +26,7 @@ describe('parseScenario', () => {
       's.json:2:45: error: links[0].a[2]: expected a MAC address, got 1 [lab-scenario]',
       `s.json:3:34: error: steps[0].ns: expected one of the scenario's netns, got "q" [lab-scenario]`,
       's.json:3:58: error: steps[0].hex: expected 14-65549 bytes as hex digits, got "abc" [lab-scenario]',
-      's.json:4:10: error: steps[1].op: expected op to be one of frame, wait, cmd, iptables, udp_open, udp_send, udp_recv, ping, tcp_listen, tcp_connect, tcp_status, tcp_accept, tcp_send, tcp_recv, tcp_shutdown, close; got "nope" [lab-scenario]',
+      's.json:4:10: error: steps[1].op: expected op to be one of frame, wait, cmd, iptables, ip6tables, udp_open, udp_send, udp_recv, ping, tcp_listen, tcp_connect, tcp_status, tcp_accept, tcp_send, tcp_recv, tcp_shutdown, close; got "nope" [lab-scenario]',
       's.json:5:3: error: steps[2]: expected data or len, got neither [lab-scenario]',
     ])
   })

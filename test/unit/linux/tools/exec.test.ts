@@ -22,7 +22,7 @@ describe('execTool', () => {
     ['iptables-nft-save'],
     ['tc', 'class'],
     ['ip', 'link', 'add', 'bd', 'type', 'bond'],
-    ['ip', '-6', 'route', 'add', '::/0'],
+    ['ip', '-6', 'route', 'add', '::/0', 'from', '2001:db8::/32'],
     ['bridge', 'mdb'],
     ['ping', '-c', '100000000', '127.0.0.1'],
     ['ping', '-c', '1', 'shop-db'],
