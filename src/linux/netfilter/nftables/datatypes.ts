@@ -329,6 +329,23 @@ export const T_ECN = type('ecn', 'Explicit Congestion Notification', 2, 'hex', {
     ['ce', 3],
   ],
 })
+export const T_MH_TYPE = type('mh_type', 'Mobility Header Type', 8, 'dec', {
+  symbols: [
+    ['binding-refresh-request', 0],
+    ['home-test-init', 1],
+    ['careof-test-init', 2],
+    ['home-test', 3],
+    ['careof-test', 4],
+    ['binding-update', 5],
+    ['binding-acknowledgement', 6],
+    ['binding-error', 7],
+    ['fast-binding-update', 8],
+    ['fast-binding-acknowledgement', 9],
+    ['fast-binding-advertisement', 10],
+    ['experimental-mobility-header', 11],
+    ['home-agent-switch-message', 12],
+  ],
+})
 export const T_ICMP_TYPE = type('icmp_type', 'ICMP type', 8, 'dec', {
   symbols: [
     ['echo-reply', 0],

@@ -164,7 +164,7 @@ function evalReject(x: EvalContext, s: RejectStmt): Stmt {
   const nh = type === 'icmp' ? 'ip' : 'ip6'
   if (type !== 'icmpx') {
     if (x.nh !== '' && x.nh !== nh) {
-      throw new NftError(s.codeExpr?.loc ?? s.loc, `conflicting protocols specified: ${x.nh} vs ${nh}`, [rejectHead(s)])
+      throw new NftError(s.codeExpr?.loc ?? s.loc, 'conflicting protocols specified: ip vs ip6', [rejectHead(s)])
     }
     if (x.nh === '') needNetwork(x, nh, s.loc)
   } else if (x.family === 'ip' || x.family === 'ip6') {

@@ -268,8 +268,6 @@ function evalPayload(x: EvalContext, e: Expr & { k: 'payload' }): Expr {
     if (p.name === 'arp' && x.nh !== '' && x.nh !== 'arp') conflict(e.loc, x.nh, 'arp')
     needNetwork(x, p.name, e.loc)
   } else if (p.base === P.BASE_TRANSPORT) {
-    if (p.name === 'icmp' && x.family !== 'ip') needNetworkFor(x, 'ip', e.loc)
-    if (p.name === 'icmpv6' && x.family !== 'ip6') needNetworkFor(x, 'ip6', e.loc)
     needTransport(x, p, e.loc)
     if (p.name === 'icmp' || p.name === 'icmpv6') needIcmpType(x, p, e.field)
     if (p.name === 'th' && x.th !== '') {
@@ -301,11 +299,6 @@ function needVlan(x: EvalContext): void {
   }
   const r = value(D.T_ETHERTYPE, 16, 0x8100n, NO_LOC)
   if (!x.out.some((s) => s.k === 'match' && s.l.k === 'payload' && s.l.field === f)) x.out.push(hidden(l, r, NO_LOC))
-}
-
-/** ICMP stands over its own network protocol only; meta l4proto alone says that in inet (proto_inet has both). */
-function needNetworkFor(x: EvalContext, nh: string, loc: Loc): void {
-  if (x.nh !== '' && x.nh !== nh && x.family !== 'inet') conflict(loc, x.nh, nh === 'ip' ? 'icmp' : 'icmpv6')
 }
 
 /** payload_expr_expand: raw bytes that are one known field get its name. */

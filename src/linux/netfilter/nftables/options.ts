@@ -64,5 +64,8 @@ export const EXTHDRS: Readonly<Record<string, OptionDesc>> = {
     },
   },
   dst: { number: 60, fields: { ...NEXT, hdrlength: f(8, 8) } },
-  mh: { number: 135, fields: { ...NEXT, hdrlength: f(8, 8), type: f(16, 8), reserved: f(24, 8), checksum: f(32, 16) } },
+  mh: {
+    number: 135,
+    fields: { ...NEXT, hdrlength: f(8, 8), type: f(16, 8, D.T_MH_TYPE), reserved: f(24, 8), checksum: f(32, 16) },
+  },
 }

@@ -286,6 +286,9 @@ function parsePayload(c: Cursor, p: Proto, rhs: boolean): Expr | null {
     name = `${name} ${c.peek(2).text}`
     n = 3
   }
+  // the grammar's word is not the one that is printed
+  if (p.name === 'icmpv6' && name === 'parameter-problem') name = ''
+  if (p.name === 'icmpv6' && name === 'param-problem') name = 'parameter-problem'
   const field = p.fields.find((f) => f.name === name)
   if (field === undefined) {
     if (rhs) return null

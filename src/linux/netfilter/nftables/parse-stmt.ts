@@ -315,7 +315,10 @@ function parseNat(c: Cursor): Stmt {
     }
     c.word('to')
     if (!c.isSym(':')) {
-      if (c.sym('[')) {
+      if (c.isSym('[')) {
+        // one token of nft's scanner: the brackets hold one address
+        if (c.peek(2).text !== ']') c.unexpected()
+        c.next()
         addr = natValue(c)
         c.needSym(']')
         if (c.sym('-')) {

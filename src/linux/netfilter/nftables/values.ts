@@ -5,8 +5,9 @@
  * wider ones are big-endian words; interface names are their 16 bytes.
  */
 import { formatIpv4, parseIpv4 } from '../../../addr/ipv4.ts'
-import { formatIpv6, parseIpv6 } from '../../../addr/ipv6.ts'
+import { parseIpv6 } from '../../../addr/ipv6.ts'
 import type { Netns } from '../../netns.ts'
+import { inetNtop6 } from '../iptables/ip-values.ts'
 import { type Loc, NftError, type ValueExpr } from './ast.ts'
 import { parseDuration } from './cursor.ts'
 import { type DataType, SERVICE_NAMES, T_SERVICE } from './datatypes.ts'
@@ -34,6 +35,8 @@ export function parseSymbol(ns: Netns, text: string, num: boolean, t: DataType, 
     }
     case 'ipv6': {
       const w = parseIpv6(text)
+      if (w === null && parseIpv4(text) !== null)
+        return fail('Could not resolve hostname: Address family for hostname not supported')
       if (w === null) return fail('Could not resolve hostname: Name or service not known')
       return value(
         t,
@@ -124,7 +127,7 @@ export function formatValue(ns: Netns, e: ValueExpr): string {
       return formatIpv4(Number(v) | 0)
     case 'ipv6': {
       const w = [96n, 64n, 32n, 0n].map((s) => Number((v >> s) & 0xffffffffn) | 0)
-      return formatIpv6([w[0]!, w[1]!, w[2]!, w[3]!])
+      return inetNtop6([w[0]!, w[1]!, w[2]!, w[3]!])
     }
     case 'mac':
       return v
