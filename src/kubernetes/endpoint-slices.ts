@@ -7,8 +7,8 @@
  * their pods are in the input. Endpoints of a Service without selector are mirrored. `default/kubernetes` points at the
  * API server: port 6443 of the control-plane nodes, else of the first node.
  *
- * Not modelled: topology hints of the controller (given ones are kept), IPv6 slices made from selectors.
- * Sources: k8s.io/endpointslice/{reconciler,utils,endpointset}.go, pkg/controller/endpointslicemirroring.
+ * Hints come from spec.trafficDistribution. Not modelled: those of the annotation topology-mode (given ones are kept), IPv6 slices made from selectors.
+ * Sources: k8s.io/endpointslice/{reconciler,utils,endpointset}.go, trafficdist, pkg/controller/endpointslicemirroring.
  */
 import type { Diagnostics } from '../diagnostics/diagnostic.ts'
 import { NO_POSITION } from '../diagnostics/diagnostic.ts'
@@ -97,6 +97,17 @@ function groupByService(slices: readonly LoadedObject[]): Map<string, LoadedObje
   return groups
 }
 
+const PREFERS_CLOSE: ReadonlySet<string> = new Set(['PreferClose', 'PreferSameZone', 'PreferSameNode'])
+const TOPOLOGY_MODES = ['service.kubernetes.io/topology-mode', 'service.kubernetes.io/topology-aware-hints']
+
+/** The hints of a ready endpoint for spec.trafficDistribution (trafficdist.ReconcileHints). */
+function hintsOf({ spec }: Service, zone: string | undefined, node: string): Endpoint['hints'] {
+  if (!PREFERS_CLOSE.has(spec.trafficDistribution ?? '')) return undefined
+  const forNodes = spec.trafficDistribution === 'PreferSameNode' ? [{ name: node }] : undefined
+  if (zone === undefined && forNodes === undefined) return undefined
+  return { ...(zone !== undefined && { forZones: [{ name: zone }] }), ...(forNodes && { forNodes }) }
+}
+
 class SliceBuilder {
   readonly slices: EndpointSliceModel[] = []
   private readonly input: SliceInput
@@ -182,6 +193,7 @@ class SliceBuilder {
       group.endpoints.push(this.endpointOf(object, pod))
     }
     if (groups.size === 0) groups.set('', { ports: [], endpoints: [] })
+    this.reportTopologyMode(service)
     if (pods.length > 0) this.reportUnresolved(service, pods, resolved)
     else this.reportUnmatched(service)
     for (const { ports, endpoints } of groups.values()) {
@@ -225,11 +237,24 @@ class SliceBuilder {
     )
   }
 
+  private reportTopologyMode(service: Sourced<Service>): void {
+    const { metadata, spec } = service.object
+    const key = TOPOLOGY_MODES.find((name) => metadata.annotations?.[name]?.toLowerCase() === 'auto')
+    if (key === undefined || PREFERS_CLOSE.has(spec.trafficDistribution ?? '')) return
+    this.diagnostics.warning(
+      'topology-mode-not-modelled',
+      service.positionOf?.(['metadata', 'annotations', key]) ?? service.source,
+      'topology-aware hints by the share of CPUs are not modelled: every zone uses all endpoints',
+      { path: `metadata.annotations[${key}]`, hint: 'spec.trafficDistribution: PreferSameZone is modelled' },
+    )
+  }
+
   private endpointOf(service: Service, pod: PodModel): Endpoint {
     const zone = this.zones.get(pod.node)
     const serving = pod.ready
     const ready = (serving && !pod.terminating) || service.spec.publishNotReadyAddresses === true
     const { hostname, subdomain } = pod.spec
+    const hints = ready ? hintsOf(service, zone, pod.node) : undefined
     return {
       addresses: [pod.ip],
       conditions: { ready, serving, terminating: pod.terminating },
@@ -237,6 +262,7 @@ class SliceBuilder {
       targetRef: { kind: 'Pod', namespace: pod.namespace, name: pod.name, uid: pod.uid },
       nodeName: pod.node,
       ...(zone !== undefined && { zone }),
+      ...(hints !== undefined && { hints }),
     }
   }
 

@@ -467,6 +467,19 @@ describe.each(['iptables', 'nftables', 'ipvs'])('Services in %s mode', (mode) =>
       expect(lab.answering('far', `${CIP}:80`)).toEqual(['web-1', 'web-2'])
     })
 
+    it.each(['PreferClose', 'PreferSameZone', 'PreferSameNode'])(
+      'keeps clients in their zone with %s',
+      (distribution) => {
+        const lab = new ServiceLab(mode, [a(`${PORTS}, trafficDistribution: ${distribution}`)])
+        expect([lab.answering('client', `${CIP}:80`), lab.answering('far', `${CIP}:80`)]).toEqual([
+          ['web-1'],
+          ['web-2'],
+        ])
+        lab.update(null, { 'web-1': 'gone' })
+        expect(lab.answering('client', `${CIP}:80`)).toEqual(['web-2'])
+      },
+    )
+
     it('prefers the own node by node hints', () => {
       const endpoint = (ip: string, node: string): string =>
         `{ addresses: [${ip}], nodeName: ${node}, hints: { forZones: [{ name: z1 }, { name: z2 }], forNodes: [{ name: ${node} }] } }`

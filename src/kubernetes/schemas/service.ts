@@ -48,7 +48,7 @@ export const service: ObjectSchema = kind({
       externalName: string,
       externalTrafficPolicy: trafficPolicy,
       internalTrafficPolicy: trafficPolicy,
-      trafficDistribution: string,
+      trafficDistribution: oneOf('PreferClose', 'PreferSameZone', 'PreferSameNode'),
       healthCheckNodePort: anyPort,
       publishNotReadyAddresses: bool,
       sessionAffinity: oneOf('None', 'ClientIP'),

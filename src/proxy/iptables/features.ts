@@ -15,7 +15,10 @@ export const IPTABLES_FEATURES: readonly ProxyFeature[] = [
   supported('sessionAffinity', 'ClientIP through the recent match, with its timeout.'),
   supported('no endpoints', 'REJECT when no node has any, DROP when only local ones are missing for a Local policy.'),
   supported('terminating endpoints', 'Serving and terminating endpoints are used when none is ready.'),
-  supported('topology hints', 'Zone and node hints as the newest kube-proxy reads them.'),
+  supported(
+    'topology hints',
+    'Zone and node hints as the newest kube-proxy reads them; spec.trafficDistribution makes them.',
+  ),
   supported('hairpin', 'An endpoint that reaches itself through its Service is masqueraded.'),
   supported('local-traffic detectors', 'ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix and none.'),
   supported(

@@ -23,7 +23,10 @@ export const IPVS_FEATURES: readonly ProxyFeature[] = [
   supported('no endpoints', 'Virtual servers without real ones: IPVS answers with port unreachable.'),
   supported('wrong port of a Service address', 'Rejected by KUBE-IPVS-FILTER, since the address is local.'),
   supported('terminating endpoints', 'Serving and terminating endpoints are used when none is ready.'),
-  supported('topology hints', 'Zone and node hints as the newest kube-proxy reads them.'),
+  supported(
+    'topology hints',
+    'Zone and node hints as the newest kube-proxy reads them; spec.trafficDistribution makes them.',
+  ),
   supported('hairpin', 'KUBE-LOOP-BACK masquerades an endpoint that reaches itself.'),
   supported('local-traffic detectors', 'ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix and none.'),
   supported(

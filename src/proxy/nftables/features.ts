@@ -25,7 +25,10 @@ export const NFTABLES_FEATURES: readonly ProxyFeature[] = [
   supported('no endpoints', 'Reject when no node has any, drop when only local ones are missing for a Local policy.'),
   supported('wrong port of a ClusterIP', 'Rejected; addresses of the Service CIDR that no Service has are dropped.'),
   supported('terminating endpoints', 'Serving and terminating endpoints are used when none is ready.'),
-  supported('topology hints', 'Zone and node hints as the newest kube-proxy reads them.'),
+  supported(
+    'topology hints',
+    'Zone and node hints as the newest kube-proxy reads them; spec.trafficDistribution makes them.',
+  ),
   supported('hairpin', 'An endpoint that reaches itself through its Service is masqueraded.'),
   supported(
     'local-traffic detectors',

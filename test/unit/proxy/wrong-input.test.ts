@@ -59,6 +59,20 @@ describe('wrong Services', () => {
       'in.yaml:10:3: info: spec.selector: Service default/a selects app=apl: no pod of the namespace has these labels [selector-matches-nothing]\n  hint: did you mean app=api?',
     ],
     [
+      'a traffic distribution that does not exist',
+      service('a', 'trafficDistribution: PreferZone', 'ports: [{ port: 80 }]'),
+      'in.yaml:5:3: error: spec.trafficDistribution',
+    ],
+    [
+      'the topology-mode annotation, which is not modelled',
+      POD +
+        service('a', 'selector: { app: api }', 'ports: [{ port: 80 }]').replace(
+          '{ name: a }',
+          '{ name: a, annotations: { service.kubernetes.io/topology-mode: Auto } }',
+        ),
+      'in.yaml:8:37: warning: metadata.annotations[service.kubernetes.io/topology-mode]: topology-aware hints',
+    ],
+    [
       'a kube-proxy mode that does not exist',
       'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: nftable\n',
       'in.yaml:3:1: error: unknown kube-proxy mode "nftable" [kube-proxy-mode]\n  hint: did you mean nftables?',
