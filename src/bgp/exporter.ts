@@ -38,6 +38,7 @@ interface Group {
   readonly members: Set<Peer>
   /** By attribute set and source: what is sent; -1 nothing. */
   readonly cache: Map<number, number>
+  readonly allPaths: boolean
 }
 
 /** Cache keys: attribute set times this plus the source. */
@@ -54,11 +55,26 @@ function groupKey(p: Peer): string {
   ])
 }
 
+function takesAllPaths(p: Peer): boolean {
+  const tx = p.established?.agreement?.send.addPath
+  return tx !== undefined && (tx.ipv4 || tx.ipv6)
+}
+
+/** Whether a neighbour gets exactly what its group gets: nothing came from it, and it was told what is withdrawn. */
+function takesWhole(p: Peer, changes: readonly Change[], sendsBack: boolean): boolean {
+  for (const c of changes) {
+    if (c.attributes < 0 ? !p.exported.has(c.prefix) : c.source === p.index && !sendsBack) return false
+  }
+  return true
+}
+
 /** Tells the neighbours of one speaker. */
 export class Exporter {
   private readonly speaker: Speaker
   private readonly groups = new Map<string, Group>()
   private readonly groupOf = new Map<Peer, Group>()
+  /** Neighbours that are told every path (ADD-PATH). */
+  allPathPeers = 0
   /** UPDATEs made (each may go to many). */
   built = 0
 
@@ -71,17 +87,22 @@ export class Exporter {
     const key = groupKey(peer)
     let g = this.groups.get(key)
     if (g === undefined) {
-      g = { members: new Set(), cache: new Map() }
+      g = { members: new Set(), cache: new Map(), allPaths: takesAllPaths(peer) }
       this.groups.set(key, g)
     }
+    if (this.groupOf.has(peer)) return
     g.members.add(peer)
     this.groupOf.set(peer, g)
+    if (g.allPaths) this.allPathPeers++
   }
 
   /** A neighbour's session is over. */
   leave(peer: Peer): void {
-    this.groupOf.get(peer)?.members.delete(peer)
+    const g = this.groupOf.get(peer)
+    if (g === undefined) return
+    g.members.delete(peer)
     this.groupOf.delete(peer)
+    if (g.allPaths) this.allPathPeers--
   }
 
   /** Tells everybody about these prefixes. */
@@ -117,22 +138,25 @@ export class Exporter {
       if (row < 0) return { prefix, attributes: -1, source: -1 }
       return { prefix, attributes: this.outgoing(g, members[0]!, row, prefix), source: rib.peer(row) }
     })
+    const told = changes.filter((c) => c.attributes >= 0)
+    const withdrawn = changes.filter((c) => c.attributes < 0)
     let shared: readonly BgpUpdate[] | null = null
     for (const peer of members) {
-      const announce: Change[] = []
-      const withdraw: Change[] = []
-      for (const c of changes) {
-        const isTold = c.attributes >= 0 && (c.source !== peer.index || profile.sendsBack)
-        const wasTold = peer.exported.has(c.prefix)
-        if (isTold) announce.push(c)
-        else if (wasTold) withdraw.push(c)
-        peer.exported.set(c.prefix, isTold)
-      }
-      const isWhole = announce.length + withdraw.length === changes.length && members.length > 1
-      let messages: readonly BgpUpdate[] | null = isWhole ? shared : null
-      if (messages === null) {
+      let messages: readonly BgpUpdate[]
+      if (members.length > 1 && takesWhole(peer, changes, profile.sendsBack)) {
+        shared ??= this.messages(peer, told, withdrawn, family)
+        messages = shared
+        for (const c of changes) peer.exported.set(c.prefix, c.attributes >= 0)
+      } else {
+        const announce: Change[] = []
+        const withdraw: Change[] = []
+        for (const c of changes) {
+          const isTold = c.attributes >= 0 && (c.source !== peer.index || profile.sendsBack)
+          if (isTold) announce.push(c)
+          else if (peer.exported.has(c.prefix)) withdraw.push(c)
+          peer.exported.set(c.prefix, isTold)
+        }
         messages = this.messages(peer, announce, withdraw, family)
-        if (isWhole) shared = messages
       }
       for (const m of messages) peer.established!.send(m)
     }

@@ -17,7 +17,9 @@ class End implements BgpConnection {
   other: End | null = null
   isOpen = true
   private readonly network: MemoryNetwork
-  private readonly queue: { readonly atMs: number; readonly item: Item }[] = []
+  private readonly items: Item[] = []
+  private readonly times: number[] = []
+  private head = 0
   private readonly timer: BgpTimer
 
   constructor(network: MemoryNetwork, localAddress: string, remoteAddress: string) {
@@ -57,16 +59,21 @@ class End implements BgpConnection {
 
   arrive(item: Item): void {
     const { clock, latencyMs } = this.network
-    this.queue.push({ atMs: clock.nowMs() + latencyMs, item })
+    this.items.push(item)
+    this.times.push(clock.nowMs() + latencyMs)
     if (!this.timer.armed) this.timer.arm(latencyMs)
   }
 
   private deliver(): void {
     const now = this.network.clock.nowMs()
-    let i = 0
-    for (; i < this.queue.length && this.queue[i]!.atMs <= now; i++) this.take(this.queue[i]!.item)
-    this.queue.splice(0, i)
-    if (this.queue.length > 0) this.timer.arm(this.queue[0]!.atMs - now)
+    while (this.head < this.items.length && this.times[this.head]! <= now) this.take(this.items[this.head++]!)
+    if (this.head < this.items.length) {
+      this.timer.arm(this.times[this.head]! - now)
+      return
+    }
+    this.items.length = 0
+    this.times.length = 0
+    this.head = 0
   }
 
   private take(item: Item): void {

@@ -38,6 +38,9 @@ export interface SessionEnd {
   readonly text?: string
 }
 
+/** Real timers fire a little early. */
+const HOLD_SLACK_MS = 1
+
 const NO_DATA = new Uint8Array(0)
 
 /** One connection. */
@@ -53,6 +56,7 @@ export class Session implements ConnectionHandler {
   private readonly holdTimer: BgpTimer
   private readonly keepaliveTimer: BgpTimer
   private keepaliveMs = 0
+  private heardAtMs = 0
   /** Messages of each direction, for reports. */
   sentCount = 0
   receivedCount = 0
@@ -225,9 +229,12 @@ export class Session implements ConnectionHandler {
     this.peer.onUpdate(m, withdraw)
   }
 
+  /** Moving the timer at every message would cost more than the message: it looks at the time when it fires. */
   private restartHold(): void {
     const hold = this.agreement?.holdTime ?? 0
-    if (hold > 0) this.holdTimer.arm(hold * 1000)
+    if (hold === 0) return
+    this.heardAtMs = this.peer.speaker.host.clock.nowMs()
+    if (!this.holdTimer.armed) this.holdTimer.arm(hold * 1000)
   }
 
   private armKeepalive(): void {
@@ -235,6 +242,14 @@ export class Session implements ConnectionHandler {
   }
 
   private holdExpired(): void {
+    if (this.state === 'Established') {
+      const silent = this.peer.speaker.host.clock.nowMs() - this.heardAtMs
+      const left = this.agreement!.holdTime * 1000 - silent
+      if (left > HOLD_SLACK_MS) {
+        this.holdTimer.arm(left)
+        return
+      }
+    }
     // bgp_hold_timeout of BIRD: with a long-lived graceful restart the silence counts as a restart
     if (this.state === 'Established' && this.peer.keepsOnHoldExpiry(this)) {
       this.end({ kind: 'closed', code: 0, subcode: 0, data: NO_DATA, text: 'hold timer expired' })

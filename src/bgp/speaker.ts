@@ -85,6 +85,10 @@ export class Speaker {
   private readonly decisionPeers: readonly DecisionPeer[]
   private readonly context: DecisionContext
   private incumbent = -1
+  /** The best path has just been taken out: neighbours may know of it. */
+  private removedBest = false
+  /** Neither clients nor external neighbours: nothing that is learnt is passed on. */
+  private readonly isLeaf: boolean
   private readonly better = (a: number, b: number): boolean =>
     decide(this.spec.implementation, this.context, a, b, this.incumbent)[0]
   private readonly dirty: number[] = []
@@ -105,6 +109,7 @@ export class Speaker {
     this.isDeferring = this.isRestarting
     this.peers = spec.peers.map((p, i) => new Peer(this, p, i + 1))
     this.decisionPeers = [LOCAL, ...this.peers]
+    this.isLeaf = this.peers.every((p) => p.isInternal && p.spec.routeReflectorClient !== true)
     this.exporter = new Exporter(this)
     this.installFilter = compilePolicy(spec.install?.filter)
     const { rib, store, decisionPeers, peers } = this
@@ -168,7 +173,7 @@ export class Speaker {
   withdraw(prefix: string): void {
     if (!this.locals.delete(prefix) || !this.running) return
     const id = this.store.prefixId(prefix)
-    this.change(id, () => this.rib.remove(id, 0, 0))
+    this.remove(id, 0, 0)
   }
 
   /** The network of its own with this prefix. */
@@ -251,6 +256,7 @@ export class Speaker {
     if (a.originatorId === this.spec.routerId) return false
     if (a.clusterList?.includes(peer.spec.clusterId ?? this.clusterId) === true) return false
     if (a.nextHop === peer.localAddress) return false
+    if (a.asPath.length === 0) return true
     let own = 0
     for (const asn of flatPath(a.asPath)) if (asn === peer.localAsn || asn === this.spec.asn) own++
     return own <= (peer.spec.allowAsIn ?? 0)
@@ -274,12 +280,12 @@ export class Speaker {
     }
     const id = this.store.prefixId(prefix)
     const set = this.store.attributesId(attributes)
-    this.change(id, () => this.rib.put(id, peer.index, pathId, set))
+    this.put(id, peer.index, pathId, set)
   }
 
   private removePath(peer: Peer, prefix: string, pathId: number): void {
     const id = this.store.knownPrefix(prefix)
-    if (id >= 0) this.change(id, () => this.rib.remove(id, peer.index, pathId))
+    if (id >= 0) this.remove(id, peer.index, pathId)
   }
 
   private putLocal(r: BgpLocalRoute): void {
@@ -294,34 +300,53 @@ export class Speaker {
     if (r.communities !== undefined) changeCommunities(d, r.communities, [])
     const id = this.store.prefixId(r.prefix)
     const set = this.store.attributesId(d)
-    this.change(id, () => this.rib.put(id, 0, 0, set))
+    this.put(id, 0, 0, set)
   }
 
-  /** Changes the paths of a prefix and decides again; what follows from it is put on the list. */
-  private change(prefix: number, act: () => boolean): void {
+  /** Adds or replaces a path and decides again; what follows from it is put on the list. */
+  private put(prefix: number, peer: number, pathId: number, set: number): void {
     const { rib } = this
     this.incumbent = rib.first(prefix)
     const before = this.incumbent < 0 ? -1 : rib.attributes(this.incumbent)
-    if (!act()) return
-    this.settle(prefix, before)
+    if (rib.put(prefix, peer, pathId, set)) this.settle(prefix, before)
+  }
+
+  private remove(prefix: number, peer: number, pathId: number): void {
+    const { rib } = this
+    const head = rib.first(prefix)
+    const before = head < 0 ? -1 : rib.attributes(head)
+    if (!rib.remove(prefix, peer, pathId)) return
+    // when the best path itself went, whatever stands first now is news
+    const stays = rib.first(prefix) === head
+    this.removedBest = !stays
+    this.incumbent = stays ? head : -1
+    this.settle(prefix, stays ? before : -1)
+    this.removedBest = false
   }
 
   private settle(prefix: number, attributesBefore: number): void {
     const { rib } = this
     const head = this.incumbent
     this.counters.decisions++
+    const fromInternal = head >= 0 && this.isFromInternal(head)
     const best = rib.settle(prefix, this.better)
     const isSame = best === head && best >= 0 && rib.attributes(best) === attributesBefore
-    if (!isSame || this.needsAllPaths) this.touch(prefix)
+    if (isSame && !this.needsAllPaths) return
+    // what internal neighbours told is nobody's business without clients and external neighbours
+    const wasTold = head < 0 ? this.removedBest : !fromInternal
+    if (this.isLeaf && this.host.install === undefined && !wasTold && best >= 0 && this.isFromInternal(best)) return
+    this.touch(prefix)
+  }
+
+  private isFromInternal(row: number): boolean {
+    const peer = this.rib.peer(row)
+    return peer > 0 && this.peers[peer - 1]!.isInternal
   }
 
   /** Somebody is told, or the kernel holds, more than the best path. */
   private get needsAllPaths(): boolean {
     if ((this.spec.install?.maxPaths ?? 1) > 1 && this.host.install !== undefined) return true
-    return this.peers.some((p) => {
-      const tx = p.established?.agreement?.send.addPath
-      return tx !== undefined && (tx.ipv4 || tx.ipv6)
-    })
+    return this.exporter.allPathPeers > 0
   }
 
   private touch(prefix: number): void {
