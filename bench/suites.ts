@@ -106,5 +106,12 @@ export const SUITES: readonly SuiteEntry[] = [
     rows: ['reach/point-query', 'reach/150k-pods-all-pairs', 'reach/edit'],
     load: async () => (await import('./scenario/policy.ts')).policySuite,
   },
+  {
+    name: 'bgp',
+    rows: ['mesh-50', 'mesh-100', 'two-level-500', 'two-level-1000', 'rr3-500', 'rr3-1000', 'rr3-5000'].flatMap((f) =>
+      ['', '-updates', '-rib'].map((what) => `bgp/${f}${what}`),
+    ),
+    load: async () => (await import('./scenario/bgp.ts')).bgpSuite,
+  },
   { name: 'cli', rows: ['cli/trace-small'], load: async () => (await import('./scenario/cli.ts')).cliSuite },
 ]

@@ -7,6 +7,7 @@
  *     process.stdout.write(traceText(trace))
  */
 export { type BuildOptions, buildCluster, type Cluster, type Place, UnmodelledClusterError } from './cluster/build.ts'
+export type { TimelineEntry } from './cluster/events.ts'
 export { COMMAND_NAMES, type ExecPlace, execCommand } from './cluster/exec.ts'
 export type { CniDriver, CniFeature, CniProgram } from './cni/driver.ts'
 export { CNI_DRIVERS, findCniDriver } from './cni/registry.ts'

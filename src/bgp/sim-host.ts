@@ -26,6 +26,8 @@ export class SimHost implements BgpHost {
   readonly store: RouteStore
   /** What the kernel refused, by prefix: the errno's name. */
   readonly refused = new Map<string, string>()
+  /** Hears of every route that goes into the kernel (null: leaves it). */
+  routeChanged: ((prefix: string, route: InstalledRoute | null) => void) | null = null
   private readonly ns: Netns
   private readonly installed = new Map<string, InstalledRoute>()
   private readonly listener: (e: SpeakerEvent) => void
@@ -75,7 +77,10 @@ export class SimHost implements BgpHost {
       this.installed.delete(prefix)
     }
     this.refused.delete(prefix)
-    if (route === null) return
+    if (route === null) {
+      if (before !== undefined) this.routeChanged?.(prefix, null)
+      return
+    }
     const nexthops = route.nextHops.flatMap((n) => this.nexthop(n) ?? [])
     if (!route.blackhole && nexthops.length === 0) {
       this.refused.set(prefix, 'next hop unreachable')
@@ -94,7 +99,10 @@ export class SimHost implements BgpHost {
       'replace',
     )
     if (errno < 0) this.refused.set(prefix, errnoName(errno))
-    else this.installed.set(prefix, route)
+    else {
+      this.installed.set(prefix, route)
+      if (before === undefined || JSON.stringify(before) !== JSON.stringify(route)) this.routeChanged?.(prefix, route)
+    }
   }
 
   private nexthop(n: InstalledRoute['nextHops'][number]): NexthopSpec | null {

@@ -2,6 +2,7 @@
  * Options that several commands share, and the values they take.
  */
 import { type Command, InvalidArgumentError, type Option } from 'commander'
+import { durationSeconds } from '../kubernetes/duration.ts'
 import { choiceOption } from './choice.ts'
 import { COLOR_CHOICES, type ColorChoice } from './output.ts'
 
@@ -15,6 +16,8 @@ export interface InputFlags {
   readonly set?: { readonly path: string; readonly value: unknown }[]
   readonly seed?: number
   readonly strict?: boolean
+  /** Seconds after convergence. */
+  readonly at?: number
   readonly verbose?: boolean
   readonly color: ColorChoice
 }
@@ -38,6 +41,17 @@ export function addInputOptions(command: Command): Command {
     .option('--strict', 'exit with 4 when something is UNMODELLED')
     .option('-v, --verbose', 'say more; a walk also shows the rules that did not match')
     .addOption(colorOption())
+}
+
+/** Adds --at: how long after convergence to look. */
+export function addTimeOption(command: Command): Command {
+  return command.option('--at <time>', 'so long after the cluster has converged, with its events (2s, 500ms)', time)
+}
+
+function time(text: string): number {
+  const s = durationSeconds(text)
+  if (s === null) throw new InvalidArgumentError('Expected a time such as 5s or 500ms.')
+  return s
 }
 
 /** --color auto|always|never. */

@@ -14,6 +14,7 @@ export async function startCluster(model: ClusterModel, flags: InputFlags): Prom
   try {
     const cluster = buildCluster(model, { seed: flags.seed ?? model.config.seed })
     reportDiagnostics(cluster.diagnostics, flags)
+    if (flags.at !== undefined) cluster.events.playUntil(flags.at)
     return cluster
   } catch (error) {
     if (!(error instanceof UnmodelledClusterError)) throw error

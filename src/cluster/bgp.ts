@@ -7,7 +7,7 @@
  */
 import type { BgpPlacement, BgpPlan } from '../bgp/config.ts'
 import { SimHost } from '../bgp/sim-host.ts'
-import { Speaker, type SpeakerEvent } from '../bgp/speaker.ts'
+import { type InstalledRoute, Speaker, type SpeakerEvent } from '../bgp/speaker.ts'
 import { type BgpState, bgpState } from '../bgp/state.ts'
 import { RouteStore } from '../bgp/store.ts'
 import { type Diagnostic, NO_POSITION } from '../diagnostics/diagnostic.ts'
@@ -55,6 +55,19 @@ export class BgpFabric {
   private place(p: BgpPlacement, ns: Netns): void {
     const host = new SimHost(ns, this.store, (e) => this.timeline.push(e))
     this.speakers.set(p.netns, { netns: p.netns, ns, host, speaker: new Speaker(p.speaker, host) })
+  }
+
+  /** From now on `listener` hears of every route that goes into a kernel or leaves it. */
+  onRoute(listener: (netns: string, prefix: string, route: InstalledRoute | null) => void): void {
+    for (const { netns, host } of this.speakers.values()) {
+      host.routeChanged = (prefix, route) => listener(netns, prefix, route)
+    }
+  }
+
+  /** Namespace of a speaker by its name. */
+  netnsOf(name: string): string {
+    for (const p of this.speakers.values()) if (p.speaker.spec.name === name) return p.netns
+    return name
   }
 
   /** Starts everybody, in the order of the plan. */

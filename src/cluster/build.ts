@@ -7,7 +7,7 @@
  */
 import { parseIpv4 } from '../addr/index.ts'
 import { CNI_DRIVERS, findCniDriver } from '../cni/registry.ts'
-import type { Diagnostic } from '../diagnostics/diagnostic.ts'
+import { type Diagnostic, NO_POSITION } from '../diagnostics/diagnostic.ts'
 import type { LoadBalancerAddress } from '../kubernetes/load-balancer/types.ts'
 import type { ClusterModel, PodModel } from '../kubernetes/types.ts'
 import { setUp } from '../linux/device/ops.ts'
@@ -19,6 +19,7 @@ import { startCloudBalancers } from './balancer/cloud.ts'
 import { Layer2Speakers } from './balancer/layer2.ts'
 import { BgpFabric, unmodelledBgp } from './bgp.ts'
 import { startDnsServers } from './dns-server.ts'
+import { EventPlayer } from './events.ts'
 import { NodeProxy } from './node-proxy.ts'
 import { proxyInput } from './proxy-input.ts'
 import { attachToRack, buildRacks, routerOf, withRouters } from './racks.ts'
@@ -57,6 +58,8 @@ export interface Cluster {
   readonly files: ReadonlyMap<string, string>
   /** The BGP speakers, null when nobody speaks BGP. */
   readonly bgp: BgpFabric | null
+  /** Lets time pass, with the events of the Cluster object. */
+  readonly events: EventPlayer
   /** A machine outside the cluster, made on first use. */
   host(ipText: string): Netns
 }
@@ -193,11 +196,26 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
     bgp.converge()
     diagnostics.push(...bgp.diagnostics())
   }
+  const events = new EventPlayer(world, nodes, bgp, model.config.events ?? [])
+  diagnostics.push(...unknownNodes(model))
   return {
     files: new Map(plan.verbs.flatMap((v) => (v.verb === 'file' ? [[`${v.netns} ${v.path}`, v.text]] : []))),
     ...{ model, world, underlay, nodes, pods, places, names, proxies, speakers, diagnostics, unmodelled, bgp },
-    host,
+    ...{ events, host },
   }
+}
+
+/** Events of nodes that are not there. */
+function unknownNodes(model: ClusterModel): Diagnostic[] {
+  return (model.config.events ?? [])
+    .filter((e) => !model.nodes.some((n) => n.name === e.node))
+    .map((e) => ({
+      code: 'event-node',
+      severity: 'error' as const,
+      message: `spec.events: ${e.action} at ${e.atS} s: expected the name of a node, found "${e.node}"`,
+      hint: `nodes: ${model.nodes.map((n) => n.name).join(', ')}`,
+      ...NO_POSITION,
+    }))
 }
 
 /** One warning per policy that is there but that this CNI does not enforce. */

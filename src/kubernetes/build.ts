@@ -127,6 +127,7 @@ function configOf(spec: ResolvedSpec): ClusterConfig {
     dnsDomain: spec.dnsDomain,
     upstreamDns: spec.upstreamDns,
     seed: spec.seed,
+    ...(spec.events.length > 0 && { events: spec.events }),
   }
 }
 

@@ -10,12 +10,14 @@ import type { Ipv4Cidr } from '../addr/cidr.ts'
 import { parseIpv4Cidr } from '../addr/cidr.ts'
 import type { SourcePosition } from '../diagnostics/diagnostic.ts'
 import { Diagnostics, NO_POSITION } from '../diagnostics/diagnostic.ts'
+import { durationSeconds } from './duration.ts'
 import type { Inferred } from './infer.ts'
 import type { CloudSpec } from './load-balancer/build.ts'
 import type { ObjectSchema } from './schema.ts'
 import { checkSchema, object } from './schema.ts'
 import { cluster, nodeCount, nodeList } from './schemas/cluster.ts'
 import type {
+  ClusterEvent,
   ClusterOverrides,
   FieldPath,
   KubernetesObject,
@@ -53,6 +55,7 @@ export interface ClusterSpec {
   upstreamDNS?: StringMap
   loadBalancer?: CloudSpec
   seed?: number
+  events?: { at: string; action: ClusterEvent['action']; node: string }[]
   cni?: { name: string; options?: Record<string, unknown> }
   kubeProxy?: { mode?: string; options?: Record<string, unknown> }
   underlay?: UnderlaySpec
@@ -79,6 +82,7 @@ export interface ResolvedSpec {
   readonly upstreamDns: StringMap
   readonly loadBalancer: CloudSpec | undefined
   readonly seed: number
+  readonly events: readonly ClusterEvent[]
   readonly cni: { readonly name: string; readonly options: Readonly<Record<string, unknown>> }
   readonly proxy: { readonly mode: string; readonly options: Readonly<Record<string, unknown>> }
   readonly underlay: UnderlayModel
@@ -134,6 +138,7 @@ export function resolveSpec(
     upstreamDns: given.upstreamDNS ?? {},
     loadBalancer: given.loadBalancer,
     seed: overrides.seed ?? given.seed ?? 1,
+    events: (given.events ?? []).map((e) => ({ atS: durationSeconds(e.at) ?? 0, action: e.action, node: e.node })),
     cni: chooseCni(given, inferred),
     proxy: {
       mode: given.kubeProxy?.mode ?? inferred.proxyMode ?? 'iptables',

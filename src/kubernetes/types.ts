@@ -403,6 +403,23 @@ export interface UnderlayModel {
   readonly spineAsn?: number
 }
 
+/** Something that happens after the cluster has converged. */
+export interface ClusterEvent {
+  /** Seconds. */
+  readonly atS: number
+  readonly action:
+    | 'link-down'
+    | 'link-up'
+    | 'node-down'
+    | 'node-up'
+    | 'bgp-kill'
+    | 'bgp-stop'
+    | 'bgp-start'
+    | 'bgp-restart'
+  /** Node name. */
+  readonly node: string
+}
+
 /** Cluster-wide settings. */
 export interface ClusterConfig {
   readonly name: string
@@ -422,6 +439,8 @@ export interface ClusterConfig {
   /** Names outside of the cluster, as the user says the upstream DNS answers them (coredns/upstream.ts). */
   readonly upstreamDns?: StringMap
   readonly seed: number
+  /** What happens after convergence, in the order of the file. */
+  readonly events?: readonly ClusterEvent[]
 }
 
 /** One thing that was concluded from the manifests, with the line it was read from. */

@@ -77,6 +77,14 @@ export function bgpTable(cluster: Cluster): TableDocument {
   return { apiVersion: API_VERSION, kind: 'BgpSessions', items }
 }
 
+/** What happened since the cluster had converged, as far as it was played. */
+export function timelineTable(cluster: Cluster): TableDocument {
+  const items = cluster.events.playUntil(cluster.events.nowS).map(({ atS, netns, what, text }) => ({
+    ...{ atS, netns, what, text },
+  }))
+  return { apiVersion: API_VERSION, kind: 'Timeline', items }
+}
+
 /** Routes of every namespace's main table. */
 export function routesTable(cluster: Cluster): TableDocument {
   const items = places(cluster).flatMap(({ node, netns, ns }) =>

@@ -1,9 +1,12 @@
 /**
  * Which packet of a log was sent first, how it went, which one answered: the two ways of a connection, as hops.
  */
+
 import type { Cluster } from '../cluster/build.ts'
 import type { CapturedFrame, TraceLog } from '../engine/trace-log.ts'
+import { IPPROTO_TCP } from '../linux/socket/sock.ts'
 import { T_CHILD, T_RX, T_TX } from '../linux/trace.ts'
+import { BGP_PORT } from '../wire/bgp-const.ts'
 import { type FiveTuple, parseFiveTuple } from './five-tuple.ts'
 import { type Fate, fateOf, type LoggedPacket, type PacketIndex } from './packets.ts'
 import type { TraceHop } from './trace-types.ts'
@@ -28,7 +31,7 @@ export function legOf(
   verbose: boolean,
 ): Leg {
   const story = index.storyteller(forward)
-  const replyRoot = findReply(index, roots, forward, story)
+  const replyRoot = findReply(log, index, roots, forward, story)
   const replyStory = replyRoot === undefined ? null : index.storyteller(replyRoot)
   return {
     story,
@@ -65,6 +68,7 @@ export function lastTuple(log: TraceLog, family: readonly LoggedPacket[], netns:
 
 /** The first packet that the place where the forward packet ended sent after that. */
 export function findReply(
+  log: TraceLog,
   index: PacketIndex,
   roots: readonly LoggedPacket[],
   forward: LoggedPacket,
@@ -75,8 +79,15 @@ export function findReply(
   const arrival = story.steps.find((s) => s.netns === end.netns)?.index ?? end.index
   return roots.find((p) => {
     const s = p.steps[0]!
-    return !family.has(p.id) && isFirstIpPacketOf(p, end.netns) && s.index > arrival
+    return !family.has(p.id) && isFirstIpPacketOf(p, end.netns) && s.index > arrival && !isBgp(log, p)
   })
+}
+
+/** Routers talk among themselves all the time. */
+function isBgp(log: TraceLog, p: LoggedPacket): boolean {
+  const at = p.steps.find((s) => s.frame >= 0)?.frame
+  const t = at === undefined ? null : parseFiveTuple(log.frames[at]!.bytes)
+  return t !== null && t.protocol === IPPROTO_TCP && (t.sport === BGP_PORT || t.dport === BGP_PORT)
 }
 
 /** The route lookups of the sender's socket, which have no packet yet. */

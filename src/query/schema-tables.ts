@@ -72,6 +72,12 @@ export const TABLE_SCHEMAS = {
     fwmark: TEXT_OR_NULL,
     table: TEXT_OR_NULL,
   }),
+  Timeline: table('Timeline', 'What happened since the cluster had converged', {
+    atS: { type: 'number', minimum: 0 },
+    netns: TEXT,
+    what: { enum: ['event', 'session', 'route'] },
+    text: TEXT,
+  }),
   BgpSessions: table('BgpSessions', 'The BGP sessions of every speaker in the cluster', {
     ...WHERE,
     asn: COUNT,

@@ -11,7 +11,7 @@ export type Cell = string | number | boolean | readonly string[] | null
 /** A table document. */
 export interface TableDocument {
   readonly apiVersion: typeof API_VERSION
-  readonly kind: 'Nodes' | 'Pods' | 'Services' | 'Links' | 'Routes' | 'Rules' | 'BgpSessions'
+  readonly kind: 'Nodes' | 'Pods' | 'Services' | 'Links' | 'Routes' | 'Rules' | 'BgpSessions' | 'Timeline'
   readonly items: readonly { readonly [column: string]: Cell }[]
 }
 

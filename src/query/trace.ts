@@ -38,6 +38,8 @@ export interface TraceQuestion {
   readonly seed: number
   /** Also rules that were looked at and did not match. */
   readonly verbose: boolean
+  /** Ask so many seconds after the cluster converged: events of the Cluster object that are due by then have happened. */
+  readonly atS?: number
 }
 
 /** The answer, or what is wrong with the question. */
@@ -62,6 +64,7 @@ export function traceInCluster(cluster: Cluster, question: TraceQuestion): Trace
   }
   const asked = resolveEnds(cluster, question, diagnostics)
   if (asked === null) return { trace: null, diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()] }
+  const timeline = question.atS === undefined ? [] : timelineNotes(cluster, question.atS)
   const log = new TraceLog(cluster.world, { frames: true, misses: question.verbose })
   const startNs = cluster.world.nowNs
   cluster.world.tracer = log
@@ -70,13 +73,25 @@ export function traceInCluster(cluster: Cluster, question: TraceQuestion): Trace
   if (resolved.failure !== null) {
     cluster.world.tracer = null
     const trace = unresolvedTrace(cluster, question, log, startNs, resolved)
-    return { trace, diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()] }
+    return {
+      trace: { ...trace, notes: [...timeline, ...trace.notes] },
+      diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()],
+    }
   }
   const traffic = startTraffic(cluster, ends, question)
   traffic.run(log)
   cluster.world.tracer = null
   const trace = report(cluster, question, ends, log, traffic, startNs, resolved)
-  return { trace, diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()] }
+  return {
+    trace: { ...trace, notes: [...timeline, ...trace.notes] },
+    diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()],
+  }
+}
+
+/** What happened up to then, one line each. */
+function timelineNotes(cluster: Cluster, atS: number): string[] {
+  const entries = cluster.events.playUntil(atS)
+  return [...entries.map((e) => `${e.atS.toFixed(3)} s ${e.netns}: ${e.text}`), `asked at ${atS} s`]
 }
 
 function report(
@@ -106,7 +121,7 @@ function report(
     story === null
       ? [...log.steps()].filter((s) => s.netns === ends.srcNs.id && s.index >= resolved.endStep)
       : index.story(story)
-  const replyRoot = story === null ? undefined : findReply(index, roots, forward!, story)
+  const replyRoot = story === null ? undefined : findReply(log, index, roots, forward!, story)
   const replyStory = replyRoot === undefined ? null : index.storyteller(replyRoot)
   const replyFate = replyStory === null ? null : fateOf(replyStory)
   const asked = { ip: formatIpv4(ends.dstIp), protocol: question.protocol, port: ends.dport }

@@ -24,6 +24,7 @@ const COLUMNS: { readonly [kind in TableDocument['kind']]: readonly [readonly st
     ['src', 'protocol', 'metric'],
   ],
   Rules: [['netns', 'priority', 'from', 'to', 'fwmark', 'table'], []],
+  Timeline: [['atS', 'netns', 'what', 'text'], []],
   BgpSessions: [
     ['netns', 'asn', 'neighbor', 'neighborASN', 'state', 'upS', 'prefixes', 'lastError'],
     ['holdS', 'capabilities'],

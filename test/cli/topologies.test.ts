@@ -7,6 +7,7 @@ import { describe, expect, it } from '@jest/globals'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { parseAllDocuments } from 'yaml'
 import { buildCluster, buildClusterModel, loadInputs, SCHEMAS, type Trace, traceInCluster } from '../../src/index.ts'
+import { durationSeconds } from '../../src/kubernetes/duration.ts'
 import { filesBelow, ROOT } from '../arch/sources.ts'
 
 /** One row of the table; what is absent is not checked. */
@@ -15,6 +16,8 @@ interface Expectation {
   readonly to: string
   readonly proto?: string
   readonly size?: number
+  /** Asked so long after convergence. */
+  readonly at?: string
   readonly verdict: string
   readonly reply?: string
   readonly reason?: string
@@ -59,24 +62,30 @@ describe.each(filesBelow('topologies', '.yaml'))('%s', (path) => {
     expect(rows.length).toBeGreaterThan(2)
   })
 
-  it.each(rows.map((row) => [`${row.proto ?? 'tcp'} ${row.from} -> ${row.to}: ${row.verdict}`, row] as const))(
-    '%s',
-    (_title, row) => {
-      // A cluster of its own for each question: connections of one would be known to the next.
-      const { trace, diagnostics } = traceInCluster(buildCluster(built.model), {
-        src: row.from,
-        dst: row.to,
-        namespace: 'default',
-        protocol: (row.proto ?? 'tcp').toUpperCase() as 'TCP',
-        ...(row.size !== undefined && { size: row.size }),
-        flow: false,
-        seed: 1,
-        verbose: false,
-      })
-      expect(diagnostics.filter((d) => d.severity === 'error')).toEqual([])
-      const { from: _from, to: _to, proto: _proto, size: _size, ...expected } = row
-      expect(answerOf(trace!, row)).toEqual(expected)
-      expect([validate(trace), validate.errors]).toEqual([true, null])
-    },
-  )
+  it.each(
+    rows.map(
+      (row) =>
+        [
+          `${row.proto ?? 'tcp'} ${row.from} -> ${row.to}${row.at === undefined ? '' : ` at ${row.at}`}: ${row.verdict}`,
+          row,
+        ] as const,
+    ),
+  )('%s', (_title, row) => {
+    // A cluster of its own for each question: connections of one would be known to the next.
+    const { trace, diagnostics } = traceInCluster(buildCluster(built.model), {
+      src: row.from,
+      dst: row.to,
+      namespace: 'default',
+      protocol: (row.proto ?? 'tcp').toUpperCase() as 'TCP',
+      ...(row.size !== undefined && { size: row.size }),
+      ...(row.at !== undefined && { atS: durationSeconds(row.at)! }),
+      flow: false,
+      seed: 1,
+      verbose: false,
+    })
+    expect(diagnostics.filter((d) => d.severity === 'error')).toEqual([])
+    const { from: _from, to: _to, proto: _proto, size: _size, at: _at, ...expected } = row
+    expect(answerOf(trace!, row)).toEqual(expected)
+    expect([validate(trace), validate.errors]).toEqual([true, null])
+  })
 })

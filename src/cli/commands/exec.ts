@@ -7,7 +7,7 @@ import type { Cluster } from '../../cluster/build.ts'
 import type { FoundTarget } from '../../query/target.ts'
 import { CliError, EXIT_UNMODELLED, usageError } from '../exit.ts'
 import { readCluster, reportDiagnostics } from '../input.ts'
-import { addInputOptions, type InputFlags } from '../options.ts'
+import { addInputOptions, addTimeOption, type InputFlags } from '../options.ts'
 import { note, writeData } from '../output.ts'
 import { startCluster } from '../start.ts'
 
@@ -34,7 +34,7 @@ export function registerExec(program: Command): void {
     .description('run ip, iptables-save, ping, nslookup ... inside a simulated node or pod')
     .addHelpText('before', EXAMPLES)
     .addHelpText('after', TARGETS)
-  addInputOptions(command).action(exec)
+  addInputOptions(addTimeOption(command)).action(exec)
 }
 
 async function exec(target: string, argv: string[], flags: InputFlags): Promise<void> {

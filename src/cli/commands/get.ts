@@ -1,5 +1,5 @@
 /**
- * `podwalk get nodes|pods|services|links|routes|rules|bgp`: the built cluster as tables.
+ * `podwalk get nodes|pods|services|links|routes|rules|bgp|timeline`: the built cluster as tables.
  */
 import type { Command } from 'commander'
 import type { ClusterModel } from '../../kubernetes/types.ts'
@@ -7,12 +7,12 @@ import { nodesTable, podsTable, servicesTable, type TableDocument } from '../../
 import { documentTable } from '../../report/table.ts'
 import { choiceArgument } from '../choice.ts'
 import { readCluster } from '../input.ts'
-import { addInputOptions, addOutputOptions, type InputFlags, type OutputFlags } from '../options.ts'
+import { addInputOptions, addOutputOptions, addTimeOption, type InputFlags, type OutputFlags } from '../options.ts'
 import { stdoutPaint, writeData, writeDocument } from '../output.ts'
 import { startCluster } from '../start.ts'
 
-type What = 'nodes' | 'pods' | 'services' | 'links' | 'routes' | 'rules' | 'bgp'
-const KINDS: readonly What[] = ['nodes', 'pods', 'services', 'links', 'routes', 'rules', 'bgp']
+type What = 'nodes' | 'pods' | 'services' | 'links' | 'routes' | 'rules' | 'bgp' | 'timeline'
+const KINDS: readonly What[] = ['nodes', 'pods', 'services', 'links', 'routes', 'rules', 'bgp', 'timeline']
 const SHORT: { readonly [word: string]: What } = {
   node: 'nodes',
   no: 'nodes',
@@ -33,9 +33,9 @@ export function registerGet(program: Command): void {
   const command = program
     .command('get')
     .argument('<what>', KINDS.join(', '), choiceArgument(KINDS, SHORT))
-    .description('show the built cluster: nodes, pods, services, links, routes, rules, bgp')
+    .description('show the built cluster: nodes, pods, services, links, routes, rules, bgp, timeline')
     .addHelpText('before', EXAMPLES)
-  addInputOptions(addOutputOptions(command, ['text', 'wide', 'json', 'yaml'])).action(get)
+  addInputOptions(addOutputOptions(addTimeOption(command), ['text', 'wide', 'json', 'yaml'])).action(get)
 }
 
 async function get(what: What, flags: InputFlags & OutputFlags, command: Command): Promise<void> {
@@ -61,7 +61,8 @@ async function ask(what: What, model: ClusterModel, flags: InputFlags): Promise<
       return servicesTable(model)
   }
   const cluster = await startCluster(model, flags)
-  const { bgpTable, linksTable, routesTable, rulesTable } = await import('../../query/kernel-tables.ts')
+  const { bgpTable, linksTable, routesTable, rulesTable, timelineTable } = await import('../../query/kernel-tables.ts')
   if (what === 'bgp') return bgpTable(cluster)
+  if (what === 'timeline') return timelineTable(cluster)
   return what === 'links' ? linksTable(cluster) : what === 'routes' ? routesTable(cluster) : rulesTable(cluster)
 }

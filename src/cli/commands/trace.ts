@@ -9,7 +9,14 @@ import { TRACE_FORMATS } from '../../report/formats.ts'
 import { choiceOption } from '../choice.ts'
 import { CliError, EXIT_NO, EXIT_UNMODELLED } from '../exit.ts'
 import { readCluster, reportDiagnostics } from '../input.ts'
-import { addInputOptions, addOutputOptions, type InputFlags, integer, type OutputFlags } from '../options.ts'
+import {
+  addInputOptions,
+  addOutputOptions,
+  addTimeOption,
+  type InputFlags,
+  integer,
+  type OutputFlags,
+} from '../options.ts'
 import { note, refuseBinaryToTty, stdoutPaint, writeData } from '../output.ts'
 
 const VERDICTS: readonly Verdict[] = [
@@ -55,6 +62,7 @@ export function registerTrace(program: Command): void {
     .option('--size <bytes>', 'payload of a UDP or ICMP packet, request of a TCP connection', integer(0, 10_000_000))
     .option('--flow', 'play the whole connection: handshake, data, close')
     .addOption(choiceOption('--expect <verdict>', 'exit with 1 when the verdict is another', VERDICTS))
+  addTimeOption(command)
   addInputOptions(
     addOutputOptions(
       command,
@@ -93,6 +101,7 @@ async function ask(model: ClusterModel, src: string, dst: string, flags: TraceFl
     flow: flags.flow ?? false,
     seed: flags.seed ?? model.config.seed,
     verbose: flags.verbose ?? false,
+    ...(flags.at !== undefined && { atS: flags.at }),
   })
   reportDiagnostics(diagnostics, flags)
   if (answer === null) throw new Error('no answer and no diagnostic')

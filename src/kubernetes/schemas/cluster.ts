@@ -15,11 +15,13 @@
  *       upstreamDNS: {example.com: 203.0.113.80}   # what names outside of the cluster are
  *       cni: {name: kubenet, options: {}}
  *       kubeProxy: {mode: iptables, options: {}}
+ *       events: [{at: 2s, action: link-down, node: n2}]
  *
  * Sources: k8s.io/api/core/v1/types.go (Node, Namespace, ConfigMap); the Cluster object is podwalk's.
  */
 import { parseIpv4Cidr } from '../../addr/cidr.ts'
 import { parseIpv4 } from '../../addr/ipv4.ts'
+import { durationSeconds } from '../duration.ts'
 import { badLabelKey, badSubdomain } from '../names.ts'
 import type { ObjectSchema, Schema } from '../schema.ts'
 import { any, bool, checked, int, list, map, object, oneOf, quantity, string } from '../schema.ts'
@@ -34,6 +36,8 @@ const addressRange: Schema = checked((text) =>
     ? null
     : 'an IPv4 CIDR or a range such as 203.0.113.10-203.0.113.20',
 )
+
+const duration: Schema = checked((t) => (durationSeconds(t) === null ? 'a time such as 2s or 500ms' : null))
 
 const taint = object(
   { 'key!': checked(badLabelKey), value: string, 'effect!': oneOf('NoSchedule', 'PreferNoSchedule', 'NoExecute') },
@@ -104,6 +108,7 @@ const expectation = object({
   'to!': string,
   proto: oneOf('tcp', 'udp', 'sctp', 'icmp'),
   size: int,
+  at: duration,
   'verdict!': oneOf(
     ...['DELIVERED', 'DROPPED', 'REJECTED', 'UNREACHABLE', 'TTL_EXCEEDED', 'FRAG_NEEDED', 'LOOP', 'UNMODELLED'],
   ),
@@ -112,6 +117,15 @@ const expectation = object({
   workload: string,
   sees: string,
   decidedBy: string,
+})
+
+/** An entry of Cluster `spec.events`: what happens so long after the cluster has converged. */
+const event = object({
+  'at!': duration,
+  'action!': oneOf(
+    ...['link-down', 'link-up', 'node-down', 'node-up', 'bgp-kill', 'bgp-stop', 'bgp-start', 'bgp-restart'],
+  ),
+  'node!': string,
 })
 
 /** podwalk.dev/v1alpha1 Cluster; `spec.nodes` is a count or a list of clusterNode. */
@@ -130,6 +144,7 @@ export const cluster: ObjectSchema = kind({
       upstreamDNS: map(string),
       loadBalancer: object({ addresses: addressRange, mode: oneOf('passthrough', 'proxy') }),
       seed: int,
+      events: list(event),
       cni: object({ 'name!': string, ...named }),
       kubeProxy: object({ mode: oneOf('iptables', 'nftables', 'ipvs', 'none'), ...named }),
       expect: list(expectation),
