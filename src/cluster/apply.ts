@@ -166,6 +166,11 @@ export function applyCniVerb(verb: CniVerb, lookup: NetnsLookup): void {
       break
     case 'file':
       break
+    case 'nft': {
+      const r = execTool(ns, ['nft', '-f', '-'], verb.text)
+      if (r.status !== 0) refused('nft -f -', r.stderr)
+      break
+    }
     case 'ipset-restore': {
       const r = execTool(ns, ['ipset', 'restore'], verb.text)
       if (r.status !== 0) refused('ipset restore', r.stderr)

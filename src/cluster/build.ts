@@ -55,7 +55,7 @@ export interface Cluster {
   /** What servers in the cluster were asked and cannot answer, because it is not modelled. */
   readonly unmodelled: readonly string[]
   /** Files that daemons wrote, by namespace and path: `node:n1 /etc/calico/confd/config/bird.cfg`. */
-  readonly files: ReadonlyMap<string, string>
+  readonly files: ReadonlyMap<string, () => string>
   /** The BGP speakers, null when nobody speaks BGP. */
   readonly bgp: BgpFabric | null
   /** Lets time pass, with the events of the Cluster object. */
@@ -199,7 +199,7 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   const events = new EventPlayer(world, nodes, bgp, model.config.events ?? [])
   diagnostics.push(...unknownNodes(model))
   return {
-    files: new Map(plan.verbs.flatMap((v) => (v.verb === 'file' ? [[`${v.netns} ${v.path}`, v.text]] : []))),
+    files: new Map(plan.verbs.flatMap((v) => (v.verb === 'file' ? [[`${v.netns} ${v.path}`, v.text] as const] : []))),
     ...{ model, world, underlay, nodes, pods, places, names, proxies, speakers, diagnostics, unmodelled, bgp },
     ...{ events, host },
   }

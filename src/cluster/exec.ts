@@ -39,7 +39,7 @@ function cat(cluster: Cluster, place: ExecPlace, paths: readonly string[]): Tool
   for (const path of paths) {
     const text = cluster.files.get(`${place.ns.name} ${path}`)
     if (text === undefined) stderr += `cat: ${path}: No such file or directory\n`
-    else stdout += text
+    else stdout += text()
   }
   return { status: stderr === '' ? 0 : 1, stdout, stderr }
 }

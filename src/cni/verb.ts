@@ -107,8 +107,10 @@ export type CniVerb = { readonly netns: NetnsName; readonly origin?: SourcePosit
     }
   /** Loads a kernel module of the host: ipip makes tunl0. */
   | { readonly verb: 'modprobe'; readonly module: 'ipip' }
-  /** A file on the node, for `exec NODE -- cat`. */
-  | { readonly verb: 'file'; readonly path: string; readonly text: string }
+  /** A file on the node, for `exec NODE -- cat`; its text is made when somebody reads it. */
+  | { readonly verb: 'file'; readonly path: string; readonly text: () => string }
+  /** `nft -f -` of the text. */
+  | { readonly verb: 'nft'; readonly text: string }
   /** `ipset restore` of the text. */
   | { readonly verb: 'ipset-restore'; readonly text: string }
   /** `iptables-restore --noflush` of the text; `origins` says what caused the rule of a line (1-based). */

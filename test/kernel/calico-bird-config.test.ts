@@ -46,7 +46,7 @@ describeBird(`bird.cfg${BIRD === undefined ? ' (needs BIRD 1.6: package bird, or
       const own = [...files].filter(([key]) => key.startsWith(`node:${node} `))
       expect(own).toHaveLength(3)
       for (const [key, content] of own) {
-        writeFileSync(join(folder, basename(key)), content.replace(/krt_tunnel="[^"]*"/g, 'preference=100'))
+        writeFileSync(join(folder, basename(key)), content().replace(/krt_tunnel="[^"]*"/g, 'preference=100'))
       }
       const r = runCommand(['sh', '-c', `cd ${folder} && ${BIRD} -p -c bird.cfg`])
       expect([node, r.status, r.stdout + r.stderr]).toEqual([node, 0, ''])

@@ -20,6 +20,9 @@ import { IPIP_DEVICE } from './network.ts'
 const METRIC_SINCE_332 = 1024
 const LOCAL_PREF_SINCE_332 = 0x7fffffff - METRIC_SINCE_332
 
+/** Meshes larger than this are not counted end by end. */
+const MANY_SESSIONS = 100_000
+
 function inside(cidr: string): { cidr: string; ge: number; le: number } {
   return { cidr, ge: parseIpv4Cidr(cidr)?.prefixLength ?? 0, le: 32 }
 }
@@ -60,8 +63,12 @@ export function bgpPlan(model: ClusterModel, s: BgpSettings, c: CalicoConfig): B
   return { placements: s.nodes.map((n) => ({ netns: `node:${n.node.name}`, speaker: speaker(model, n, s, c) })) }
 }
 
-/** Number of sessions of the cluster, both ends counted. */
+/** Ends of sessions of the cluster; of a large mesh without listing them. */
 export function sessionCount(s: BgpSettings): number {
+  const members = s.nodes.filter((n) => n.clusterId === '').length
+  const mesh = s.mesh ? members * (members - 1) : 0
+  if (mesh > 0 && s.peers.length === 0) return mesh
+  if (mesh > MANY_SESSIONS) return mesh
   return s.nodes.reduce((n, me) => n + sessionsOf(me, s).length, 0)
 }
 

@@ -22,16 +22,16 @@ const MAX_LOCAL_PREF = 2147483647
 /** A file of a node. */
 export interface NodeFile {
   readonly path: string
-  readonly text: string
+  readonly text: () => string
 }
 
 /** The three files of a node. */
 export function birdFiles(model: ClusterModel, me: BgpNode, s: BgpSettings, c: CalicoConfig): NodeFile[] {
-  const file = (name: string, text: string): NodeFile => ({ path: `${BIRD_CONFIG_DIRECTORY}/${name}`, text })
+  const file = (name: string, text: () => string): NodeFile => ({ path: `${BIRD_CONFIG_DIRECTORY}/${name}`, text })
   return [
-    file('bird.cfg', birdCfg(me, s, c)),
-    file('bird_aggr.cfg', birdAggr(model, me.node, s, c)),
-    file('bird_ipam.cfg', birdIpam(model, me.node, s, c)),
+    file('bird.cfg', () => birdCfg(me, s, c)),
+    file('bird_aggr.cfg', () => birdAggr(model, me.node, s, c)),
+    file('bird_ipam.cfg', () => birdIpam(model, me.node, s, c)),
   ]
 }
 

@@ -4,7 +4,7 @@
  * Real thing: the ConfigMap kube-flannel-cfg (pkg/subnet/config.go ParseConfig, pkg/backend/vxlan/vxlan.go and its
  * siblings), flags of main.go. The Cluster object's `spec.cni.options` are the keys of net-conf.json and lie over the
  * ConfigMap's, key by key. Without any ConfigMap the manifest that flannel ships is assumed.
- * Not modelled, refused by name: backends udp, wireguard, ipsec, alloc, extension and the clouds'; EnableNFTables; IPv6.
+ * Not modelled, refused by name: backends udp, wireguard, ipsec, alloc, extension and the clouds'; IPv6.
  */
 import type { Diagnostic, SourcePosition } from '../../diagnostics/diagnostic.ts'
 import type { ClusterModel } from '../../kubernetes/types.ts'
@@ -36,6 +36,8 @@ export interface FlannelConfig {
   readonly backend: BackendConfig
   /** --ip-masq */
   readonly ipMasq: boolean
+  /** EnableNFTables: a table of its own instead of chains in iptables. */
+  readonly nftables: boolean
   /** --iptables-forward-rules */
   readonly forwardRules: boolean
   /** Not --ip-masq-fully-random-disable */
@@ -138,7 +140,6 @@ function readBackend(reader: Reader, b: Json, type: BackendConfig['type'], mtu: 
 /** What the settings ask for and podwalk cannot play. */
 function unmodelledPart(o: Json, type: string): string | null {
   if (!FLANNEL_BACKENDS.some((t) => t === type)) return `flannel backend "${type}"`
-  if (o.EnableNFTables === true) return 'flannel with EnableNFTables'
   if (o.EnableIPv4 === false) return 'flannel without IPv4'
   return (o.Backend as Json | undefined)?.GBP === true ? 'flannel backend "vxlan" with GBP' : null
 }
@@ -179,6 +180,7 @@ export function readFlannelConfig(model: ClusterModel): FlannelSettings {
     network: String(o.Network ?? model.config.clusterCidr),
     backend: readBackend(reader, b, type as BackendConfig['type'], model.config.mtu),
     ipMasq: reader.boolean(o, 'ipMasq', flag(words, 'ip-masq', false)),
+    nftables: o.EnableNFTables === true,
     forwardRules: flag(words, 'iptables-forward-rules', true),
     randomFully: !flag(words, 'ip-masq-fully-random-disable', false),
     delegate,

@@ -18,7 +18,7 @@ import { deviceVerbs, flannelMtu, peerVerbs, publicIp } from './backend.ts'
 import { type BridgeConfig, bridgeVerbs, gatewayVerbs, ipMasqVerbs, podVerbs } from './bridge-plugin.ts'
 import { type FlannelConfig, readFlannelConfig } from './config.ts'
 import { FLANNEL_FEATURES } from './features.ts'
-import { forwardVerbs, masqVerbs } from './masq.ts'
+import { forwardVerbs, masqVerbs, nftVerb } from './masq.ts'
 
 /** Bytes that the default backend, vxlan, puts in front of a packet. */
 const VXLAN_OVERHEAD = 50
@@ -46,8 +46,11 @@ function* flanneldVerbs(node: NodeModel, nodes: readonly NodeModel[], config: Fl
   yield { verb: 'sysctl', netns, origin, key: 'net.bridge.bridge-nf-call-iptables', value: '1' }
   yield { verb: 'sysctl', netns, origin, key: 'net.ipv4.ip_forward', value: '1' }
   yield* deviceVerbs(node, config.backend)
-  if (config.ipMasq) yield* masqVerbs(node, config.network, config.randomFully)
-  if (config.forwardRules) yield* forwardVerbs(node, config.network)
+  if (config.nftables) yield nftVerb(node, config.network, config)
+  else {
+    if (config.ipMasq) yield* masqVerbs(node, config.network, config.randomFully)
+    if (config.forwardRules) yield* forwardVerbs(node, config.network)
+  }
   for (const other of nodes) if (other !== node) yield* peerVerbs(node, other, config.backend)
 }
 

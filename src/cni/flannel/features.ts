@@ -40,7 +40,11 @@ export const FLANNEL_FEATURES: readonly CniFeature[] = [
     sentence:
       'FLANNEL-POSTRTG and FLANNEL-FWD with the flags of flanneld, text of v0.28; other versions are a warning.',
   },
-  { name: 'EnableNFTables', support: 'not', sentence: 'The rules in nftables mode: UNMODELLED.' },
+  {
+    name: 'EnableNFTables',
+    support: 'supported',
+    sentence: "Table flannel-ipv4 with its forward and postrtg chains, flannel's swapped fourth rule included.",
+  },
   {
     name: 'bridge and host-local',
     support: 'supported',

@@ -297,7 +297,6 @@ describe('flannel settings', () => {
     ['Backend: { Type: udp }', 'flannel backend "udp"'],
     ['Backend: { Type: extension }', 'flannel backend "extension"'],
     ['Backend: { Type: vxlan, GBP: true }', 'flannel backend "vxlan" with GBP'],
-    ['EnableNFTables: true', 'flannel with EnableNFTables'],
   ])('%s is UNMODELLED by name', (options, what) => {
     expect(() => buildCluster(clusterOf(shop(options)))).toThrow(UnmodelledClusterError)
     expect(ask('client', 'far:8080', shop(options))).toMatchObject({
@@ -384,5 +383,33 @@ describe('flannel hostPort', () => {
     expect(buildCluster(clusterOf(published)).diagnostics).toMatchObject([
       { code: 'hostport-not-published', message: expect.stringMatching(/near: hostPort 8088\/TCP has no effect/) },
     ])
+  })
+})
+
+describe('flannel with EnableNFTables', () => {
+  it('has a table of its own, nothing in iptables, and the swapped rule of the original', () => {
+    const cluster = built(shop('Backend: { Type: vxlan }, EnableNFTables: true'))
+    expect(run(cluster, 'n1', 'nft list table ip flannel-ipv4')).toBe(`table ip flannel-ipv4 {
+	comment "rules for flannel-ipv4"
+	chain postrtg {
+		comment "chain to manage traffic masquerading by flannel"
+		type nat hook postrouting priority srcnat; policy accept;
+		meta mark 0x00004000 return
+		ip saddr 10.244.0.0/24 ip daddr 10.244.0.0/16 return
+		ip saddr 10.244.0.0/16 ip daddr 10.244.0.0/24 return
+		ip saddr != 10.244.0.0/24 ip daddr 10.244.0.0/16 return
+		ip saddr 10.244.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random
+		ip saddr != 10.244.0.0/16 ip daddr 10.244.0.0/16 masquerade fully-random
+	}
+
+	chain forward {
+		comment "chain to accept flannel traffic"
+		type filter hook forward priority filter; policy accept;
+		ip saddr 10.244.0.0/16 accept
+		ip daddr 10.244.0.0/16 accept
+	}
+}
+`)
+    expect(rules(cluster, 'n1', 'nat', /FLANNEL/)).toEqual([])
   })
 })
