@@ -8,6 +8,7 @@
 import { parseIpv4 } from '../addr/index.ts'
 import { CNI_DRIVERS, findCniDriver } from '../cni/registry.ts'
 import { type Diagnostic, NO_POSITION } from '../diagnostics/diagnostic.ts'
+import { lintIngress } from '../ingress/lint.ts'
 import type { LoadBalancerAddress } from '../kubernetes/load-balancer/types.ts'
 import type { ClusterModel, PodModel } from '../kubernetes/types.ts'
 import { setUp } from '../linux/device/ops.ts'
@@ -20,6 +21,7 @@ import { Layer2Speakers } from './balancer/layer2.ts'
 import { BgpFabric, unmodelledBgp } from './bgp.ts'
 import { startDnsServers } from './dns-server.ts'
 import { EventPlayer } from './events.ts'
+import { type HttpDecision, startIngress } from './ingress-server.ts'
 import { NodeProxy } from './node-proxy.ts'
 import { proxyInput } from './proxy-input.ts'
 import { attachToRack, buildRacks, routerOf, withRouters } from './racks.ts'
@@ -54,6 +56,8 @@ export interface Cluster {
   readonly diagnostics: readonly Diagnostic[]
   /** What servers in the cluster were asked and cannot answer, because it is not modelled. */
   readonly unmodelled: readonly string[]
+  /** What ingress controllers and gateways decided, in order. */
+  readonly httpLog: readonly HttpDecision[]
   /** Files that daemons wrote, by namespace and path: `node:n1 /etc/calico/confd/config/bird.cfg`. */
   readonly files: ReadonlyMap<string, () => string>
   /** The BGP speakers, null when nobody speaks BGP. */
@@ -171,7 +175,11 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   if (!diagnostics.some((d) => d.severity === 'error')) for (const verb of plan.resync ?? []) applyCniVerb(verb, lookup)
   world.softirq()
   const unmodelled: string[] = []
-  serveDeclaredPorts(model, pods, nodes, startDnsServers(model, pods, unmodelled))
+  const httpLog: HttpDecision[] = []
+  const held = startDnsServers(model, pods, unmodelled)
+  for (const key of startIngress(model, pods, httpLog, unmodelled)) held.add(key)
+  serveDeclaredPorts(model, pods, nodes, held)
+  diagnostics.push(...lintIngress(model))
   const speakers = new Layer2Speakers(model, nodes)
   const onMachine = (ns: Netns, address: LoadBalancerAddress): void => {
     places.set(ns.id, { node: null, netns: `balancer:${address.ip}` })
@@ -200,7 +208,7 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   diagnostics.push(...unknownNodes(model))
   return {
     files: new Map(plan.verbs.flatMap((v) => (v.verb === 'file' ? [[`${v.netns} ${v.path}`, v.text] as const] : []))),
-    ...{ model, world, underlay, nodes, pods, places, names, proxies, speakers, diagnostics, unmodelled, bgp },
+    ...{ model, world, underlay, nodes, pods, places, names, proxies, speakers, diagnostics, unmodelled, httpLog, bgp },
     ...{ events, host },
   }
 }

@@ -6,7 +6,7 @@ import { APP_NAMES, findApp } from '../apps/registry.ts'
 import type { PodModel } from '../kubernetes/types.ts'
 import type { Netns } from '../linux/netns.ts'
 import { execTool, TOOL_NAMES } from '../linux/tools/exec.ts'
-import type { ToolResult } from '../linux/tools/result.ts'
+import { type ToolResult, UNMODELLED_STATUS } from '../linux/tools/result.ts'
 import { birdc } from './birdc.ts'
 import type { Cluster } from './build.ts'
 import { processFiles } from './processes.ts'
@@ -26,7 +26,14 @@ export function execCommand(cluster: Cluster, place: ExecPlace, argv: readonly s
   if (name === 'cat') return cat(cluster, place, argv.slice(1))
   if (name === 'birdc' || name === 'birdcl') return birdc(cluster.bgp?.at(place.ns), argv.slice(1))
   const app = findApp(name)
-  if (app !== undefined) return app(place.ns, argv.slice(1), processFiles(cluster, place.pod), stdin)
+  if (app !== undefined) {
+    const before = cluster.unmodelled.length
+    const result = app(place.ns, argv.slice(1), processFiles(cluster, place.pod), stdin)
+    const met = cluster.unmodelled.slice(before)
+    if (met.length === 0 || result.status === UNMODELLED_STATUS) return result
+    // somebody on the way could not answer: what the program made of the silence says nothing
+    return { status: UNMODELLED_STATUS, stdout: '', stderr: `podwalk: UNMODELLED: ${met.join('; ')}\n` }
+  }
   const result = execTool(place.ns, argv, stdin)
   if (result.status !== 127) return result
   return { ...result, stderr: `podwalk: exec: ${name} is not modelled; modelled: ${COMMAND_NAMES.join(', ')}\n` }

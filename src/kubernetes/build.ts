@@ -22,6 +22,7 @@ import { buildEndpointSlices } from './endpoint-slices.ts'
 import { HostLocalRange, type IpamResult } from './host-local.ts'
 import type { Inferred } from './infer.ts'
 import { inferSettings } from './infer.ts'
+import { ROUTING_KINDS } from './kinds.ts'
 import type { Loaded } from './load.ts'
 import { buildLoadBalancers } from './load-balancer/build.ts'
 import { nearest } from './names.ts'
@@ -102,7 +103,12 @@ export function buildClusterModel(loaded: Loaded, overrides: ClusterOverrides = 
     loadBalancer,
     networkPolicies: valid.of('networking.k8s.io/v1/NetworkPolicy').map(sourced),
     policyObjects: [...valid.of('networking.k8s.io/v1/NetworkPolicy'), ...otherPolicies].map(sourced),
-    otherObjects: [...valid.of('v1/ConfigMap'), ...otherPolicies, ...valid.others],
+    otherObjects: [
+      ...valid.of('v1/ConfigMap'),
+      ...ROUTING_KINDS.flatMap((kind) => valid.of(kind)),
+      ...otherPolicies,
+      ...valid.others,
+    ],
     ...(calico !== null && { calico: calico.addressing() }),
   }
   return { model, diagnostics: diagnostics.sorted(), inferred: inferred.facts }

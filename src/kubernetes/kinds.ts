@@ -7,6 +7,7 @@
 import { POLICY_KINDS } from './policy-kinds.ts'
 import type { ObjectSchema } from './schema.ts'
 import { cluster, configMap, namespace, node } from './schemas/cluster.ts'
+import { gateway, gatewayClass, httpRoute, ingress, ingressClass, referenceGrant, tlsRoute } from './schemas/gateway.ts'
 import { ipAddressPool, l2Advertisement } from './schemas/metallb.ts'
 import { pod } from './schemas/pod.ts'
 import { endpointSlice, endpoints, service } from './schemas/service.ts'
@@ -18,6 +19,17 @@ export interface KnownKind {
   readonly isNamespaced: boolean
   /** How its name is judged. */
   readonly name: 'subdomain' | 'label' | 'label1035'
+}
+
+/** A kind of the Gateway API in the versions that have the same shape. */
+function gatewayKind(
+  name: string,
+  schema: ObjectSchema,
+  versions: readonly string[],
+  isNamespaced = true,
+): Record<string, KnownKind> {
+  const known: KnownKind = { schema, isNamespaced, name: 'subdomain' }
+  return Object.fromEntries(versions.map((v) => [`gateway.networking.k8s.io/${v}/${name}`, known]))
 }
 
 const kinds: Record<string, KnownKind> = {
@@ -37,6 +49,13 @@ const kinds: Record<string, KnownKind> = {
   'networking.k8s.io/v1/NetworkPolicy': { schema: networkPolicy, isNamespaced: true, name: 'subdomain' },
   'metallb.io/v1beta1/IPAddressPool': { schema: ipAddressPool, isNamespaced: true, name: 'subdomain' },
   'metallb.io/v1beta1/L2Advertisement': { schema: l2Advertisement, isNamespaced: true, name: 'subdomain' },
+  'networking.k8s.io/v1/Ingress': { schema: ingress, isNamespaced: true, name: 'subdomain' },
+  'networking.k8s.io/v1/IngressClass': { schema: ingressClass, isNamespaced: false, name: 'subdomain' },
+  ...gatewayKind('Gateway', gateway, ['v1', 'v1beta1']),
+  ...gatewayKind('GatewayClass', gatewayClass, ['v1', 'v1beta1'], false),
+  ...gatewayKind('HTTPRoute', httpRoute, ['v1', 'v1beta1']),
+  ...gatewayKind('TLSRoute', tlsRoute, ['v1', 'v1alpha3', 'v1alpha2']),
+  ...gatewayKind('ReferenceGrant', referenceGrant, ['v1', 'v1beta1']),
   'podwalk.dev/v1alpha1/Cluster': { schema: cluster, isNamespaced: false, name: 'subdomain' },
 }
 
@@ -48,6 +67,11 @@ const CALICO_KINDS =
   'FelixConfiguration KubeControllersConfiguration ClusterInformation CalicoNodeStatus HostEndpoint NetworkSet ' +
   'GlobalNetworkSet NetworkPolicy GlobalNetworkPolicy StagedNetworkPolicy StagedGlobalNetworkPolicy ' +
   'StagedKubernetesNetworkPolicy Tier Profile Node WorkloadEndpoint'
+
+/** Kinds that ingress controllers and gateways read; they stay among the objects for drivers. */
+export const ROUTING_KINDS: readonly string[] = Object.keys(kinds).filter((key) =>
+  /^(?:networking\.k8s\.io\/v1\/Ingress|gateway\.networking\.k8s\.io\/)/.test(key),
+)
 
 /** Kinds of any version that change nothing about packets, by `group/kind`. */
 const WITHOUT_EFFECT = new Set(

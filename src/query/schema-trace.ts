@@ -35,6 +35,7 @@ const hop = exactly({
   detail: { type: 'object', description: 'What the point knows; fields by point.' },
 })
 
+const decidedBy = orNull(exactly({ kind: TEXT, namespace: TEXT, name: TEXT, rule: TEXT, file: TEXT, line: COUNT }))
 const delivered = orNull(
   exactly({ pod: TEXT_OR_NULL, node: TEXT_OR_NULL, src: TEXT, sport: PORT, dst: TEXT, dport: PORT }),
 )
@@ -60,7 +61,7 @@ export const TRACE_SCHEMA = documentOf(
     verdict: VERDICT,
     reason: exactly({ code: TEXT, text: TEXT, hint: TEXT }),
     nearestMiss: TEXT_OR_NULL,
-    decidedBy: orNull(exactly({ kind: TEXT, namespace: TEXT, name: TEXT, rule: TEXT, file: TEXT, line: COUNT })),
+    decidedBy,
     delivered,
     walk: listOf(hop),
     reply: listOf(hop),
@@ -88,6 +89,28 @@ export const TRACE_SCHEMA = documentOf(
       }),
     ),
     interfaces: listOf(exactly({ node: TEXT_OR_NULL, netns: TEXT, device: TEXT, linkType: words('ether', 'ip') })),
+    http: exactly({
+      method: TEXT,
+      url: TEXT,
+      serverName: TEXT_OR_NULL,
+      status: orNull({ type: 'integer', minimum: 100, maximum: 599 }),
+      reason: TEXT_OR_NULL,
+      body: TEXT_OR_NULL,
+      failure: TEXT_OR_NULL,
+      decisions: listOf(
+        exactly({
+          pod: TEXT,
+          controller: TEXT,
+          what: TEXT,
+          action: words('forward', 'respond', 'passthrough', 'refuse', 'unmodelled'),
+          origin: decidedBy,
+          service: TEXT_OR_NULL,
+          upstream: TEXT_OR_NULL,
+          status: orNull({ type: 'integer', minimum: 100, maximum: 599 }),
+          why: TEXT,
+        }),
+      ),
+    }),
     onward: listOf(
       exactly({
         from: TEXT,
@@ -123,5 +146,5 @@ export const TRACE_SCHEMA = documentOf(
     names: { type: 'object', additionalProperties: TEXT, description: 'Names of the addresses that occur.' },
     notes: TEXTS,
   },
-  ['resolution', 'onward'],
+  ['resolution', 'onward', 'http'],
 )

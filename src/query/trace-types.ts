@@ -123,6 +123,35 @@ export interface TraceResolution {
   readonly reply: readonly TraceHop[]
 }
 
+/** What became of a request (`--http`). */
+export interface TraceHttp {
+  readonly method: string
+  readonly url: string
+  /** Server name in the ClientHello; null for plain HTTP. */
+  readonly serverName: string | null
+  /** Of the answer; null without one. */
+  readonly status: number | null
+  readonly reason: string | null
+  /** The beginning of the body. */
+  readonly body: string | null
+  /** Why there is no answer. */
+  readonly failure: string | null
+  /** What ingress controllers and gateways decided on the way. */
+  readonly decisions: readonly {
+    /** `namespace/name` of the controller's pod. */
+    readonly pod: string
+    readonly controller: string
+    readonly what: string
+    readonly action: 'forward' | 'respond' | 'passthrough' | 'refuse' | 'unmodelled'
+    /** The rule that was chosen. */
+    readonly origin: DecidedBy | null
+    readonly service: string | null
+    readonly upstream: string | null
+    readonly status: number | null
+    readonly why: string
+  }[]
+}
+
 /** A connection that somebody on the way opened to go on: a balancer or an ingress controller. */
 export interface TraceOnward {
   /** Who opened it: `balancer:203.0.113.5`, `pod:ingress-nginx/controller`. */
@@ -179,6 +208,8 @@ export interface Trace {
   }[]
   /** Only when the destination was given by a name and the source is a pod. */
   readonly resolution?: TraceResolution
+  /** Only for a question with a request. */
+  readonly http?: TraceHttp
   /** The connections behind the one that was asked for, in order; absent without any. */
   readonly onward?: readonly TraceOnward[]
   /** Names of the addresses that occur. */

@@ -6,12 +6,15 @@
  */
 import { formatIpv4 } from '../addr/index.ts'
 import { buildCluster, type Cluster } from '../cluster/build.ts'
+import type { HttpDecision } from '../cluster/ingress-server.ts'
 import { processFiles } from '../cluster/processes.ts'
 import { type Diagnostic, Diagnostics, NO_POSITION } from '../diagnostics/diagnostic.ts'
 import { type CapturedFrame, TraceLog, type TraceStep } from '../engine/trace-log.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
+import { R_UNMODELLED, reasonOf } from '../linux/reasons.ts'
 import { captureOf } from './capture.ts'
 import { parseFiveTuple } from './five-tuple.ts'
+import { httpResult, withHttpDestination } from './http.ts'
 import { findReply, firstFrame, isFirstIpPacketOf, routeStepsBefore } from './legs.ts'
 import { dnsLeg, type NameWalk, resolutionOf, resolveByPackets, unresolvedFate } from './name-walk.ts'
 import { nearestMiss } from './nearest-miss.ts'
@@ -36,6 +39,8 @@ export interface TraceQuestion {
   readonly size?: number
   readonly flow: boolean
   readonly seed: number
+  /** A request instead of bare packets; `dst` may then be empty: the URL says where to. */
+  readonly http?: { readonly method: string; readonly url: string }
   /** Also rules that were looked at and did not match. */
   readonly verbose: boolean
   /** Ask so many seconds after the cluster converged: events of the Cluster object that are due by then have happened. */
@@ -56,19 +61,20 @@ export function traceQuery(model: ClusterModel, question: TraceQuestion): TraceA
 }
 
 /** Asks one question of a cluster that runs already. */
-export function traceInCluster(cluster: Cluster, question: TraceQuestion): TraceAnswer {
+export function traceInCluster(cluster: Cluster, given: TraceQuestion): TraceAnswer {
   const diagnostics = new Diagnostics()
-  if (question.protocol === 'SCTP') {
+  if (given.protocol === 'SCTP') {
     diagnostics.error('unmodelled', NO_POSITION, 'SCTP sockets are UNMODELLED: no packet can be sent')
     return { trace: null, diagnostics: diagnostics.sorted() }
   }
+  const { question, notes } = withHttpDestination(cluster, given, diagnostics)
   const asked = resolveEnds(cluster, question, diagnostics)
   if (asked === null) return { trace: null, diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()] }
   const timeline = question.atS === undefined ? [] : timelineNotes(cluster, question.atS)
   const log = new TraceLog(cluster.world, { frames: true, misses: question.verbose })
   const startNs = cluster.world.nowNs
   cluster.world.tracer = log
-  const resolved = resolveByPackets(cluster, asked, log)
+  const resolved = resolveByPackets(cluster, { ...asked, notes: [...asked.notes, ...notes] }, log)
   const { ends } = resolved
   if (resolved.failure !== null) {
     cluster.world.tracer = null
@@ -78,10 +84,12 @@ export function traceInCluster(cluster: Cluster, question: TraceQuestion): Trace
       diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()],
     }
   }
+  const decided = cluster.httpLog.length
+  const lost = cluster.unmodelled.length
   const traffic = startTraffic(cluster, ends, question)
   traffic.run(log)
   cluster.world.tracer = null
-  const trace = report(cluster, question, ends, log, traffic, startNs, resolved)
+  const trace = report(cluster, question, ends, log, traffic, startNs, resolved, { decided, lost })
   return {
     trace: { ...trace, notes: [...timeline, ...trace.notes] },
     diagnostics: [...cluster.diagnostics, ...diagnostics.sorted()],
@@ -102,6 +110,7 @@ function report(
   traffic: Traffic,
   startNs: number,
   resolved: NameWalk,
+  since: { readonly decided: number; readonly lost: number },
 ): Trace {
   const index = new PacketIndex(log)
   const roots = index.roots()
@@ -109,7 +118,7 @@ function report(
   const story = forward === undefined ? null : index.storyteller(forward)
   const fate: Fate =
     story !== null
-      ? (unansweredBalancer(cluster, ends, story) ?? fateOf(story))
+      ? (unansweredBalancer(cluster, ends, story) ?? notModelled(cluster, since.lost) ?? fateOf(story))
       : {
           verdict: 'UNREACHABLE',
           code: 'SEND_FAILED',
@@ -131,6 +140,7 @@ function report(
   const delivered =
     story === null || fate.verdict !== 'DELIVERED' ? null : deliveredOf(cluster, log, index.family(forward!), story)
   const protocol = question.protocol
+  const decisions = cluster.httpLog.slice(since.decided)
   const onward = story === null ? [] : onwardLegs(cluster, log, index, story, question.verbose)
   const first = forward === undefined ? null : firstFrame(log, index, forward)
   const resolution = resolved.resolver === null ? {} : { resolution: namePart(cluster, question, resolved, log, index) }
@@ -151,7 +161,7 @@ function report(
             code: fate.code,
             netns: walk.at(-1)?.netns,
           })),
-    decidedBy: decidedBy(walk, fate),
+    decidedBy: chosenRule(decisions) ?? decidedBy(walk, fate),
     delivered,
     walk,
     reply,
@@ -161,6 +171,8 @@ function report(
     ...captureOf(cluster, log, index, startNs),
     ...resolution,
     ...(onward.length > 0 && { onward }),
+    ...(question.http !== undefined &&
+      traffic.http !== null && { http: httpResult(question.http, traffic.http, decisions) }),
     notes: ends.notes,
   }
 }
@@ -177,6 +189,19 @@ function policyMissOf(
   if (!FILTERED.has(fate.code)) return null
   const src = (first === null ? null : parseFiveTuple(first.bytes)?.src) ?? 0
   return policyMiss(steps, { src, sport: traffic.sport, dst: ends.dstIp, dport: ends.dport, protocol })
+}
+
+/** Somebody on the way met what is not modelled. */
+function notModelled(cluster: Cluster, since: number): Fate | null {
+  const what = cluster.unmodelled.slice(since).join('; ')
+  if (what === '') return null
+  const { symbol, verdict, hint } = reasonOf(R_UNMODELLED)
+  return { verdict, code: symbol, text: `Not modelled: ${what}.`, hint, step: null }
+}
+
+/** The rule of the last controller that chose one. */
+function chosenRule(decisions: readonly HttpDecision[]): DecidedBy | null {
+  return decisions.findLast((d) => d.origin !== null)?.origin ?? null
 }
 
 function namePart(

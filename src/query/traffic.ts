@@ -4,12 +4,14 @@
  * Time runs until the fate of the first packet and of its reply is known: an unanswered ARP takes Linux three seconds, so
  * that is how long it may take here.
  */
+import { type HttpRun, startHttp } from '../apps/http-client.ts'
 import type { Cluster } from '../cluster/build.ts'
 import { serve } from '../cluster/servers.ts'
 import type { TraceLog } from '../engine/trace-log.ts'
 import { errnoName } from '../linux/errno.ts'
 import { icmpEcho, pingOpen, rawSend, tcpConnect, udpOpen, udpSend } from '../linux/socket/api.ts'
 import { type Session, tcpClientSession } from '../linux/socket/apps.ts'
+import { httpRequestOf } from './http.ts'
 import type { ResolvedEnds } from './resolve.ts'
 import type { TraceQuestion } from './trace.ts'
 
@@ -22,6 +24,8 @@ const DEFAULT_SIZE = 56
 const ONE_PACKET_NS = 4_000_000_000
 /** Time for a whole conversation: SYN retransmissions at 1, 3, 7, 15, 31 s would follow. */
 const FLOW_NS = 8_000_000_000
+/** Time for a request: what a controller waits for three endpoints that do not answer. */
+const HTTP_NS = 40_000_000_000
 /** Nothing happens for this long: it is over. */
 const QUIET_NS = 250_000_000
 
@@ -29,6 +33,8 @@ const QUIET_NS = 250_000_000
 export interface Traffic {
   readonly sport: number
   readonly size: number
+  /** The exchange of a question with a request, once it runs. */
+  readonly http: HttpRun | null
   run(log: TraceLog): void
   /** Why the socket call failed, or "nothing was sent". */
   sendError(): string
@@ -68,6 +74,7 @@ export function startTraffic(cluster: Cluster, ends: ResolvedEnds, question: Tra
   const sport = question.sport ?? DEFAULT_SPORT
   let error = 0
   let session: Session | null = null
+  let http: HttpRun | null = null
   let requestBytes = 0
   const isDns = question.protocol === 'UDP' && ends.dport === DNS_PORT && question.size === undefined
   const datagram = isDns ? dnsQuery('kubernetes.default.svc.cluster.local') : pattern(question.size ?? DEFAULT_SIZE)
@@ -82,6 +89,10 @@ export function startTraffic(cluster: Cluster, ends: ResolvedEnds, question: Tra
     } else if (question.protocol === 'UDP') {
       const sk = udpOpen(ns, { bind: { ip: 0, port: sport } })
       error = typeof sk === 'number' ? sk : Math.min(0, udpSend(sk, datagram, { ip: ends.dstIp, port: ends.dport }))
+    } else if (question.http !== undefined) {
+      const ask = { ip: ends.dstIp, port: ends.dport, sport, ...httpRequestOf(question.http) }
+      http = startHttp(ns, { ...ask, connectNs: HTTP_NS, totalNs: HTTP_NS })
+      error = http.errno
     } else if (question.flow) {
       const bytes = request(ends, question.size)
       requestBytes = bytes.length
@@ -96,17 +107,21 @@ export function startTraffic(cluster: Cluster, ends: ResolvedEnds, question: Tra
   return {
     sport: question.protocol === 'ICMP' ? sport & 0xffff : sport,
     size: question.protocol === 'TCP' ? requestSize(ends, question) : size,
+    get http() {
+      return http
+    },
     run(log) {
       const start = w.nowNs
       const from = log.frames.length
       send()
       w.softirq()
-      const limit = start + (question.flow ? FLOW_NS : ONE_PACKET_NS)
+      const limit = start + (question.http !== undefined ? HTTP_NS : question.flow ? FLOW_NS : ONE_PACKET_NS)
       let last = w.nowNs
       let seen = log.length
       while (w.nowNs < limit) {
         const next = w.timers.nextNs()
-        const quiet = question.flow && session?.result == null ? limit : last + QUIET_NS
+        const isTalking = question.http !== undefined ? http?.done !== true : question.flow && session?.result == null
+        const quiet = isTalking ? limit : last + QUIET_NS
         const waiting = !answered(log, from)
         const stop = waiting ? limit : Math.min(quiet, limit)
         if (next > stop) break

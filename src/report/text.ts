@@ -17,6 +17,7 @@ import type { Trace, TraceHop } from '../query/trace-types.ts'
 import { endText, type Flow } from './flow.ts'
 import { flowTable } from './flow-table.ts'
 import { HopWriter, telling } from './hop-text.ts'
+import { httpLines } from './http-text.ts'
 import { cut, cutMiddle, markOf, type Paint, plain, roleOf, wrap } from './paint.ts'
 import { resolutionLines } from './resolution-text.ts'
 
@@ -58,6 +59,7 @@ export function traceText(trace: Trace, options: TextOptions = {}): string {
     lines.push(...labelled(paint(roleOf(verdict), `${markOf(verdict)} reply ${verdict}`), text, columns))
   }
   lines.push(...onwardLines(trace, columns, paint, options.below))
+  if (trace.http !== undefined) lines.push('', ...httpLines(trace.http, columns, paint))
   if (trace.question.flow) lines.push('', ...flowTable(trace, columns, paint))
   if (trace.notes.length > 0) lines.push('')
   for (const note of trace.notes)

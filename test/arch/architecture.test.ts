@@ -22,6 +22,7 @@ const RANK: { readonly [room: string]: number } = {
     policy: 5,
     cni: 5,
     proxy: 5,
+    ingress: 5,
   },
   ...{ cluster: 6, engine: 6, traffic: 6, query: 7, report: 8, cli: 9, web: 9, sweep: 9, 'index.ts': 9 },
 }

@@ -13,7 +13,13 @@ import { filesBelow, ROOT } from '../arch/sources.ts'
 /** One row of the table; what is absent is not checked. */
 interface Expectation {
   readonly from: string
-  readonly to: string
+  readonly to?: string
+  /** `METHOD URL` */
+  readonly http?: string
+  /** HTTP status of the answer. */
+  readonly status?: number
+  /** Start of `ns/pod` of the last receiver, behind controllers and balancers. */
+  readonly backend?: string
   readonly proto?: string
   readonly size?: number
   /** Asked so long after convergence. */
@@ -48,6 +54,8 @@ function answerOf(trace: Trace, row: Expectation): object {
     ...(row.reply !== undefined && { reply: trace.replyVerdict?.verdict ?? null }),
     ...(row.reason !== undefined && { reason: trace.reason.code }),
     ...(row.workload !== undefined && { workload: start(d?.pod, row.workload) }),
+    ...(row.status !== undefined && { status: trace.http?.status ?? null }),
+    ...(row.backend !== undefined && { backend: start(trace.onward?.at(-1)?.delivered?.pod ?? d?.pod, row.backend) }),
     ...(row.sees !== undefined && { sees: start(d?.src, row.sees) }),
     ...(row.decidedBy !== undefined && { decidedBy: by === null ? null : `${by.kind} ${by.namespace}/${by.name}` }),
   }
@@ -66,7 +74,7 @@ describe.each(filesBelow('topologies', '.yaml'))('%s', (path) => {
     rows.map(
       (row) =>
         [
-          `${row.proto ?? 'tcp'} ${row.from} -> ${row.to}${row.at === undefined ? '' : ` at ${row.at}`}: ${row.verdict}`,
+          `${row.http ?? row.proto ?? 'tcp'} ${row.from} -> ${row.to ?? ''}${row.at === undefined ? '' : ` at ${row.at}`}: ${row.status ?? row.verdict}`,
           row,
         ] as const,
     ),
@@ -74,7 +82,8 @@ describe.each(filesBelow('topologies', '.yaml'))('%s', (path) => {
     // A cluster of its own for each question: connections of one would be known to the next.
     const { trace, diagnostics } = traceInCluster(buildCluster(built.model), {
       src: row.from,
-      dst: row.to,
+      dst: row.to ?? '',
+      ...(row.http !== undefined && { http: { method: row.http.split(' ')[0]!, url: row.http.split(' ')[1]! } }),
       namespace: 'default',
       protocol: (row.proto ?? 'tcp').toUpperCase() as 'TCP',
       ...(row.size !== undefined && { size: row.size }),
@@ -84,7 +93,7 @@ describe.each(filesBelow('topologies', '.yaml'))('%s', (path) => {
       verbose: false,
     })
     expect(diagnostics.filter((d) => d.severity === 'error')).toEqual([])
-    const { from: _from, to: _to, proto: _proto, size: _size, at: _at, ...expected } = row
+    const { from: _from, to: _to, http: _http, proto: _proto, size: _size, at: _at, ...expected } = row
     expect(answerOf(trace!, row)).toEqual(expected)
     expect([validate(trace), validate.errors]).toEqual([true, null])
   })

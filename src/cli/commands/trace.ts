@@ -7,7 +7,7 @@ import type { Verdict } from '../../linux/reasons.ts'
 import type { Trace } from '../../query/trace-types.ts'
 import { TRACE_FORMATS } from '../../report/formats.ts'
 import { choiceOption } from '../choice.ts'
-import { CliError, EXIT_NO, EXIT_UNMODELLED } from '../exit.ts'
+import { CliError, EXIT_NO, EXIT_UNMODELLED, usageError } from '../exit.ts'
 import { readCluster, reportDiagnostics } from '../input.ts'
 import {
   addInputOptions,
@@ -27,7 +27,7 @@ const VERDICTS: readonly Verdict[] = [
 const EXAMPLES = `Examples:
   podwalk trace deploy/shop/web svc/shop/api:80 -f shop.yaml
   podwalk trace shop/db-0 api:http -n shop --flow -f k8s/ -o pcapng -w walk.pcapng
-  kubectl get no,po,svc -A -o yaml | podwalk trace host:192.0.2.7 node/n1:30080 -f -
+  podwalk trace internet --http GET https://shop.example.com/api -f k8s/
 `
 
 const ENDPOINTS = `
@@ -46,6 +46,7 @@ interface TraceFlags extends InputFlags, OutputFlags {
   readonly size?: number
   readonly flow?: boolean
   readonly expect?: Verdict
+  readonly http?: readonly string[]
 }
 
 /** Adds the command. */
@@ -53,7 +54,7 @@ export function registerTrace(program: Command): void {
   const command = program
     .command('trace')
     .argument('<src>', 'who sends')
-    .argument('<dst>', 'to whom')
+    .argument('[dst]', 'to whom; not needed with --http')
     .description('walk one packet and its reply through the cluster')
     .addHelpText('before', EXAMPLES)
     .addHelpText('after', ENDPOINTS)
@@ -61,6 +62,7 @@ export function registerTrace(program: Command): void {
     .option('--sport <port>', 'source port (default: chosen as Linux does)', integer(1, 65535))
     .option('--size <bytes>', 'payload of a UDP or ICMP packet, request of a TCP connection', integer(0, 10_000_000))
     .option('--flow', 'play the whole connection: handshake, data, close')
+    .option('--http <request...>', 'METHOD URL: send a request, follow it through controllers and gateways')
     .addOption(choiceOption('--expect <verdict>', 'exit with 1 when the verdict is another', VERDICTS))
   addTimeOption(command)
   addInputOptions(
@@ -71,7 +73,7 @@ export function registerTrace(program: Command): void {
   ).action(trace)
 }
 
-async function trace(src: string, dst: string, flags: TraceFlags): Promise<void> {
+async function trace(src: string, dst: string | undefined, flags: TraceFlags): Promise<void> {
   const format = TRACE_FORMATS.find((f) => f.name === flags.output)!
   refuseBinaryToTty(format.isBinary, format.name, flags.write)
   const model = await readCluster(flags)
@@ -89,15 +91,21 @@ async function trace(src: string, dst: string, flags: TraceFlags): Promise<void>
   if (flags.strict === true && answer.verdict === 'UNMODELLED') throw new CliError(EXIT_UNMODELLED, answer.reason.text)
 }
 
-async function ask(model: ClusterModel, src: string, dst: string, flags: TraceFlags): Promise<Trace> {
+async function ask(model: ClusterModel, src: string, dst: string | undefined, flags: TraceFlags): Promise<Trace> {
+  const [method, url, more] = flags.http ?? []
+  if (flags.http !== undefined && (url === undefined || more !== undefined))
+    throw usageError('--http takes a method and a URL', 'for example --http GET https://shop.example.com/api')
+  if (dst === undefined && url === undefined)
+    throw usageError("missing required argument 'dst'", 'or --http METHOD URL')
   const { askTrace } = await import('../../query/ask.ts')
   const { trace: answer, diagnostics } = askTrace(model, {
     src,
-    dst,
+    dst: dst ?? '',
     namespace: flags.namespace,
     protocol: flags.proto.toUpperCase() as Uppercase<TraceFlags['proto']>,
     ...(flags.sport !== undefined && { sport: flags.sport }),
     ...(flags.size !== undefined && { size: flags.size }),
+    ...(url !== undefined && { http: { method: method!.toUpperCase(), url } }),
     flow: flags.flow ?? false,
     seed: flags.seed ?? model.config.seed,
     verbose: flags.verbose ?? false,

@@ -105,7 +105,10 @@ const named: Record<string, Schema> = { options: any }
 /** An entry of Cluster `spec.expect`: a question and its answer, checked by whoever keeps the file. */
 const expectation = object({
   'from!': string,
-  'to!': string,
+  to: string,
+  http: checked((t) => (/^[A-Z]+ https?:\/\/\S+$/.test(t) ? null : 'METHOD URL')),
+  status: int,
+  backend: string,
   proto: oneOf('tcp', 'udp', 'sctp', 'icmp'),
   size: int,
   at: duration,
