@@ -31,6 +31,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./commands/why.ts')).registerWhy,
   },
   {
+    name: 'check',
+    summary: 'check assertions about who can talk to whom, for CI',
+    load: async () => (await import('./commands/check.ts')).registerCheck,
+  },
+  {
     name: 'exec',
     summary: 'run ip, iptables-save, ping ... inside a simulated node or pod',
     load: async () => (await import('./commands/exec.ts')).registerExec,

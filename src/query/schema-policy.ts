@@ -90,3 +90,35 @@ export const WHY_SCHEMA = documentOf('Why', 'Why a connection is allowed or deni
   enforcement: ENFORCEMENT,
   notes: TEXTS,
 })
+
+/** The schema of Check. */
+export const CHECK_SCHEMA = documentOf('Check', 'What became of assertions about policies', {
+  options: OPTIONS,
+  assertions: listOf(
+    exactly({
+      name: TEXT,
+      kind: words('allow', 'deny', 'only', 'isolated', 'defaultDeny'),
+      file: TEXT,
+      line: COUNT,
+      col: COUNT,
+      status: words('pass', 'fail', 'empty', 'vacuous', 'unenforced'),
+      text: TEXT,
+      pairs: COUNT,
+      failures: listOf(
+        exactly({
+          src: TEXT,
+          dst: TEXT,
+          port: TEXT,
+          allowed: BOOL,
+          because: TEXT,
+          decidedBy: orNull(PLACE),
+          nearestMiss: orNull(PLACE),
+        }),
+      ),
+      moreFailures: COUNT,
+    }),
+  ),
+  coverage: exactly({ rules: COUNT, covered: COUNT, uncovered: listOf(PLACE) }),
+  enforcement: ENFORCEMENT,
+  summary: exactly({ assertions: COUNT, passed: COUNT, failed: COUNT }),
+})
