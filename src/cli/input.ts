@@ -3,6 +3,7 @@
  * command with exit code 3.
  */
 import { type Diagnostic, formatDiagnostic, sortDiagnostics } from '../diagnostics/diagnostic.ts'
+import type { Loaded } from '../kubernetes/load.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
 import type { Paint } from '../report/paint.ts'
 import { CliError, EXIT_INPUT, usageError } from './exit.ts'
@@ -16,10 +17,7 @@ export async function readCluster(
   if (flags.filename === undefined) {
     throw usageError('no manifests were given', 'name a file, a directory, a glob or - (stdin) with -f')
   }
-  await checkWord('--cni', flags.cni)
-  await checkWord('--proxy-mode', flags.proxyMode)
-  const { buildClusterModel, loadInputs } = await import('../kubernetes/index.ts')
-  const { cni, proxyMode, nodes, seed, set } = flags
+  const { loadInputs } = await import('../kubernetes/index.ts')
   let loaded = loadInputs(flags.filename)
   if (flags.with !== undefined || flags.without !== undefined) {
     const { applyWhatIf } = await import('../query/what-if.ts')
@@ -27,6 +25,15 @@ export async function readCluster(
     loaded = changed.loaded
     for (const text of changed.notes) note(`podwalk: ${text}`)
   }
+  return buildModel(loaded, flags)
+}
+
+/** Builds the model of what was loaded. */
+export async function buildModel(loaded: Loaded, flags: InputFlags): Promise<ClusterModel> {
+  await checkWord('--cni', flags.cni)
+  await checkWord('--proxy-mode', flags.proxyMode)
+  const { buildClusterModel } = await import('../kubernetes/index.ts')
+  const { cni, proxyMode, nodes, seed, set } = flags
   const built = buildClusterModel(loaded, {
     ...(cni !== undefined && { cni }),
     ...(proxyMode !== undefined && { proxyMode }),

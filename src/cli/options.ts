@@ -28,10 +28,16 @@ export interface OutputFlags {
   readonly write?: string
 }
 
-/** Adds -f, -n, --cni, --proxy-mode, --nodes, --set, --seed, --strict, -v and --color. */
+/** Adds -f and the options of addModelOptions. */
 export function addInputOptions(command: Command): Command {
+  return addModelOptions(
+    command.option('-f, --filename <path>', 'manifests: file, directory, glob or - (repeatable)', collect),
+  )
+}
+
+/** Adds -n, --cni, --proxy-mode, --nodes, --set, --seed, --strict, -v and --color. */
+export function addModelOptions(command: Command): Command {
   return command
-    .option('-f, --filename <path>', 'manifests: file, directory, glob or - (repeatable)', collect)
     .option('-n, --namespace <name>', 'namespace of names without one', 'default')
     .option('--cni <name>', 'CNI driver, instead of what the manifests say')
     .option('--proxy-mode <name>', 'kube-proxy mode, instead of what the manifests say')

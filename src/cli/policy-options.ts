@@ -23,8 +23,15 @@ export interface PortProbe {
   readonly port: number
 }
 
-/** Adds the options. */
+/** Adds the options, and what-if. */
 export function addPolicyOptions(command: Command): Command {
+  return addOptionsOfPolicies(command)
+    .option('--with <file>', 'as if this file were applied too (repeatable)', collect)
+    .option('--without <name>', 'as if this policy were not there (repeatable)', collect)
+}
+
+/** Adds the options that say how policies are read. */
+export function addOptionsOfPolicies(command: Command): Command {
   return command
     .addOption(
       choiceOption('--ip-block-matches-pods <bool>', 'blocks match pod addresses', ['true', 'false']).default('true'),
@@ -35,8 +42,6 @@ export function addPolicyOptions(command: Command): Command {
         'exempt',
       ),
     )
-    .option('--with <file>', 'as if this file were applied too (repeatable)', collect)
-    .option('--without <name>', 'as if this policy were not there (repeatable)', collect)
 }
 
 /** Reads `TCP/80`. */
@@ -52,14 +57,18 @@ export async function readPolicies(
   flags: InputFlags & PolicyFlags,
 ): Promise<{ readonly model: ClusterModel; readonly engine: PolicyEngine }> {
   const model = await readCluster(flags)
+  return { model, engine: await policyEngineOf(model, flags) }
+}
+
+/** Indexes the policies of a cluster, read as the options say. */
+export async function policyEngineOf(model: ClusterModel, flags: PolicyFlags): Promise<PolicyEngine> {
   const { PolicyEngine } = await import('../policy/engine.ts')
   const { policyInputOf } = await import('../policy/input.ts')
-  const engine = new PolicyEngine(policyInputOf(model), {
+  return new PolicyEngine(policyInputOf(model), {
     ipBlockMatchesPods: flags.ipBlockMatchesPods === 'true',
     hostNetwork: flags.hostNetwork,
     nodeTraffic: flags.nodeTraffic,
   })
-  return { model, engine }
 }
 
 function collect(value: string, before: string[] = []): string[] {

@@ -36,6 +36,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./commands/check.ts')).registerCheck,
   },
   {
+    name: 'diff',
+    summary: 'connections that a change of manifests adds and removes',
+    load: async () => (await import('./commands/diff.ts')).registerDiff,
+  },
+  {
     name: 'exec',
     summary: 'run ip, iptables-save, ping ... inside a simulated node or pod',
     load: async () => (await import('./commands/exec.ts')).registerExec,

@@ -122,3 +122,17 @@ export const CHECK_SCHEMA = documentOf('Check', 'What became of assertions about
   enforcement: ENFORCEMENT,
   summary: exactly({ assertions: COUNT, passed: COUNT, failed: COUNT }),
 })
+
+const DIFF_CONNECTION = exactly({ src: TEXT, dst: TEXT, protocol: PROTOCOL, ports: TEXT, because: TEXTS })
+
+/** The schema of Diff. */
+export const DIFF_SCHEMA = documentOf('Diff', 'What two sets of manifests change in who can talk to whom', {
+  by: words('pod', 'workload'),
+  old: TEXT,
+  new: TEXT,
+  added: listOf(DIFF_CONNECTION),
+  removed: listOf(DIFF_CONNECTION),
+  policies: listOf(exactly({ change: words('added', 'removed', 'changed'), object: TEXT, file: TEXT, line: COUNT })),
+  ends: exactly({ added: TEXTS, removed: TEXTS }),
+  notes: TEXTS,
+})
