@@ -3,6 +3,7 @@
  * command with exit code 3.
  */
 import { type Diagnostic, formatDiagnostic, sortDiagnostics } from '../diagnostics/diagnostic.ts'
+import type { BuiltCluster } from '../kubernetes/index.ts'
 import type { Loaded } from '../kubernetes/load.ts'
 import type { ClusterModel } from '../kubernetes/types.ts'
 import type { Paint } from '../report/paint.ts'
@@ -10,26 +11,44 @@ import { CliError, EXIT_INPUT, usageError } from './exit.ts'
 import type { InputFlags } from './options.ts'
 import { note, stderrPaint } from './output.ts'
 
+/** What reading takes: the input, and what-if. */
+export type ReadFlags = InputFlags & { readonly with?: string[]; readonly without?: string[] }
+
 /** Reads the manifests and builds the model. */
-export async function readCluster(
-  flags: InputFlags & { readonly with?: string[]; readonly without?: string[] },
-): Promise<ClusterModel> {
-  if (flags.filename === undefined) {
-    throw usageError('no manifests were given', 'name a file, a directory, a glob or - (stdin) with -f')
-  }
-  const { loadInputs } = await import('../kubernetes/index.ts')
-  let loaded = loadInputs(flags.filename)
-  if (flags.with !== undefined || flags.without !== undefined) {
-    const { applyWhatIf } = await import('../query/what-if.ts')
-    const changed = applyWhatIf(loaded, flags.with === undefined ? null : loadInputs(flags.with), flags.without ?? [])
-    loaded = changed.loaded
-    for (const text of changed.notes) note(`podwalk: ${text}`)
-  }
-  return buildModel(loaded, flags)
+export async function readCluster(flags: ReadFlags): Promise<ClusterModel> {
+  return buildModel(await readManifests(flags), flags)
+}
+
+/** The same for a command that shows the findings itself; an error among them still ends it. */
+export async function readBuilt(flags: ReadFlags): Promise<BuiltCluster> {
+  const built = await build(await readManifests(flags), flags)
+  if (built.diagnostics.some((d) => d.severity === 'error')) reportDiagnostics(built.diagnostics, flags)
+  return built
 }
 
 /** Builds the model of what was loaded. */
 export async function buildModel(loaded: Loaded, flags: InputFlags): Promise<ClusterModel> {
+  const built = await build(loaded, flags)
+  reportDiagnostics(built.diagnostics, flags)
+  return built.model
+}
+
+async function readManifests(flags: ReadFlags): Promise<Loaded> {
+  if (flags.filename === undefined) {
+    throw usageError('no manifests were given', 'name a file, a directory, a glob or - (stdin) with -f')
+  }
+  await checkWord('--cni', flags.cni)
+  await checkWord('--proxy-mode', flags.proxyMode)
+  const { loadInputs } = await import('../kubernetes/index.ts')
+  const loaded = loadInputs(flags.filename)
+  if (flags.with === undefined && flags.without === undefined) return loaded
+  const { applyWhatIf } = await import('../query/what-if.ts')
+  const changed = applyWhatIf(loaded, flags.with === undefined ? null : loadInputs(flags.with), flags.without ?? [])
+  for (const text of changed.notes) note(`podwalk: ${text}`)
+  return changed.loaded
+}
+
+async function build(loaded: Loaded, flags: InputFlags): Promise<BuiltCluster> {
   await checkWord('--cni', flags.cni)
   await checkWord('--proxy-mode', flags.proxyMode)
   const { buildClusterModel } = await import('../kubernetes/index.ts')
@@ -42,8 +61,7 @@ export async function buildModel(loaded: Loaded, flags: InputFlags): Promise<Clu
     ...(set !== undefined && { set }),
   })
   for (const fact of built.inferred) note(`podwalk: ${fact.text}`)
-  reportDiagnostics(built.diagnostics, flags)
-  return built.model
+  return built
 }
 
 /** A typing mistake is a wrong use of the command line; what exists and has no driver is UNMODELLED later on. */

@@ -41,6 +41,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./commands/diff.ts')).registerDiff,
   },
   {
+    name: 'lint',
+    summary: 'findings in policies, services and addressing',
+    load: async () => (await import('./commands/lint.ts')).registerLint,
+  },
+  {
     name: 'exec',
     summary: 'run ip, iptables-save, ping ... inside a simulated node or pod',
     load: async () => (await import('./commands/exec.ts')).registerExec,

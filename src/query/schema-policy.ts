@@ -136,3 +136,22 @@ export const DIFF_SCHEMA = documentOf('Diff', 'What two sets of manifests change
   ends: exactly({ added: TEXTS, removed: TEXTS }),
   notes: TEXTS,
 })
+
+/** The schema of Lint. */
+export const LINT_SCHEMA = documentOf('Lint', 'What is likely not what was meant', {
+  findings: listOf(
+    exactly({
+      code: TEXT,
+      severity: words('error', 'warning', 'info'),
+      message: TEXT,
+      object: TEXT,
+      field: TEXT,
+      file: TEXT,
+      line: COUNT,
+      col: COUNT,
+      hint: TEXT,
+    }),
+  ),
+  summary: exactly({ error: COUNT, warning: COUNT, info: COUNT }),
+  notes: TEXTS,
+})

@@ -23,6 +23,8 @@ export interface CliResult {
 /** How to run. */
 export interface CliOptions {
   readonly stdin?: string | Uint8Array
+  /** Folder to run in instead of the project's. */
+  readonly cwd?: string
   readonly env?: { readonly [name: string]: string }
 }
 
@@ -31,7 +33,7 @@ export function podwalk(args: readonly string[], options: CliOptions = {}): CliR
   if (!existsSync(MAIN)) throw new Error('dist/bundle/main.js is not built: npm run build')
   const { NO_COLOR: _no, FORCE_COLOR: _force, PODWALK_DEBUG: _debug, ...env } = process.env
   const done = spawnSync(process.execPath, [MAIN, ...args], {
-    cwd: ROOT,
+    cwd: options.cwd ?? ROOT,
     timeout: TIMEOUT_MS,
     maxBuffer: MAX_OUTPUT_BYTES,
     input: options.stdin ?? '',
