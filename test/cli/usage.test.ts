@@ -41,31 +41,20 @@ describe('help', () => {
       'trace',
       'reach',
       'why',
-<<<<<<< HEAD
-      'exec',
-      'get',
-      'lab',
-      'bgp',
-=======
       'check',
       'diff',
       'lint',
       'exec',
       'get',
       'lab',
->>>>>>> a42c0e7 (lint: findings in policies; docs and commands of check, diff and lint)
+      'bgp',
       'explain',
       'schema',
       'completion',
       'version',
     ])
       expect(stdout).toMatch(new RegExp(`^  ${command}`, 'm'))
-<<<<<<< HEAD
-    for (const later of ['check', 'diff', 'lint', 'compare', 'ebpf'])
-      expect(stdout).not.toMatch(new RegExp(`^  ${later}`, 'm'))
-=======
-    for (const later of ['compare', 'bgp', 'ebpf']) expect(stdout).not.toMatch(new RegExp(`^  ${later}`, 'm'))
->>>>>>> a42c0e7 (lint: findings in policies; docs and commands of check, diff and lint)
+    for (const later of ['compare', 'ebpf']) expect(stdout).not.toMatch(new RegExp(`^  ${later}`, 'm'))
   })
 
   it('prints the version of package.json', () => {
