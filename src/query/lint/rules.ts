@@ -36,7 +36,7 @@ function directionsOf(p: Policy): [Direction, PolicyDirection][] {
   return DIRECTIONS.flatMap((d) => (p[d] === null ? [] : [[d, p[d]] as [Direction, PolicyDirection]]))
 }
 
-function subjectClasses(c: LintContext, p: Policy): Int32Array {
+function subjectClasses(c: LintContext, p: Policy): readonly number[] {
   return c.engine.classes.select(p.subject, p.subjectNamespace)
 }
 
