@@ -9,7 +9,16 @@ import type { CniVerb, LinkSpec } from '../cni/verb.ts'
 import { DEV_VXLAN, type NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK, RT_SCOPE_UNIVERSE } from '../linux/device/device.ts'
 import { inetAddrAdd } from '../linux/device/inet.ts'
 import { createIpip, ipipDefaults, loadIpip } from '../linux/device/ipip.ts'
-import { createBridge, createDummy, createVeth, setMac, setMaster, setMtu, setUp } from '../linux/device/ops.ts'
+import {
+  createBridge,
+  createDummy,
+  createVeth,
+  setMac,
+  setMaster,
+  setMtu,
+  setPromisc,
+  setUp,
+} from '../linux/device/ops.ts'
 import { createVxlan, vxlanDefaults, vxlanPriv } from '../linux/device/vxlan.ts'
 import { FDB_NUD_PERMANENT, VxlanRdst } from '../linux/device/vxlan-fdb.ts'
 import { errnoName } from '../linux/errno.ts'
@@ -105,6 +114,7 @@ export function applyCniVerb(verb: CniVerb, lookup: NetnsLookup): void {
         if (dev.port === null) refused(verb, 'not a bridge port')
         dev.port.hairpin = verb.hairpin
       }
+      if (verb.promisc !== undefined) setPromisc(dev, verb.promisc)
       if (verb.up === true) setUp(dev)
       break
     }
@@ -179,6 +189,11 @@ export function applyCniVerb(verb: CniVerb, lookup: NetnsLookup): void {
     case 'iptables-restore': {
       const r = restoreText(ns, 4, verb.text, { noflush: true, origin: (line) => verb.origins.get(line) ?? null })
       if (!r.ok) refused('iptables-restore', r.errors.map((e) => `${e.line}: ${e.message}`).join('\n'))
+      break
+    }
+    case 'ebtables': {
+      const r = execTool(ns, ['ebtables', ...verb.args])
+      if (r.status > 1) refused(verb, r.stderr)
       break
     }
     case 'iptables-chain': {

@@ -72,6 +72,8 @@ export type CniVerb = { readonly netns: NetnsName; readonly origin?: SourcePosit
       readonly up?: boolean
       readonly master?: string
       readonly hairpin?: boolean
+      /** netlink.SetPromiscOn */
+      readonly promisc?: boolean
       readonly mtu?: number
       /** netlink.LinkSetHardwareAddr */
       readonly mac?: string
@@ -119,6 +121,8 @@ export type CniVerb = { readonly netns: NetnsName; readonly origin?: SourcePosit
       readonly text: string
       readonly origins: ReadonlyMap<number, unknown>
     }
+  /** `ebtables ARGS`; the kubelet goes on when a chain exists already. */
+  | { readonly verb: 'ebtables'; readonly args: readonly string[] }
   | { readonly verb: 'iptables-chain'; readonly table: string; readonly chain: string }
   | { readonly verb: 'iptables'; readonly args: readonly string[]; readonly ensure: 'append' | 'prepend' }
 )

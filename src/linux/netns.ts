@@ -19,6 +19,7 @@ import { FragQueues6 } from './ipv6/reassembly.ts'
 import type { IpVs } from './ipvs/ipvs.ts'
 import { NeighTable } from './neighbour/neighbour.ts'
 import type { Conntrack } from './netfilter/conntrack/table.ts'
+import type { EbTables } from './netfilter/ebtables/types.ts'
 import { NfState } from './netfilter/hooks.ts'
 import type { NftTables } from './netfilter/nftables/state.ts'
 import { Fib } from './route/fib.ts'
@@ -55,6 +56,8 @@ export class Netns {
   ct: Conntrack | null = null
   /** nftables; null until the first `nft`. */
   nft: NftTables | null = null
+  /** ebtables; null until the first command that changes something. */
+  ebt: EbTables | null = null
   /** IPVS: null until it is first configured. */
   ipvs: IpVs | null = null
   readonly sockets: SocketTable

@@ -535,6 +535,13 @@ export const R_TC_DROP = reason(
   'A tc filter dropped the packet, or redirects to a device that is down.',
   'tc -s filter show dev DEV ingress (or egress)',
 )
+export const R_EBTABLES_DROP = reason(
+  83,
+  'EBTABLES_DROP',
+  'DROPPED',
+  'A rule or the policy of an ebtables chain dropped the frame.',
+  'ebtables -t filter -L --Lc, ebtables -t nat -L --Lc',
+)
 
 /** All reasons, by code. */
 export const REASONS: readonly Reason[] = table

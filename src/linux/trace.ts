@@ -100,6 +100,9 @@ export const T_EXTHDR = 44
 /** A tc filter's action ran. a=pref of the filter (0: mirred), b=TC_ACT_* verdict, c=1 ingress, 0 egress, 2 mirred sends the packet or a copy; ref=TcAction */
 export const T_TC = 60
 
+/** An ebtables rule matched. a=rule index in chain (1-based), b=EBT_* verdict; ref=EbChain */
+export const T_EBTABLES = 61
+
 /** Receives trace points and frames. */
 export interface Tracer {
   /** Whether rules that did not match are wanted (T_NF_MISS): costs time on long chains. */

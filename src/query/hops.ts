@@ -11,6 +11,7 @@ import type { FdbEntry } from '../linux/bridge/fdb.ts'
 import { DEV_GENEVE, DEV_GRE, DEV_GRETAP, DEV_VXLAN, type NetDevice } from '../linux/device/device.ts'
 import { errnoName } from '../linux/errno.ts'
 import type { Neighbour } from '../linux/neighbour/neighbour.ts'
+import type { EbChain } from '../linux/netfilter/ebtables/types.ts'
 import type { IptChain } from '../linux/netfilter/iptables/tables.ts'
 import { IptRule } from '../linux/netfilter/iptables/types.ts'
 import { NftChain, NftRule } from '../linux/netfilter/nftables/state.ts'
@@ -18,6 +19,7 @@ import { reasonOf } from '../linux/reasons.ts'
 import { FibRoute } from '../linux/route/fib-route.ts'
 import { RTN_NAMES } from '../linux/route/rtn.ts'
 import type { TcAction } from '../linux/tc/types.ts'
+import { ebRuleText } from '../linux/tools/ebtables.ts'
 import * as T from '../linux/trace.ts'
 import { describeOrigin } from './origin.ts'
 
@@ -336,6 +338,12 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
     case T.T_TUNNEL_ENCAP:
     case T.T_TUNNEL_DECAP:
       return tunnelHop(step, dev)
+    case T.T_EBTABLES: {
+      const chain = step.ref as EbChain
+      const rule = ebRuleText(chain, step.a)
+      const action = `ebtables ${chain.table} ${chain.name} rule ${step.a}: ${rule}`
+      return { point: 'ebtables', action, detail: { table: chain.table, chain: chain.name, rule: step.a, text: rule } }
+    }
     case T.T_TC:
       return tcHop(step, dev)
     case T.T_IPVS_SCHED:

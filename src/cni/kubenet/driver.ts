@@ -18,10 +18,16 @@ import { hostPorts, hostportNodeVerbs, hostportPodVerbs } from './hostport.ts'
 
 /** kubenet's bridge. */
 const BRIDGE = 'cbr0'
+/** The ebtables chain of promiscuous-bridge mode. */
+const DEDUP_CHAIN = 'KUBE-DEDUP'
 /** --non-masquerade-cidr */
 const NON_MASQUERADE_CIDR = '10.0.0.0/8'
 
+/** kubelet --hairpin-mode */
+const HAIRPIN_MODES = ['promiscuous-bridge', 'hairpin-veth', 'none']
+
 interface KubenetOptions {
+  readonly hairpinMode: string
   readonly nonMasqueradeCidr: string
   readonly mtu: number
 }
@@ -45,10 +51,10 @@ function readOptions(model: ClusterModel, diagnostics: Diagnostic[]): KubenetOpt
     diagnostics.push({ code: 'cni-option', severity: 'error', message, hint, file: '', line: 0, col: 0 })
   }
   const hairpin = o.hairpinMode ?? 'hairpin-veth'
-  if (hairpin !== 'hairpin-veth') {
+  if (!HAIRPIN_MODES.includes(String(hairpin))) {
     bad(
-      `kubenet: hairpinMode: expected hairpin-veth, found ${JSON.stringify(hairpin)}`,
-      'promiscuous-bridge needs ebtables, which podwalk does not model yet',
+      `kubenet: hairpinMode: expected ${HAIRPIN_MODES.join(', ')}, found ${JSON.stringify(hairpin)}`,
+      'the modes of kubelet --hairpin-mode',
     )
   }
   const cidr = o.nonMasqueradeCidr ?? NON_MASQUERADE_CIDR
@@ -62,7 +68,7 @@ function readOptions(model: ClusterModel, diagnostics: Diagnostic[]): KubenetOpt
       'leave it out to follow the node',
     )
   }
-  return { nonMasqueradeCidr: String(cidr), mtu: Number(mtu) }
+  return { hairpinMode: String(hairpin), nonMasqueradeCidr: String(cidr), mtu: Number(mtu) }
 }
 
 /** The pod's MAC: 0a:58 and the four bytes of its address. */
@@ -97,8 +103,29 @@ function* bridgeVerbs(node: NodeModel, mtu: number): Generator<CniVerb> {
   }
 }
 
+/**
+ * kubenet's setup after a pod's ADD in promiscuous-bridge mode: the bridge takes every frame, and what the host then sends
+ * a second time (from the bridge's MAC, an address of the pod CIDR other than the gateway) is dropped (SetPromiscOn,
+ * syncEbtablesDedupRules).
+ */
+function* dedupVerbs(node: NodeModel): Generator<CniVerb> {
+  const netns: NetnsName = `node:${node.name}`
+  const origin = node.source
+  const gateway = gatewayOf(node.podCidr)
+  const common = ['-p', 'IPv4', '-s', podMac(gateway), '-o', 'veth+', '--ip-src']
+  const ebtables = (...args: readonly string[]): CniVerb => ({ verb: 'ebtables', netns, args, origin })
+  // the bridge plugin of that time gives the bridge the MAC of its address (ip.SetHWAddrByIP)
+  yield { verb: 'link-set', netns, dev: BRIDGE, mac: podMac(gateway), promisc: true, origin }
+  yield ebtables('-t', 'filter', '-N', DEDUP_CHAIN)
+  yield ebtables('-t', 'filter', '-A', 'OUTPUT', '-j', DEDUP_CHAIN)
+  yield ebtables('-t', 'filter', '-F', DEDUP_CHAIN)
+  yield ebtables('-t', 'filter', '-I', DEDUP_CHAIN, ...common, gateway, '-j', 'ACCEPT')
+  yield ebtables('-t', 'filter', '-A', DEDUP_CHAIN, ...common, node.podCidr, '-j', 'DROP')
+}
+
 /** Verbs of one pod's ADD. */
-function* podVerbs(node: NodeModel, pod: PodModel, host: string, mtu: number): Generator<CniVerb> {
+function* podVerbs(node: NodeModel, pod: PodModel, host: string, options: KubenetOptions): Generator<CniVerb> {
+  const { mtu } = options
   const nodeNs: NetnsName = `node:${node.name}`
   const podNs: NetnsName = `pod:${pod.namespace}/${pod.name}`
   const origin = pod.source
@@ -110,7 +137,14 @@ function* podVerbs(node: NodeModel, pod: PodModel, host: string, mtu: number): G
     origin,
   }
   yield { verb: 'link-set', netns: nodeNs, dev: host, up: true, origin }
-  yield { verb: 'link-set', netns: nodeNs, dev: host, master: BRIDGE, hairpin: true, origin }
+  yield {
+    verb: 'link-set',
+    netns: nodeNs,
+    dev: host,
+    master: BRIDGE,
+    hairpin: options.hairpinMode === 'hairpin-veth',
+    origin,
+  }
   yield { verb: 'sysctl', netns: podNs, key: 'net.ipv4.conf.eth0.arp_notify', value: '1', origin }
   yield {
     verb: 'addr-add',
@@ -157,6 +191,7 @@ function program(model: ClusterModel): CniProgram {
   }
   const bridged = new Set<string>()
   const published = new Set<string>()
+  const deduped = new Set<string>()
   for (const pod of model.pods) {
     if (pod.hostNetwork) continue
     const node = byName.get(pod.node)!
@@ -166,7 +201,10 @@ function program(model: ClusterModel): CniProgram {
     }
     const host = vethName('veth', `${pod.namespace}/${pod.name}`)
     hostDevices.set(`${pod.namespace}/${pod.name}`, host)
-    verbs.push(...podVerbs(node, pod, host, options.mtu))
+    verbs.push(...podVerbs(node, pod, host, options))
+    // EnsureRule: the same rules again with the next pod change nothing
+    if (options.hairpinMode === 'promiscuous-bridge' && !deduped.has(node.name)) verbs.push(...dedupVerbs(node))
+    deduped.add(node.name)
     const ports = hostPorts(pod)
     if (ports.length === 0) continue
     if (!published.has(node.name)) verbs.push(...hostportNodeVerbs(node, BRIDGE))

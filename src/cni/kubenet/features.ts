@@ -22,8 +22,9 @@ export const KUBENET_FEATURES: readonly CniFeature[] = [
   },
   {
     name: 'promiscuous-bridge',
-    support: 'not',
-    sentence: "kubelet's default hairpin mode needs the ebtables KUBE-DEDUP rules, which are not modelled yet.",
+    support: 'supported',
+    sentence:
+      "kubelet's own default: cbr0 is promiscuous and the ebtables chain KUBE-DEDUP drops the host's second copy of a bridged packet (option hairpinMode; podwalk's default is hairpin-veth).",
   },
   {
     name: 'non-masquerade CIDR',

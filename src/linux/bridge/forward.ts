@@ -7,7 +7,10 @@
 import { ETH_HLEN, M_DEV, META_SHIFT } from '../../packet/layout.ts'
 import { devQueueXmit } from '../core/dev.ts'
 import { cloneSkb, freeSkb } from '../core/skb.ts'
+import type { NetDevice } from '../device/device.ts'
 import { isSkbForwardable } from '../device/veth.ts'
+import { ebtDoTable } from '../netfilter/ebtables/eval.ts'
+import type { EbTables } from '../netfilter/ebtables/types.ts'
 import { R_BRIDGE_NO_PORT, R_BRIDGE_VLAN, R_MTU } from '../reasons.ts'
 import { T_BR_FLOOD, T_BR_FORWARD } from '../trace.ts'
 import type { World } from '../world.ts'
@@ -92,9 +95,28 @@ function deliver(w: World, slot: number, to: BridgePort, localOrig: boolean): vo
     return
   }
   w.arena.meta[m + M_DEV] = to.dev.id
+  const ebt = to.dev.ns.ebt
+  if (ebt !== null && !ebtDeliver(w, slot, ebt, from, to, localOrig)) return
   if (!localOrig && brNfForward(w, slot, from, to)) return
+  if (ebt !== null && !ebtDoTable(w, slot, ebt.postrouting, null, to.dev)) return
   if (brNfPostRouting(w, slot, to)) return
   brDevQueuePushXmit(w, slot)
+}
+
+/** ebtables at FORWARD or OUTPUT (filter, then nat as the nf_tables variant has them). */
+function ebtDeliver(
+  w: World,
+  slot: number,
+  ebt: EbTables,
+  from: NetDevice,
+  to: BridgePort,
+  localOrig: boolean,
+): boolean {
+  if (localOrig) {
+    if (!ebtDoTable(w, slot, ebt.output, null, to.dev)) return false
+    return ebtDoTable(w, slot, ebt.natOutput, null, to.dev)
+  }
+  return ebtDoTable(w, slot, ebt.forward, from, to.dev)
 }
 
 /** br_dev_queue_push_xmit */

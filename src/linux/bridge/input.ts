@@ -1,8 +1,7 @@
 /**
  * Frames that enter a bridge: from a port (br_handle_frame) or from the host (br_dev_xmit).
  *
- * Linux: net/bridge/br_input.c, br_device.c. Not modelled: multicast snooping (multicast is flooded), ARP suppression,
- * ebtables (its hook points come with it).
+ * Linux: net/bridge/br_input.c, br_device.c. Not modelled: multicast snooping (multicast is flooded), ARP suppression.
  */
 import {
   ETH_HLEN,
@@ -28,6 +27,7 @@ import { netifReceiveSkb } from '../core/dev.ts'
 import { freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
 import { skbVlanUntag } from '../device/vlan.ts'
+import { ebtDoTable } from '../netfilter/ebtables/eval.ts'
 import {
   R_BRIDGE_LINK_LOCAL,
   R_BRIDGE_PORT_DISABLED,
@@ -94,6 +94,8 @@ export function brHandleFrame(w: World, slot: number, port: BridgePort): boolean
     freeSkb(w, slot, R_UNMODELLED, 0, 'nft family bridge')
     return true
   }
+  const ebt = port.dev.ns.ebt
+  if (ebt !== null && !ebtDoTable(w, slot, ebt.prerouting, port.dev, null)) return true
   if (brNfPreRouting(w, slot, port)) return true
   brHandleFrameFinish(w, slot)
   return true
@@ -166,6 +168,8 @@ function brPassFrameUp(w: World, slot: number, br: Bridge, promisc: boolean): vo
     }
     w.arena.vlan[slot] = w.arena.vlan[slot]! & ~VLAN_FILTERED
   }
+  const ebt = br.dev.ns.ebt
+  if (ebt !== null && !ebtDoTable(w, slot, ebt.input, w.devices[meta[m + M_DEV]!] ?? null, br.dev)) return
   meta[m + M_DEV] = br.dev.id
   if (brNfLocalIn(w, br.dev.ns, slot, promisc)) return
   // br_drop_fake_rtable: a decision that DNAT on the bridge made stays

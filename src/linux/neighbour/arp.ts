@@ -63,6 +63,8 @@ export function arpSend(
   dstLo: number,
   thaHi: number,
   thaLo: number,
+  srcHi = dev.macHi,
+  srcLo = dev.macLo,
 ): void {
   if ((dev.flags & IFF_NOARP) !== 0 || !dev.ether) return
   const a = w.arena
@@ -73,8 +75,8 @@ export function arpSend(
   const p = a.meta[m + M_DATA]!
   v.setUint16(p, dstHi)
   v.setInt32(p + 2, dstLo)
-  v.setUint16(p + 6, dev.macHi)
-  v.setInt32(p + 8, dev.macLo)
+  v.setUint16(p + 6, srcHi)
+  v.setInt32(p + 8, srcLo)
   v.setUint16(p + 12, ETH_P_ARP)
   const b = p + ETH_HLEN
   v.setUint16(b, 1)
@@ -82,8 +84,8 @@ export function arpSend(
   v.setUint8(b + 4, 6)
   v.setUint8(b + 5, 4)
   v.setUint16(b + 6, op)
-  v.setUint16(b + 8, dev.macHi)
-  v.setInt32(b + 10, dev.macLo)
+  v.setUint16(b + 8, srcHi)
+  v.setInt32(b + 10, srcLo)
   v.setInt32(b + 14, sip)
   v.setUint16(b + 18, thaHi)
   v.setInt32(b + 20, thaLo)

@@ -8,6 +8,7 @@
 import type { Netns } from '../netns.ts'
 import { bridge } from './bridge.ts'
 import { conntrack } from './conntrack.ts'
+import { ebtables, ebtablesRestore, ebtablesSave } from './ebtables.ts'
 import { ip } from './ip.ts'
 import { ipset } from './ipset.ts'
 import {
@@ -49,11 +50,14 @@ const TOOLS: { readonly [name: string]: Tool } = {
   ipvsadm,
   nft,
   tc,
+  ebtables,
+  'ebtables-save': ebtablesSave,
+  'ebtables-restore': ebtablesRestore,
   ping: (ns, argv) => ping(ns, argv),
 }
 
 /** Exists in Linux, not here: named as UNMODELLED rather than as not found. */
-const UNMODELLED_TOOLS = ['iptables-nft', 'iptables-nft-save', 'iptables-nft-restore', 'ping6', 'ebtables', 'arptables']
+const UNMODELLED_TOOLS = ['iptables-nft', 'iptables-nft-save', 'iptables-nft-restore', 'ping6', 'arptables']
 
 /** Names of the tools that can be run. */
 export const TOOL_NAMES: readonly string[] = Object.keys(TOOLS)

@@ -15,23 +15,25 @@ def lab(path):
     with open(os.path.join(FIXTURES, "golden", sc["name"] + ".json"), "w") as f:
         json.dump(r, f, indent=1); f.write("\n")
     print("%s: %d frames" % (sc["name"], len(r["events"])))
+NSP = "rec%d-" % os.getpid()
 def transcript(name, commands):
-    for n in ("a", "b"): subprocess.run(["ip", "netns", "add", n], check=True)
+    for n in ("a", "b"): subprocess.run(["ip", "netns", "add", NSP + n], check=True)
     out = []
     for ns in ("a", "b"):
-        subprocess.run(["ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"])
+        subprocess.run(["ip", "netns", "exec", NSP + ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"])
     for line in open(commands):
         line = line.strip()
         if not line or line.startswith("#"): continue
         words = line.split()
         ns = words.pop(0)[1:] if words[0] in ("@a", "@b") and len(words) > 1 else "a"
-        r = subprocess.run(["ip", "netns", "exec", ns] + [w.lstrip("@") if w in ("@a", "@b") else w for w in words], text=True, capture_output=True)
+        r = subprocess.run(["ip", "netns", "exec", NSP + ns] + [NSP + w.lstrip("@") if w in ("@a", "@b") else w for w in words], text=True, capture_output=True)
         # a kernel without CONFIG_SMP and CONFIG_RPS does not show the receive queues
-        text = r.stdout if "numrxqueues" in r.stdout else r.stdout.replace("numtxqueues 1 gso", "numtxqueues 1 numrxqueues 1 gso").replace('"num_tx_queues":1,', '"num_tx_queues":1,"num_rx_queues":1,')
+        text = r.stdout.replace(NSP, "")
+        text = text if "numrxqueues" in text else text.replace("numtxqueues 1 gso", "numtxqueues 1 numrxqueues 1 gso").replace('"num_tx_queues":1,', '"num_tx_queues":1,"num_rx_queues":1,')
         # one queue per processor
         text = text.replace("veth addrgenmode eui64 numtxqueues 1 numrxqueues 1", "veth addrgenmode eui64 numtxqueues 2 numrxqueues 2")
-        out.append({"cmd": line, "status": r.returncode, "stdout": text, "stderr": r.stderr})
-    for n in ("a", "b"): subprocess.run(["ip", "netns", "del", n])
+        out.append({"cmd": line, "status": r.returncode, "stdout": text, "stderr": r.stderr.replace(NSP, "")})
+    for n in ("a", "b"): subprocess.run(["ip", "netns", "del", NSP + n])
     with open(os.path.join(FIXTURES, "tools", name + ".json"), "w") as f:
         f.write("[\n" + ",\n".join(json.dumps(e) for e in out) + "\n]\n")
     print("%s: %d commands" % (name, len(out)))

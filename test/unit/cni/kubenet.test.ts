@@ -96,16 +96,38 @@ describe('kubenet', () => {
     expect(ask('host:192.0.2.7', 'node/n2:8088').verdict).toBe('REJECTED')
   })
 
+  it('with a promiscuous bridge keeps the second copy of a Service packet from the pod by ebtables', () => {
+    const text = SHOP.replace(
+      'cni: { name: kubenet }',
+      'cni: { name: kubenet, options: { hairpinMode: promiscuous-bridge } }',
+    )
+    expect(run('n1', ['ebtables-save'], text)).toBe(
+      [
+        '*filter',
+        ':INPUT ACCEPT',
+        ':FORWARD ACCEPT',
+        ':OUTPUT ACCEPT',
+        ':KUBE-DEDUP ACCEPT',
+        '-A OUTPUT -j KUBE-DEDUP',
+        '-A KUBE-DEDUP -p IPv4 -s 0a:58:0a:f4:00:01 -o veth+ --ip-src 10.244.0.1 -j ACCEPT',
+        '-A KUBE-DEDUP -p IPv4 -s 0a:58:0a:f4:00:01 -o veth+ --ip-src 10.244.0.0/24 -j DROP',
+        '',
+      ].join('\n'),
+    )
+    expect(run('n1', ['ip', '-o', 'link', 'show', 'cbr0'], text)).toMatch(/<BROADCAST,MULTICAST,PROMISC,UP,LOWER_UP>/)
+    expect(ask('client', 'host:192.0.2.7:443', text)).toMatchObject({ verdict: 'DELIVERED' })
+  })
+
   it('refuses options that it does not know how to honour', () => {
     const text = SHOP.replace(
       'cni: { name: kubenet }',
-      'cni: { name: kubenet, options: { hairpinMode: promiscuous-bridge, mtu: 5 } }',
+      'cni: { name: kubenet, options: { hairpinMode: sometimes, mtu: 5 } }',
     )
     const errors = buildCluster(clusterOf(text))
       .diagnostics.filter((d) => d.severity === 'error')
       .map((d) => d.message)
     expect(errors).toEqual([
-      expect.stringMatching(/hairpinMode: expected hairpin-veth, found "promiscuous-bridge"/),
+      expect.stringMatching(/hairpinMode: expected promiscuous-bridge, hairpin-veth, none, found "sometimes"/),
       expect.stringMatching(/mtu: expected bytes from 576/),
     ])
   })

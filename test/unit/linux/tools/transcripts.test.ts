@@ -18,6 +18,7 @@ describe.each([
   ['gre', 35],
   ['geneve', 30],
   ['tc', 60],
+  ['ebtables', 50],
 ])('%s session', (name, least) => {
   it('gives every answer of the real tools', () => {
     const entries = loadTranscript(name)
