@@ -10,6 +10,8 @@ import type { TraceStep } from '../engine/trace-log.ts'
 import type { FdbEntry } from '../linux/bridge/fdb.ts'
 import { DEV_GENEVE, DEV_GRE, DEV_GRETAP, DEV_VXLAN, type NetDevice } from '../linux/device/device.ts'
 import { errnoName } from '../linux/errno.ts'
+import { Fib6Route } from '../linux/ipv6/fib6-route.ts'
+import { AF_INET6 } from '../linux/ipv6/in6.ts'
 import type { Neighbour } from '../linux/neighbour/neighbour.ts'
 import type { EbChain } from '../linux/netfilter/ebtables/types.ts'
 import type { IptChain } from '../linux/netfilter/iptables/tables.ts'
@@ -21,6 +23,7 @@ import { RTN_NAMES } from '../linux/route/rtn.ts'
 import type { TcAction } from '../linux/tc/types.ts'
 import { ebRuleText } from '../linux/tools/ebtables.ts'
 import * as T from '../linux/trace.ts'
+import { icmpv6Name } from '../wire/icmpv6.ts'
 import { describeOrigin } from './origin.ts'
 
 /** What a step says. */
@@ -196,6 +199,33 @@ function tcHop(step: TraceStep, dev: NetDevice | null): HopText {
   return { point: 'tc', action, detail: { hook, pref: step.a, verdict } }
 }
 
+const EXTENSIONS: { readonly [nexthdr: number]: string } = {
+  0: 'hop-by-hop options',
+  43: 'a routing header',
+  60: 'destination options',
+}
+
+function route6Hop(step: TraceStep, cluster: Cluster, how: string): HopText {
+  const route = step.ref instanceof Fib6Route ? step.ref : null
+  const in6 = cluster.world.in6
+  const dev = step.device < 0 ? null : cluster.world.devices[step.device]
+  const type = RTN_NAMES[step.a] ?? String(step.a)
+  const via = step.b === 0 ? 'on link' : `via ${in6.text(step.b)}`
+  const table = TABLES[step.c] ?? String(step.c)
+  const dst = route === null || route.prefixLength === 0 ? 'default' : `${in6.text(route.dst)}/${route.prefixLength}`
+  const text = route === null ? type : `${type === 'unicast' ? '' : `${type} `}${dst}`
+  const local = type === 'local' || type === 'anycast'
+  return {
+    point: 'route',
+    action: local
+      ? `route: ${text}: for this host`
+      : route === null && REFUSING.has(type)
+        ? 'route: no route matches'
+        : `route: ${text} ${via}${dev == null ? '' : ` dev ${dev.name}`}${step.c === 0 ? '' : ` (table ${table})`}`,
+    detail: { how, type, route: text, via: step.b === 0 ? null : in6.text(step.b), table, dev: dev?.name ?? null },
+  }
+}
+
 /** What the step says to a reader, null for steps that are of no interest in a walk. */
 export function describeStep(step: TraceStep, cluster: Cluster): HopText | null {
   const dev = step.device < 0 ? null : (cluster.world.devices[step.device] ?? null)
@@ -271,12 +301,49 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
         detail: { ip: formatIpv4(step.a), mac: known ? m : null, state },
       }
     }
-    case T.T_NEIGH_QUEUE:
+    case T.T_FIB6_INPUT:
+      return route6Hop(step, cluster, 'input')
+    case T.T_FIB6_OUTPUT:
+      return route6Hop(step, cluster, 'output')
+    case T.T_NEIGH6: {
+      const n = step.ref as Neighbour
+      const ip = cluster.world.in6.text(step.a)
+      const state = NUD[step.b] ?? String(step.b)
+      const known = (step.b & 0xde) !== 0
+      const m = known ? mac(n.macHi, n.macLo) : null
+      const action = known ? `neighbour ${ip} is ${m} (${state})` : `neighbour ${ip} is not known: ${state}`
+      return { point: 'neigh', action, detail: { ip, mac: m, state } }
+    }
+    case T.T_NDISC: {
+      const target = step.b === 0 ? '' : ` ${cluster.world.in6.text(step.b)}`
+      const name = icmpv6Name(step.a, 0)
+      const action = `${step.c === 1 ? 'sends' : 'hears'} ${name}${target}`
+      return { point: 'ndisc', action, detail: { type: step.a, target: target.trim(), sent: step.c === 1 } }
+    }
+    case T.T_ICMP6_SEND: {
+      const name = icmpv6Name(step.a, step.b)
+      return {
+        point: 'icmp',
+        action: `answers with ICMPv6 ${name}`,
+        detail: { type: step.a, code: step.b, info: step.c, name },
+      }
+    }
+    case T.T_EXTHDR: {
+      const name = EXTENSIONS[step.a] ?? `extension header ${step.a}`
+      return { point: 'exthdr', action: `reads ${name} at byte ${step.b}`, detail: { header: step.a, offset: step.b } }
+    }
+    case T.T_NEIGH_QUEUE: {
+      const n = step.ref as Neighbour
+      if (n.table.family === AF_INET6) {
+        const ip = cluster.world.in6.text(step.a)
+        return { point: 'ndisc', action: `waits for the neighbour advertisement of ${ip}`, detail: { ip } }
+      }
       return {
         point: 'arp',
         action: `waits for the ARP answer of ${formatIpv4(step.a)}`,
         detail: { ip: formatIpv4(step.a) },
       }
+    }
     case T.T_ARP:
       return {
         point: 'arp',

@@ -73,6 +73,8 @@ export class Neighbour {
   readonly dev: NetDevice
   readonly table: NeighTable
   readonly parms: NeighParms
+  /** Ethertype of what is sent to it. */
+  readonly ethertype: number
   state = NUD_NONE
   macHi = 0
   macLo = 0
@@ -98,6 +100,7 @@ export class Neighbour {
     this.dev = dev
     this.table = table
     this.parms = table.family === AF_INET6 && dev.in6 !== null ? dev.in6.ndParms : dev.neighParms
+    this.ethertype = table.family === AF_INET6 ? ETH_P_IPV6 : ETH_P_IP
     this.timer = new Timer(() => neighTimerHandler(table, this))
   }
 }
@@ -273,7 +276,7 @@ function pushEthHeader(a: PacketArena, slot: number, n: Neighbour): void {
   meta[m + M_LEN] = meta[m + M_LEN]! + ETH_HLEN
   meta[m + M_MAC] = eth
   meta[m + M_DEV] = dev.id
-  const proto = n.table.family === AF_INET ? ETH_P_IP : ETH_P_IPV6
+  const proto = n.ethertype
   meta[m + M_PROTO] = proto
   const v = a.view
   v.setUint16(eth, n.macHi)
