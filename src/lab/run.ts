@@ -51,8 +51,9 @@ export function runLab(scenario: LabScenario, options: LabOptions = {}): LabResu
   const capture = new Capture(w.arena, scenario.capture_lo === true)
   w.tap = capture
   const ops = runSteps(w, scenario, capture)
-  const state = labState(w, scenario)
+  // what the questions about the state set off (ping) is not part of the recording
   w.tap = null
+  const state = labState(w, scenario)
   if (options.strict === true && w.unmodelled > 0) {
     throw new UnmodelledError(
       typeof w.unmodelledRef === 'string' ? w.unmodelledRef : "something on a packet's way",

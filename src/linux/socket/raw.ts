@@ -35,6 +35,8 @@ import { frameTruesize, RMEM_DEFAULT } from './udp-sock.ts'
 export interface RawPacket {
   readonly from: number
   readonly packet: Uint8Array
+  /** Hop limit of an IPv6 packet, whose header is not part of `packet` (IPV6_RECVHOPLIMIT); 0 for IPv4. */
+  readonly hoplimit: number
   /** Virtual arrival time. */
   readonly atNs: number
   readonly truesize: number
@@ -156,7 +158,7 @@ export function rawLocalDeliver(w: World, ns: Netns, slot: number, proto: number
     const truesize = frameTruesize(end - nh)
     sk.rmem += truesize
     if (w.tracer !== null) w.tracer.step(T_SOCK, slot, ns, null, sk.id, proto, 0, sk)
-    sk.queue.push({ from: saddr, packet: a.bytes.slice(nh, end), atNs: w.nowNs, truesize })
+    sk.queue.push({ from: saddr, packet: a.bytes.slice(nh, end), hoplimit: 0, atNs: w.nowNs, truesize })
     sk.wakeUp()
   }
   return delivered

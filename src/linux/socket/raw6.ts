@@ -117,7 +117,7 @@ export function raw6LocalDeliver(w: World, ns: Netns, slot: number, proto: numbe
     const truesize = frameTruesize(end - nh)
     sk.rmem += truesize
     if (w.tracer !== null) w.tracer.step(T_SOCK, slot, ns, null, sk.id, proto, 0, sk)
-    sk.queue.push({ from: saddr, packet: a.bytes.slice(th, end), atNs: w.nowNs, truesize })
+    sk.queue.push({ from: saddr, packet: a.bytes.slice(th, end), hoplimit: a.bytes[nh + 7]!, atNs: w.nowNs, truesize })
     sk.wakeUp()
   }
   return delivered

@@ -1,25 +1,35 @@
 /**
- * ping(8) of iputils 20221126 over a raw socket: -c -i -W -w -s -t -Q -M -I -q -n -4.
+ * ping(8) of iputils 20221126 over a raw socket: -c -i -W -w -s -t -Q -M -I -q -n -4 -6.
  *
  * Time is virtual: the world runs on between requests, and a round trip takes the time that the world's links take. Not
- * modelled, and said so: IPv6, flood and adaptive ping, record route and timestamp options, -D, names that need DNS, and a
+ * modelled, and said so: flood and adaptive ping, record route and timestamp options, -D, names that need DNS, and a
  * ping without -c or -w, which would not end.
  *
- * Source: iputils ping/ping.c (ping4_parse_reply, pr_icmph), ping/ping_common.c (main_loop, finish).
+ * Source: iputils ping/ping.c (ping4_parse_reply, pr_icmph), ping/ping6_common.c, ping/ping_common.c (main_loop, finish).
  */
 import { formatIpv4, parseIpv4 } from '../../addr/ipv4.ts'
 import { internetChecksum } from '../../wire/checksum.ts'
 import { EMSGSIZE } from '../errno.ts'
+import { ipv6ChkAddr } from '../ipv6/addrconf.ts'
+import { IPPROTO_ICMPV6 } from '../ipv6/exthdrs-core.ts'
+import { Flowi6 } from '../ipv6/flow6.ts'
+import { AF_INET6 } from '../ipv6/in6.ts'
+import { ip6DstLookup } from '../ipv6/route.ts'
+import { needsScopeId } from '../ipv6/saddr.ts'
 import type { Netns } from '../netns.ts'
 import { Flowi4, inetAddrType, ipRouteOutput, routeErrno } from '../route/route.ts'
 import { RTN_LOCAL } from '../route/rtn.ts'
-import { RawSock, rawBind, rawClose, rawRecvmsg, rawSendmsg } from '../socket/raw.ts'
+import { type RawPacket, RawSock, rawBind, rawClose, rawRecvmsg, rawSendmsg } from '../socket/raw.ts'
+import { raw6Bind, raw6Sendmsg } from '../socket/raw6.ts'
 import { IPPROTO_ICMP } from '../socket/sock.ts'
+import { isInet6 } from './ip-args.ts'
 import { runTool, strerror, ToolExit, type ToolResult, unmodelled } from './result.ts'
 
 const NS_PER_MS = 1_000_000
 const NS_PER_S = 1_000_000_000
 const ICMP_ECHOREPLY = 0
+const ICMPV6_ECHO_REQUEST = 128
+const ICMPV6_ECHO_REPLY = 129
 const ICMP_DEST_UNREACH = 3
 const ICMP_REDIRECT = 5
 const ICMP_ECHO = 8
@@ -51,6 +61,31 @@ const UNREACHABLE: { readonly [code: number]: string } = {
   15: 'Precedence Cutoff',
 }
 
+const UNREACHABLE6: { readonly [code: number]: string } = {
+  0: 'No route',
+  1: 'Administratively prohibited',
+  2: 'Beyond scope of source address',
+  3: 'Address unreachable',
+  4: 'Port unreachable',
+}
+const PARAMPROB6: { readonly [code: number]: string } = {
+  0: 'Wrong header field ',
+  1: 'Unknown header ',
+  2: 'Unknown option ',
+}
+
+/** print_icmp of ping6_common.c. */
+function errorText6(type: number, code: number, view: DataView): string {
+  if (type === 1) return `Destination unreachable: ${UNREACHABLE6[code] ?? `Unknown code ${code}`}`
+  if (type === 2) return `Packet too big: mtu=${view.getUint32(4)}${code === 0 ? '' : `, code=${code}`}`
+  if (type === 3) {
+    const what = code === 0 ? 'Hop limit' : code === 1 ? 'Defragmentation failure' : `code ${code}`
+    return `Time exceeded: ${what}`
+  }
+  if (type === 4) return `Parameter problem: ${PARAMPROB6[code] ?? `code ${code} `}at ${view.getUint32(4)}`
+  return `unknown icmp type: ${type}`
+}
+
 interface PingOptions {
   count: number
   intervalNs: number
@@ -61,6 +96,9 @@ interface PingOptions {
   tos: number
   pmtudisc: number
   source: number
+  /** IPv6 source as text, empty for none. */
+  source6: string
+  six: boolean
   sourceDev: string
   quiet: boolean
   target: string
@@ -103,6 +141,8 @@ function readOptions(argv: readonly string[]): PingOptions {
     tos: 0,
     pmtudisc: 1,
     source: 0,
+    source6: '',
+    six: false,
     sourceDev: '',
     quiet: false,
     target: '',
@@ -115,7 +155,8 @@ function readOptions(argv: readonly string[]): PingOptions {
     }
     const flag = word.slice(0, 2)
     if (flag === '-q') o.quiet = true
-    if (['-q', '-n', '-4', '-v', '-O', '-b', '-B'].includes(flag)) continue
+    if (flag === '-6') o.six = true
+    if (['-q', '-n', '-4', '-6', '-v', '-O', '-b', '-B'].includes(flag)) continue
     if (!'ciWwstQMI'.includes(flag[1] ?? ' ')) unmodelled(`ping ${word}`)
     const value = word.length > 2 ? word.slice(2) : (argv[++i] ?? '')
     const number = (lo: number, hi: number): number => {
@@ -141,10 +182,12 @@ function readOptions(argv: readonly string[]): PingOptions {
       o.pmtudisc = mode
     } else {
       const ip = parseIpv4(value)
-      if (ip === null) o.sourceDev = value
+      if (isInet6(value)) o.source6 = value
+      else if (ip === null) o.sourceDev = value
       else o.source = ip
     }
   }
+  if (o.target.includes(':')) o.six = true
   if (o.target === '') throw new ToolExit(1, 'ping: usage error: Destination address required')
   if (o.count === 0 && o.deadlineS === 0) unmodelled('ping without -c or -w (it would not end)')
   if (o.count > MAX_REQUESTS) unmodelled(`ping with more than ${MAX_REQUESTS} requests`)
@@ -164,6 +207,9 @@ class Ping {
   private readonly seen = new Set<number>()
   private readonly sentAt = new Map<number, number>()
   private readonly names: PingNames | undefined
+  private six = false
+  /** Device of a link-local target or -I, -1 none. */
+  private dev6 = -1
 
   constructor(names?: PingNames) {
     this.names = names
@@ -178,6 +224,7 @@ class Ping {
 
   main(ns: Netns, argv: readonly string[]): string {
     const o = readOptions(argv)
+    if (o.six) return this.main6(ns, o)
     const dst = parseIpv4(o.target)
     if (dst === null) unmodelled(`ping of a name (${o.target}): give the IPv4 address`)
     if (o.sourceDev !== '') unmodelled('ping -I DEVICE')
@@ -197,6 +244,78 @@ class Ping {
     this.loop(ns, sk, dst, o)
     rawClose(sk)
     return this.out
+  }
+
+  /** ping6_run */
+  private main6(ns: Netns, o: PingOptions): string {
+    const in6 = ns.world.in6
+    const [text, zone] = o.target.split('%')
+    const dst = in6.parse(text ?? '')
+    if (dst < 0) unmodelled(`ping of a name (${o.target}): give the IPv6 address`)
+    const devName = zone ?? o.sourceDev
+    const dev = devName === '' ? undefined : ns.devices.get(devName)
+    if (devName !== '' && dev === undefined) throw new ToolExit(2, `ping: ${o.target}: Name or service not known`)
+    const source = o.source6 === '' ? 0 : in6.parse(o.source6)
+    const fl = new Flowi6()
+    fl.daddr = dst
+    fl.saddr = source
+    fl.oif = dev?.id ?? -1
+    if (source !== 0 && !ipv6ChkAddr(ns, source, null)) {
+      throw new ToolExit(2, 'ping: bind icmp socket: Cannot assign requested address')
+    }
+    const rt = ip6DstLookup(ns, fl)
+    if (rt.error !== 0) throw new ToolExit(2, `ping: connect: ${strerror(rt.error)}`)
+    const sk = new RawSock(ns, IPPROTO_ICMPV6, AF_INET6)
+    ns.sockets.byId[sk.id] = sk
+    const list = ns.sockets.raw6.get(IPPROTO_ICMPV6)
+    if (list === undefined) ns.sockets.raw6.set(IPPROTO_ICMPV6, [sk])
+    else list.push(sk)
+    sk.tos = o.tos
+    sk.pmtudisc = o.pmtudisc
+    if (o.ttl >= 0) sk.ttl = o.ttl
+    if (source !== 0) raw6Bind(sk, source, dev?.id ?? -1)
+    this.six = true
+    this.dev6 = dev?.id ?? -1
+    const from = source === 0 ? '' : `from ${o.source6} : `
+    this.out = `PING ${this.names?.shown ?? o.target}(${o.target}) ${from}${o.size} data bytes\n`
+    this.loop(ns, sk, dst, o)
+    rawClose(sk)
+    return this.out
+  }
+
+  /** ping6_parse_reply: an echo reply, or an error about a request. */
+  private reply6(ns: Netns, p: RawPacket, ident: number, o: PingOptions): void {
+    const b = p.packet
+    if (b.length < 8) return
+    const view = new DataView(b.buffer, b.byteOffset, b.byteLength)
+    const type = b[0]!
+    const linkLocal = needsScopeId(ns.world.in6, p.from)
+    const dev = linkLocal ? (ns.world.devices[this.dev6]?.name ?? '') : ''
+    const from = `${ns.world.in6.text(p.from)}${dev === '' ? '' : `%${dev}`}`
+    if (type === ICMPV6_ECHO_REPLY) {
+      if (view.getUint16(4) === ident) this.echoed(view.getUint16(6), b.length, from, p.hoplimit, p.atNs, o)
+      return
+    }
+    // errors quote the IPv6 header and the request
+    if (type >= 128 || b.length < 8 + 40 + 8 || b[8 + 6] !== IPPROTO_ICMPV6 || b[48] !== ICMPV6_ECHO_REQUEST) return
+    if (view.getUint16(52) !== ident) return
+    this.errors++
+    if (!o.quiet) this.out += `From ${from} icmp_seq=${view.getUint16(54)} ${errorText6(type, b[1]!, view)}\n`
+  }
+
+  /** gather_statistics: one answer. */
+  private echoed(seq: number, bytes: number, from: string, ttl: number, atNs: number, o: PingOptions): void {
+    this.lastNs = atNs
+    const rtt = atNs - (this.sentAt.get(seq) ?? atNs)
+    const dup = this.seen.has(seq) ? ' (DUP!)' : ''
+    this.seen.add(seq)
+    const timed = bytes - 8 >= TIMEVAL_BYTES
+    if (dup === '') {
+      this.received++
+      if (timed) this.rtts.push(rtt)
+    }
+    const time = timed ? ` time=${rttText(rtt)} ms` : ''
+    if (!o.quiet) this.out += `${bytes} bytes from ${from}: icmp_seq=${seq} ttl=${ttl}${time}${dup}\n`
   }
 
   /** The connect() of a datagram socket by which ping learns its source address. */
@@ -233,7 +352,7 @@ class Ping {
     const seq = this.sent & 0xffff
     const m = new Uint8Array(8 + o.size)
     const view = new DataView(m.buffer)
-    m[0] = ICMP_ECHO
+    m[0] = this.six ? ICMPV6_ECHO_REQUEST : ICMP_ECHO
     view.setUint16(4, ident)
     view.setUint16(6, seq)
     for (let i = 0; i < o.size; i++) m[8 + i] = i & 255
@@ -243,11 +362,16 @@ class Ping {
       view.setBigInt64(8, BigInt(Math.floor(now / NS_PER_S)), true)
       view.setBigInt64(16, BigInt(Math.floor((now % NS_PER_S) / 1000)), true)
     }
-    view.setUint16(2, internetChecksum(view, 0, m.length))
+    if (!this.six) view.setUint16(2, internetChecksum(view, 0, m.length))
     this.sentAt.set(seq, now)
-    const r = rawSendmsg(sk, m, dst)
+    const r = this.six ? raw6Sendmsg(sk, m, dst, this.dev6) : rawSendmsg(sk, m, dst)
     if (r >= 0) return
-    if (r === EMSGSIZE) {
+    if (r === EMSGSIZE && this.six) {
+      const fl = new Flowi6()
+      fl.daddr = dst
+      fl.oif = this.dev6
+      this.stderr += `ping: local error: message too long, mtu: ${ip6DstLookup(ns, fl).mtu()}\n`
+    } else if (r === EMSGSIZE) {
       const fl = new Flowi4()
       fl.daddr = dst
       this.stderr += `ping: local error: message too long, mtu=${ipRouteOutput(ns, fl)?.mtu() ?? 0}\n`
@@ -261,7 +385,8 @@ class Ping {
     for (;;) {
       w.softirq()
       for (let p = rawRecvmsg(sk); typeof p !== 'number'; p = rawRecvmsg(sk))
-        this.reply(p.from, p.packet, p.atNs, ident, o)
+        if (this.six) this.reply6(sk.ns, p, ident, o)
+        else this.reply(p.from, p.packet, p.atNs, ident, o)
       if (finish && this.received + this.errors >= this.sent) return
       if (w.nowNs >= untilNs) return
       w.runUntil(Math.min(Math.max(w.timers.nextNs(), w.nowNs), untilNs))
@@ -275,18 +400,7 @@ class Ping {
     const type = packet[at]!
     if (type === ICMP_ECHOREPLY) {
       if (view.getUint16(at + 4) !== ident) return
-      const seq = view.getUint16(at + 6)
-      this.lastNs = atNs
-      const rtt = atNs - (this.sentAt.get(seq) ?? atNs)
-      const dup = this.seen.has(seq) ? ' (DUP!)' : ''
-      this.seen.add(seq)
-      if (dup === '') {
-        this.received++
-        if (packet.length - at - 8 >= TIMEVAL_BYTES) this.rtts.push(rtt)
-      }
-      const time = packet.length - at - 8 >= TIMEVAL_BYTES ? ` time=${rttText(rtt)} ms` : ''
-      if (!o.quiet)
-        this.out += `${packet.length - at} bytes from ${this.addressText(from)}: icmp_seq=${seq} ttl=${packet[8]}${time}${dup}\n`
+      this.echoed(view.getUint16(at + 6), packet.length - at, this.addressText(from), packet[8]!, atNs, o)
       return
     }
     const inner = at + 8
