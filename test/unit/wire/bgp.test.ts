@@ -260,7 +260,7 @@ describe('headers', () => {
 })
 
 describe('mutated messages', () => {
-  const COUNT = Number(process.env.MESSAGES ?? 40_000)
+  const COUNT = Number(process.env.MESSAGES ?? 20_000)
 
   it(`decode to a message or an error, never an exception, and what decodes is written again (${COUNT})`, () => {
     const corpus = recordings().flatMap((r) => r.messages.flatMap((m) => (m.hex === undefined ? [] : [fromHex(m.hex)])))
