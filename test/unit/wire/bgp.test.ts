@@ -264,6 +264,7 @@ describe('mutated messages', () => {
 
   it(`decode to a message or an error, never an exception, and what decodes is written again (${COUNT})`, () => {
     const corpus = recordings().flatMap((r) => r.messages.flatMap((m) => (m.hex === undefined ? [] : [fromHex(m.hex)])))
+    corpus.push(encodeMessage({ type: 'ROUTE-REFRESH', afi: 1, safi: 1, subtype: 0 }, INITIAL_CONTEXT))
     corpus.push(
       update(ORIGIN, PATH, NEXT_HOP, PREF, 'c00804fde80001', 'c010080002fde800000001', '800e0900010104c0a8010100'),
     )
