@@ -161,7 +161,13 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   const noBgp = plan.bgp === undefined ? null : unmodelledBgp(plan.bgp)
   if (noBgp !== null) throw new UnmodelledClusterError(noBgp, ['BGP over IPv4 TCP without MD5'])
   const diagnostics = [...plan.diagnostics]
-  if (!diagnostics.some((d) => d.severity === 'error')) for (const verb of plan.verbs) applyCniVerb(verb, lookup)
+  const files = new Map<string, () => string>()
+  if (!diagnostics.some((d) => d.severity === 'error')) {
+    for (const verb of plan.verbs) {
+      if (verb.verb === 'file') files.set(`${verb.netns} ${verb.path}`, verb.text)
+      else applyCniVerb(verb, lookup)
+    }
+  }
   if (!driver.enforcesNetworkPolicy) diagnostics.push(...unenforced(model, driver.name))
   const proxies = new Map<string, NodeProxy>()
   if (mode !== null) {
@@ -207,8 +213,22 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   const events = new EventPlayer(world, nodes, bgp, model.config.events ?? [])
   diagnostics.push(...unknownNodes(model))
   return {
-    files: new Map(plan.verbs.flatMap((v) => (v.verb === 'file' ? [[`${v.netns} ${v.path}`, v.text] as const] : []))),
-    ...{ model, world, underlay, nodes, pods, places, names, proxies, speakers, diagnostics, unmodelled, httpLog, bgp },
+    ...{
+      files,
+      model,
+      world,
+      underlay,
+      nodes,
+      pods,
+      places,
+      names,
+      proxies,
+      speakers,
+      diagnostics,
+      unmodelled,
+      httpLog,
+      bgp,
+    },
     ...{ events, host },
   }
 }

@@ -18,10 +18,10 @@ export interface CniFeature {
 
 /** What a driver makes of a cluster. */
 export interface CniProgram {
-  /** In the order in which the real plugin and its daemon would issue them. */
-  readonly verbs: readonly CniVerb[]
+  /** In the order in which the real plugin and its daemon would issue them; read once, so that they may be made one by one. */
+  readonly verbs: Iterable<CniVerb>
   /** What the daemon puts right after kube-proxy wrote its rules: an agent that insists on its place in a chain. */
-  readonly resync?: readonly CniVerb[]
+  readonly resync?: Iterable<CniVerb>
   readonly diagnostics: readonly Diagnostic[]
   /** Name of the host-side device of each pod (`ns/name`), for pictures and `get links`. */
   readonly hostDevices: ReadonlyMap<string, string>

@@ -99,7 +99,7 @@ describeKernel('the text of Felix', ['ipset', 'iptables-legacy-restore', 'iptabl
     const { model } = buildCluster(
       clusterOf(shop.replace('mode: iptables', `mode: ${proxy}`) + POLICIES.join('') + felixText),
     )
-    const verbs = calico.program(model).resync!.filter((v) => v.netns === 'node:n1')
+    const verbs = [...calico.program(model).resync!].filter((v) => v.netns === 'node:n1')
     const ns = newNs()
     for (const v of verbs) {
       if (v.verb === 'ipset-restore') {

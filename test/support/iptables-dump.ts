@@ -6,7 +6,7 @@ import type { NodeProgram } from '../../src/proxy/types.ts'
 
 /** The restore texts of a program, joined. */
 export function restoreTextOf(program: NodeProgram): string {
-  return program.verbs.map((verb) => (verb.verb === 'iptables-restore' ? verb.text : '')).join('')
+  return [...program.verbs].map((verb) => (verb.verb === 'iptables-restore' ? verb.text : '')).join('')
 }
 
 /** The text in canonical order, without a final newline. */

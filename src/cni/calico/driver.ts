@@ -10,10 +10,10 @@ import type { ClusterModel, PodModel } from '../../kubernetes/types.ts'
 import type { CniDriver, CniProgram } from '../driver.ts'
 import { hostPorts, portmapNodeVerbs, portmapPodVerbs } from '../portmap.ts'
 import type { CniVerb } from '../verb.ts'
-import { readBgpSettings } from './bgp-config.ts'
+import { type BgpSettings, readBgpSettings } from './bgp-config.ts'
 import { bgpPlan, blockedServiceCidrs, sessionCount } from './bgp-plan.ts'
 import { birdFiles } from './bird-config.ts'
-import { readCalicoConfig } from './config.ts'
+import { type CalicoConfig, readCalicoConfig } from './config.ts'
 import { CALICO_FEATURES } from './features.ts'
 import { FelixCluster, felixNode } from './felix.ts'
 import { felixConfig } from './felix-config.ts'
@@ -53,56 +53,69 @@ function program(model: ClusterModel): CniProgram {
   const hostDevices = new Map<string, string>()
   const diagnostics: Diagnostic[] = [...said]
   if (unmodelled !== undefined) return { verbs: [], diagnostics, hostDevices, unmodelled }
-  const verbs: CniVerb[] = []
-  const published = new Set<string>()
-  const resync: CniVerb[] = []
-  const addressing = model.calico!
-  const nodes = new Map(model.nodes.map((n) => [n.name, n]))
   const cluster = new FelixCluster(model, config.version, felixConfig(model, '').interfacePrefix)
   diagnostics.push(...cluster.policies.diagnostics)
   const settings = readBgpSettings(model)
   const isPlayed =
     config.bird && sessionCount(settings) <= MAX_SESSIONS && model.config.cni.options.bgpSessions !== false
   if (config.bird && !isPlayed) diagnostics.push(converged(model))
-  for (const node of model.nodes) verbs.push(...deviceVerbs(node, addressing, config, felixConfig(model, node.name)))
+  for (const w of cluster.workloads) {
+    hostDevices.set(`${w.pod.namespace}/${w.pod.name}`, w.interfaceName)
+    diagnostics.push(...portWarnings(w.pod))
+  }
+  const bgp = isPlayed ? { bgp: bgpPlan(model, settings, config) } : {}
+  return {
+    verbs: nodeAndPodVerbs(cluster, config, settings, isPlayed),
+    resync: felixVerbs(cluster, config, config.bird ? blockedServiceCidrs(settings) : []),
+    ...{ diagnostics, hostDevices, ...bgp },
+  }
+}
+
+/** Devices, routes and files of the nodes, then the pods. */
+function* nodeAndPodVerbs(
+  cluster: FelixCluster,
+  config: CalicoConfig,
+  settings: BgpSettings,
+  isPlayed: boolean,
+): Generator<CniVerb> {
+  const { model } = cluster
+  const nodes = new Map(model.nodes.map((n) => [n.name, n]))
+  for (const node of model.nodes) yield* deviceVerbs(node, model.calico!, config, felixConfig(model, node.name))
   for (const node of model.nodes) {
-    verbs.push(...felixRoutes(model, node, config, nodes))
-    if (config.bird && !isPlayed) verbs.push(...birdRoutes(model, node, config, nodes))
+    yield* felixRoutes(model, node, config, nodes)
+    if (config.bird && !isPlayed) yield* birdRoutes(model, node, config, nodes)
   }
   if (config.bird) {
     for (const me of settings.nodes) {
       const at = { verb: 'file', netns: `node:${me.node.name}`, origin: me.node.source } as const
-      for (const file of birdFiles(model, me, settings, config)) verbs.push({ ...at, ...file })
+      for (const file of birdFiles(model, me, settings, config)) yield { ...at, ...file }
     }
   }
+  const published = new Set<string>()
   for (const w of cluster.workloads) {
-    hostDevices.set(`${w.pod.namespace}/${w.pod.name}`, w.interfaceName)
-    verbs.push(...podVerbs(w, config))
-    diagnostics.push(...portWarnings(w.pod))
+    yield* podVerbs(w, config)
     if (hostPorts(w.pod).length === 0) continue
     const node = nodes.get(w.node)!
-    if (!published.has(w.node)) verbs.push(...portmapNodeVerbs(node, w.interfaceName))
+    if (!published.has(w.node)) yield* portmapNodeVerbs(node, w.interfaceName)
     published.add(w.node)
-    verbs.push(...portmapPodVerbs(node, w.pod, NETWORK_NAME, `${w.pod.ip}/32`))
+    yield* portmapPodVerbs(node, w.pod, NETWORK_NAME, `${w.pod.ip}/32`)
   }
-  for (const node of model.nodes) {
+}
+
+/** What Felix writes on each node: one node's text at a time. */
+function* felixVerbs(cluster: FelixCluster, config: CalicoConfig, blockedCidrs: readonly string[]): Generator<CniVerb> {
+  const { tunnels } = cluster.model.calico!
+  const { ipip, vxlan } = config
+  for (const node of cluster.model.nodes) {
     const netns = `node:${node.name}` as const
     const tunnelDevices = [
-      ...(config.ipip && addressing.tunnels.ipip.has(node.name) ? [IPIP_DEVICE] : []),
-      ...(config.vxlan && addressing.tunnels.vxlan.has(node.name) ? [VXLAN_DEVICE] : []),
+      ...(ipip && tunnels.ipip.has(node.name) ? [IPIP_DEVICE] : []),
+      ...(vxlan && tunnels.vxlan.has(node.name) ? [VXLAN_DEVICE] : []),
     ]
-    const facts = {
-      ipip: config.ipip,
-      vxlan: config.vxlan,
-      tunnelDevices,
-      blockedCidrs: config.bird ? blockedServiceCidrs(settings) : [],
-    }
-    const { tables, ipSets } = felixNode(cluster, node, facts)
-    resync.push({ verb: 'ipset-restore', netns, text: ipSetText(ipSets) })
-    resync.push({ verb: 'iptables-restore', netns, ...restoreTables(tables) })
+    const { tables, ipSets } = felixNode(cluster, node, { ipip, vxlan, tunnelDevices, blockedCidrs })
+    yield { verb: 'ipset-restore', netns, text: ipSetText(ipSets) }
+    yield { verb: 'iptables-restore', netns, ...restoreTables(tables) }
   }
-  const bgp = isPlayed ? { bgp: bgpPlan(model, settings, config) } : {}
-  return { verbs, resync, diagnostics, hostDevices, ...bgp }
 }
 
 /** The driver. */

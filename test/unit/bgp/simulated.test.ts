@@ -18,7 +18,7 @@ import { clusterOf, SHOP } from '../../support/shop.ts'
 function meshDriver(peer: (from: string, to: string) => Partial<BgpPeerSpec>): CniDriver {
   const program = (model: ClusterModel): ReturnType<CniDriver['program']> => {
     const plain = ptp.program(model)
-    const verbs = plain.verbs.filter(
+    const verbs = [...plain.verbs].filter(
       (v) => !(v.verb === 'route-add' && v.dev === 'eth0' && v.netns.startsWith('node:')),
     )
     const placements = model.nodes.map((n) => {
