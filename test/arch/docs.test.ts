@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { COMMANDS } from '../../src/cli/program.ts'
+import { FEATURE_PAGES } from '../../src/cluster/features.ts'
 import { CNI_DRIVERS } from '../../src/cni/registry.ts'
 import { REASONS } from '../../src/linux/reasons.ts'
 import { TOOL_NAMES } from '../../src/linux/tools/exec.ts'
@@ -38,6 +39,7 @@ describe('docs', () => {
   it.each([
     ...CNI_DRIVERS.map((d) => [`docs/${d.name}.md`, d.name, d.features] as const),
     ...PROXY_MODES.map((m) => [`docs/proxy-${m.name}.md`, m.name, m.features] as const),
+    ...FEATURE_PAGES.map((p) => [p.page, p.name, p.features] as const),
   ])('%s has the features that %s declares', (path, name, features) => {
     expectPart(path, `features:${name}`, featureTable(features))
   })
@@ -46,6 +48,7 @@ describe('docs', () => {
     const parts = [
       ...CNI_DRIVERS.map((d) => ({ title: `CNI ${d.name}`, features: d.features })),
       ...PROXY_MODES.map((m) => ({ title: `kube-proxy ${m.name}`, features: m.features })),
+      ...FEATURE_PAGES,
     ]
     expectPart('README.md', 'support', supportTable(parts))
   })
@@ -68,6 +71,40 @@ describe('docs', () => {
     const text = part === 'rejected' ? shown.slice(shown.indexOf('✗'), shown.indexOf('reply')) : shown
     const command = part === 'badinput' ? `$ podwalk ${args.join(' ')}\n` : ''
     expectPart('README.md', part, `\`\`\`\n${command}${text.trimEnd()}\n\`\`\`\n`)
+  })
+
+  it.each([
+    [
+      'docs/dns.md',
+      'nslookup',
+      ['exec', 'shop/db-0', '-f', 'test/fixtures/coredns/cluster.yaml', '--', 'nslookup', 'api'],
+      '',
+    ],
+    [
+      'docs/ingress.md',
+      'http',
+      [
+        'trace',
+        'internet',
+        '--http',
+        'GET',
+        'https://shop.example.com/api/v1',
+        '-f',
+        'topologies/32-ingress-nginx.yaml',
+      ],
+      'HTTP 200',
+    ],
+    [
+      'docs/load-balancers.md',
+      'metallb',
+      ['trace', 'internet', 'svc/apps/web:80', '-f', 'topologies/30-metallb.yaml'],
+      '',
+    ],
+  ] as const)('%s shows what podwalk really prints: %s', (page, part, args, from) => {
+    const { stdout } = podwalk(args)
+    const end = part === 'metallb' ? stdout.indexOf('reply') : undefined
+    const text = stdout.slice(from === '' ? 0 : stdout.indexOf(from), end).trimEnd()
+    expectPart(page, `shown:${part}`, `\`\`\`\n$ podwalk ${args.join(' ')}\n${text}\n\`\`\`\n`)
   })
 
   it('the command of npm start is the one whose output the README shows', () => {

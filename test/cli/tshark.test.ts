@@ -22,12 +22,21 @@ const WRONG = [
 
 const SHOP = ['-f', 'topologies/01-shop.yaml']
 const EDGES = ['-f', 'topologies/02-edges.yaml']
+const INGRESS = ['-f', 'topologies/32-ingress-nginx.yaml']
 const CASES: readonly (readonly [string, readonly string[]])[] = [
   ['a ClusterIP on another node', ['deploy/shop/web', 'svc/shop/api:80', '--flow', ...SHOP]],
   ['a NodePort from outside', ['host:192.0.2.7', 'node/n3:30080', '--flow', ...SHOP]],
   ['a ping', ['deploy/shop/web', 'shop/db-0', '--proto', 'icmp', ...SHOP]],
   ['a large datagram', ['deploy/shop/web', 'shop/db-0:9000', '--proto', 'udp', '--size', '4000', ...SHOP]],
   ['a hairpin', ['platform/registry', 'svc/platform/registry:5000', '--flow', ...EDGES]],
+  ['a name and a connection', ['shop/db-0', 'api:80', '-n', 'shop', '-f', 'test/fixtures/coredns/cluster.yaml']],
+  [
+    'an answer that is cut and comes over TCP',
+    ['shop/db-0', 'many:80', '-n', 'shop', '-f', 'test/fixtures/coredns/cluster.yaml'],
+  ],
+  ['a request through an ingress', ['internet', '--http', 'GET', 'http://shop.example.com/', ...INGRESS]],
+  ['TLS that ends at a controller', ['internet', '--http', 'GET', 'https://shop.example.com/api', ...INGRESS]],
+  ['TLS that passes through', ['internet', '--http', 'GET', 'https://vault.example.com/', ...INGRESS]],
   ['a rejected connection', ['platform/tools', 'svc/platform/checkout:80', '--flow', ...EDGES]],
 ]
 
@@ -57,6 +66,22 @@ describeKernel('tshark on the captures of a trace', ['tshark'], () => {
     },
     60_000,
   )
+
+  it('reads names, requests and server names', () => {
+    const fields = (args: readonly string[], field: string, ...filter: string[]): string[] => {
+      const file = join(folder, `fields-${field}.pcapng`)
+      expect(podwalk(['trace', ...args, '-o', 'pcapng', '-w', file]).status).toBe(0)
+      return [...new Set(tshark(file, '-T', 'fields', '-e', field, ...filter).filter((l) => l !== ''))]
+    }
+    const dns = ['shop/db-0', 'api:80', '-n', 'shop', '-f', 'test/fixtures/coredns/cluster.yaml']
+    expect(fields(dns, 'dns.a')).toEqual(['10.96.20.1'])
+    expect(fields(dns, 'dns.qry.name')).toEqual(['api.shop.svc.cluster.local'])
+    const get = ['internet', '--http', 'GET', 'http://shop.example.com/x', ...INGRESS]
+    expect(fields(get, 'http.response.code')).toEqual(['308'])
+    expect(fields(get, 'http.request.uri')).toEqual(['/x'])
+    const secure = ['internet', '--http', 'GET', 'https://vault.example.com/', ...INGRESS]
+    expect(fields(secure, 'tls.handshake.extensions_server_name')).toEqual(['vault.example.com'])
+  }, 120_000)
 
   it('follows the connection and its data', () => {
     const file = join(folder, 'follow.pcapng')
