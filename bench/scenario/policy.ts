@@ -126,9 +126,7 @@ async function edit(engine: PolicyEngine): Promise<BenchRow> {
   const old = engine.policies[7]!
   const spec = {
     podSelector: {},
-    ingress: [
-      { from: [{ namespaceSelector: { matchLabels: { team: 'team-3' } } }], ports: [{ port: 1000, endPort: 1500 }] },
-    ],
+    ingress: [{ from: [{ namespaceSelector: {} }], ports: [{ port: 1000, endPort: 1500 }] }],
   }
   const object = {
     apiVersion: 'networking.k8s.io/v1',

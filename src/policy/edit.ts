@@ -8,10 +8,11 @@
  *     const state = { engine, matrix: new ReachMatrix(engine) }
  *     const { engine, matrix, changed } = editPolicies(state, { remove: [old], add: [compiled] })
  */
+import type { ClassSet } from './class-set.ts'
 import type { PolicyEngine } from './engine.ts'
 import { ReachMatrix } from './matrix.ts'
 import type { Direction, Policy } from './model.ts'
-import { type PortSet, samePorts } from './port-set.ts'
+import { intersectPorts, NO_PORTS, type PortSet, samePorts } from './port-set.ts'
 
 /** An engine and its matrix of one family. */
 export interface PolicyState {
@@ -71,19 +72,27 @@ function changedPairs(
   const old = before.cellsOf(direction, subject)
   const now = after.cellsOf(direction, subject)
   if (old === now) return
-  let touched = sets.none()
-  for (const cell of old) touched = sets.or(touched, cell.peers)
-  for (const cell of now) touched = sets.or(touched, cell.peers)
-  for (const a of old) {
-    // the same ports in both: nothing changed for these peers
-    for (const b of now) if (samePorts(a.ports, b.ports)) touched = sets.minus(touched, sets.and(a.peers, b.peers))
+  const other = direction === 'ingress' ? 'egress' : 'ingress'
+  const compare = (peers: ClassSet, was: PortSet, is: PortSet): void => {
+    if (samePorts(was, is)) return
+    sets.each(peers, (peer) => {
+      const cells = before.cellsOf(other, peer)
+      const newCells = after.cellsOf(other, peer)
+      const theirs = before.portsIn(cells, subject)
+      const theirsNow = cells === newCells ? theirs : after.portsIn(newCells, subject)
+      if (theirs.length === 0 && theirsNow.length === 0) return
+      const [src, dst] = direction === 'ingress' ? [peer, subject] : [subject, peer]
+      const pair = { src, dst, before: intersectPorts(was, theirs), after: intersectPorts(is, theirsNow) }
+      if (!samePorts(pair.before, pair.after)) pairs.set(src * sets.size + dst, pair)
+    })
   }
-  sets.each(touched, (peer) => {
-    const [src, dst] = direction === 'ingress' ? [peer, subject] : [subject, peer]
-    const key = src * sets.size + dst
-    if (pairs.has(key)) return
-    const was = before.ports(src, dst)
-    const is = after.ports(src, dst)
-    if (!samePorts(was, is)) pairs.set(key, { src, dst, before: was, after: is })
-  })
+  let fresh = sets.all()
+  for (const b of now) fresh = sets.minus(fresh, b.peers)
+  for (const a of old) {
+    for (const b of now) compare(sets.and(a.peers, b.peers), a.ports, b.ports)
+    compare(sets.and(a.peers, fresh), a.ports, NO_PORTS)
+  }
+  let closed = sets.all()
+  for (const a of old) closed = sets.minus(closed, a.peers)
+  for (const b of now) compare(sets.and(b.peers, closed), NO_PORTS, b.ports)
 }

@@ -136,9 +136,14 @@ export class ReachMatrix {
 
   /** Ports on which a class reaches another. */
   ports(src: number, dst: number): PortSet {
-    const out = this.cellsOf('egress', src).find((c) => this.sets.has(c.peers, dst))
-    const into = this.cellsOf('ingress', dst).find((c) => this.sets.has(c.peers, src))
-    return out === undefined || into === undefined ? NO_PORTS : intersectPorts(out.ports, into.ports)
+    const out = this.portsIn(this.cellsOf('egress', src), dst)
+    return out.length === 0 ? out : intersectPorts(out, this.portsIn(this.cellsOf('ingress', dst), src))
+  }
+
+  /** The ports of the cell that holds a peer. */
+  portsIn(cells: readonly Cell[], peer: number): PortSet {
+    for (const cell of cells) if (this.sets.has(cell.peers, peer)) return cell.ports
+    return NO_PORTS
   }
 
   /** The groups of a direction; each class of pods is in exactly one. */
