@@ -65,9 +65,9 @@ export function byFamily(addresses: readonly Address[]): { v4: Address | null; v
 }
 
 /** A pod of the cluster. */
-function podParty(pod: PodModel, index: number, labels: Party['labels']): PolicyPod {
+function podParty(pod: PodModel, index: number, labels: Party['labels'], isReported: boolean): PolicyPod {
   // what the cluster reports is what its policies see, even outside of the CIDRs that podwalk would allocate from
-  const texts = pod.hostNetwork || pod.statusIps.length === 0 ? [pod.ip] : pod.statusIps
+  const texts = isReported && !pod.hostNetwork && pod.statusIps.length > 0 ? pod.statusIps : [pod.ip]
   const addresses = texts.map(parseAddress).filter((a) => a !== null)
   return {
     kind: 'pod',
@@ -132,8 +132,12 @@ export function externalParty(address: Address): Party {
   }
 }
 
-/** The parties and policies of a cluster. */
-export function policyInputOf(model: ClusterModel): PolicyInput {
+/**
+ * The parties and policies of a cluster.
+ * @param addresses `reported`: what `status.podIPs` says counts before what podwalk allocated; `built`: what the pods of the
+ *   running world have, for a comparison with its packets
+ */
+export function policyInputOf(model: ClusterModel, addresses: 'reported' | 'built' = 'reported'): PolicyInput {
   const namespaces = new Map(model.namespaces.map((n) => [n.name, n.labels]))
   const serviceAccounts = new Map<string, StringMap>()
   for (const { object } of model.otherObjects) {
@@ -155,7 +159,7 @@ export function policyInputOf(model: ClusterModel): PolicyInput {
       node: pod.hostNetwork ? ownNode : NO_LABELS.node,
       meta: meta.of(pod.namespace, serviceAccount),
     }
-    return podParty(pod, i, labels)
+    return podParty(pod, i, labels, addresses === 'reported')
   })
   return {
     namespaces,

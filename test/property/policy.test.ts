@@ -16,8 +16,9 @@ import { ReachMatrix } from '../../src/policy/matrix.ts'
 import { NO_LABELS, type Party, type PolicyOptions } from '../../src/policy/model.ts'
 import { type PolicyProtocol, portNumberOf, portsContain, samePorts } from '../../src/policy/port-set.ts'
 import { parseAddress } from '../../src/policy/ranges.ts'
-import { EXTERNAL, EXTERNAL6, type Pick, randomCluster } from '../support/policy-generator.ts'
+import { EXTERNAL, EXTERNAL6, randomCluster } from '../support/policy-generator.ts'
 import { type JudgeCluster, type JudgeEnd, judge } from '../support/policy-judge.ts'
+import { seededPick } from '../support/seeded-pick.ts'
 
 const CLUSTERS = Number(process.env.CLUSTERS ?? 400)
 const SEED = Number(process.env.SEED ?? 11)
@@ -205,23 +206,11 @@ function matrixPorts(
   return a!
 }
 
-/** Choices of a generator with this seed: uniform, where fast-check's own prefer small numbers (mulberry32). */
-function pickOf(seed: number): Pick {
-  let state = seed >>> 0
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), state | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return (t ^ (t >>> 14)) >>> 0
-  }
-  return { int: (n) => next() % n }
-}
-
 describe(`policies of all kinds, ${CLUSTERS} random clusters`, () => {
   it('are evaluated as the judge does, packet by packet', () => {
     fc.assert(
       fc.property(fc.noShrink(fc.nat({ max: 0x7fffffff })), (seed) => {
-        const pick = pickOf(seed)
+        const pick = seededPick(seed)
         const options: PolicyOptions = {
           ipBlockMatchesPods: pick.int(4) > 0,
           hostNetwork: pick.int(4) > 0 ? 'ignored' : 'as-pod',

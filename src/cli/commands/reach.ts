@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import type { ReachBy, ReachEngine } from '../../query/reach-types.ts'
 import { REACH_FORMATS } from '../../report/reach/formats.ts'
 import { choiceOption } from '../choice.ts'
+import { CliError, EXIT_UNMODELLED } from '../exit.ts'
 import { reportDiagnostics } from '../input.ts'
 import { addInputOptions, addOutputOptions, type InputFlags, type OutputFlags } from '../options.ts'
 import { note, stdoutPaint, writeData } from '../output.ts'
@@ -65,11 +66,18 @@ async function reach(src: string | undefined, dst: string | undefined, flags: Re
     ...(focus !== undefined && { focus }),
   }
   const { askReach } = await import('../../query/ask-reach.ts')
-  const { answer, diagnostics } = askReach(engine, model, question, flags.engine, flags.seed ?? model.config.seed)
+  const { answer, diagnostics, unmodelled } = askReach(
+    engine,
+    model,
+    question,
+    flags.engine,
+    flags.seed ?? model.config.seed,
+  )
   reportDiagnostics(diagnostics, flags)
   for (const text of answer.notes) note(`podwalk: ${text}`)
   const format = REACH_FORMATS.find((f) => f.name === flags.output)!
   writeData(await format.render(answer, stdoutPaint(flags.color, flags.write)), flags.write)
+  if (flags.strict === true && unmodelled !== null) throw new CliError(EXIT_UNMODELLED, unmodelled)
 }
 
 function collectPort(text: string, before: PortProbe[] = []): PortProbe[] {
