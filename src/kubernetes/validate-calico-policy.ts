@@ -8,9 +8,10 @@
 import { parseCidr } from '../addr/cidr.ts'
 import { parseIpv4 } from '../addr/ipv4.ts'
 import { parseIpv6 } from '../addr/ipv6.ts'
+import type { Diagnostics } from '../diagnostics/diagnostic.ts'
 import { parseCalicoSelector } from './calico-selector.ts'
 import type { Findings } from './findings.ts'
-import type { FieldPath, KubernetesObject } from './types.ts'
+import type { FieldPath, KubernetesObject, LoadedObject } from './types.ts'
 
 type Fields = Record<string, unknown>
 
@@ -25,6 +26,26 @@ const NAME = /^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)*[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
 const TIER_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
 const GLOBAL_ONLY = 'global() can only be used in an EntityRule namespaceSelector'
 const PORTS_MESSAGE = 'rules that specify ports must set protocol to TCP or UDP or SCTP'
+
+/** Policies in a tier that no Tier declares: the API server refuses them, Felix would order the tier last. */
+export function checkTiers(objects: readonly LoadedObject[], diagnostics: Diagnostics): void {
+  const isCalico = (o: LoadedObject): boolean => /(^|\.)projectcalico\.org\//.test(o.object.apiVersion)
+  const tiers = new Set(['default', 'kube-admin', 'kube-baseline', 'adminnetworkpolicy', 'baselineadminnetworkpolicy'])
+  for (const o of objects) if (o.object.kind === 'Tier' && isCalico(o)) tiers.add(o.object.metadata.name)
+  for (const o of objects) {
+    const tier = (o.object.spec as Fields | undefined)?.tier
+    if (typeof tier !== 'string' || tier === '' || tiers.has(tier) || !isCalico(o)) continue
+    diagnostics.warning(
+      'unknown-tier',
+      o.positionOf(['spec', 'tier']),
+      `expected the name of a Tier, found "${tier}": tier does not exist`,
+      {
+        path: 'spec.tier',
+        hint: 'without a Tier object it is taken to be the last one, with defaultAction Deny',
+      },
+    )
+  }
+}
 
 /** Checks one object whose shape is right. */
 export function checkCalicoPolicy(object: KubernetesObject, findings: Findings): void {

@@ -14,6 +14,7 @@ import { allKindNames, hasNoEffect, knownKind, replacementOf } from './kinds.ts'
 import { badLabel, badLabel1035, badSubdomain, didYouMean } from './names.ts'
 import { checkSchema, describe } from './schema.ts'
 import type { KubernetesObject, LoadedObject } from './types.ts'
+import { checkTiers } from './validate-calico-policy.ts'
 import { checkFields } from './validate-fields.ts'
 
 /** The objects that passed, by kind, in input order. */
@@ -61,6 +62,7 @@ export function validateObjects(objects: readonly LoadedObject[], diagnostics: D
     if (isGood) valid.add(`${apiVersion}/${kind}`, loaded)
   }
   reportUnknownKinds(unknown, diagnostics)
+  checkTiers(objects, diagnostics)
   return valid
 }
 

@@ -52,6 +52,7 @@ export function randomCluster(pick: Pick): JudgeCluster {
 
 class Maker {
   private readonly pick: Pick
+  private hasTier = false
   private readonly meanings = new Map<string, Meaning>([
     ['', () => true],
     ['all()', () => true],
@@ -109,6 +110,7 @@ class Maker {
     ])
     const objects: Fields[] = []
     if (systems.includes('calico')) objects.push(...this.calicoBackground())
+    this.hasTier = objects.some((o) => o.kind === 'Tier')
     const count = 1 + this.pick.int(5)
     for (let i = 0; i < count; i++) objects.push(this.policy(this.of(systems), `p${i}`, objects))
     const priorities = new Set<number>()
@@ -388,7 +390,7 @@ class Maker {
     const isGlobal = this.once(2)
     const isStaged = this.once(10)
     const spec: Fields = {}
-    if (this.once(3)) spec.tier = this.of(['security', 'default'])
+    if (this.once(3)) spec.tier = this.of([this.hasTier ? 'security' : 'default', 'default'])
     if (!this.once(3)) spec.order = this.of([0, 10, 100, 1000, 2000])
     if (!this.once(4)) spec.selector = this.calicoSelector()
     if (isGlobal && this.once(4)) spec.namespaceSelector = this.calicoSelector()
