@@ -18,6 +18,7 @@ import { findProxyMode, PROXY_MODES } from '../proxy/registry.ts'
 import { applyCniVerb } from './apply.ts'
 import { startCloudBalancers } from './balancer/cloud.ts'
 import { Layer2Speakers } from './balancer/layer2.ts'
+import { mergePlans, metalLbPlan } from './balancer/metallb-bgp.ts'
 import { BgpFabric, unmodelledBgp } from './bgp.ts'
 import { startDnsServers } from './dns-server.ts'
 import { EventPlayer } from './events.ts'
@@ -158,7 +159,8 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   }
   const plan = driver.program(model)
   if (plan.unmodelled !== undefined) throw new UnmodelledClusterError(plan.unmodelled.what, plan.unmodelled.modelled)
-  const noBgp = plan.bgp === undefined ? null : unmodelledBgp(plan.bgp)
+  const bgpPlan = mergePlans(plan.bgp, metalLbPlan(model))
+  const noBgp = typeof bgpPlan === 'string' ? bgpPlan : bgpPlan === null ? null : unmodelledBgp(bgpPlan)
   if (noBgp !== null) throw new UnmodelledClusterError(noBgp, ['BGP over IPv4 TCP without MD5'])
   const diagnostics = [...plan.diagnostics]
   const files = new Map<string, () => string>()
@@ -203,8 +205,8 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
     return ns
   }
   let bgp: BgpFabric | null = null
-  if (plan.bgp !== undefined && !diagnostics.some((d) => d.severity === 'error')) {
-    const whole = withRouters(model, plan.bgp, routers)
+  if (bgpPlan !== null && typeof bgpPlan !== 'string' && !diagnostics.some((d) => d.severity === 'error')) {
+    const whole = withRouters(model, bgpPlan, routers)
     bgp = new BgpFabric(world, whole, (netns) => (netns.startsWith('host:') ? host(netns.slice(5)) : lookup(netns)))
     bgp.start()
     bgp.converge()

@@ -21,6 +21,8 @@ import type { World } from '../linux/world.ts'
 const WIRES = 0x64400000
 const WIRE_PREFIX = 30
 const MULTIHOP = 64
+/** Most next hops of a route: Debian's FRR is built for 256, no route of ours has as many. */
+const FRR_PATHS = 64
 
 /** A rack's router at work. */
 export interface RackRouter {
@@ -120,7 +122,8 @@ function routerSpeaker(r: RackRouter, plan: BgpPlan, spineAsn: number | undefine
   return {
     ...{ name: r.rack.name, implementation: r.rack.implementation, asn, routerId: own, clusterId: own, peers },
     routes: [{ prefix: formatCidr(r.rack.cidr), source: 'direct', interface: 'br0' }],
-    install: { maxPaths: 1 },
+    // FRR takes equal external paths without being told (maximum-paths of its build)
+    install: { maxPaths: r.rack.implementation === 'frr' ? FRR_PATHS : 1 },
   }
 }
 

@@ -79,12 +79,13 @@ export function buildClusterModel(loaded: Loaded, overrides: ClusterOverrides = 
   const endpoints = valid.of('v1/Endpoints')
   const endpointSlices = buildEndpointSlices({ services, pods: addressed.pods, nodes, slices, endpoints }, diagnostics)
   const otherPolicies = [...POLICY_KINDS.keys()].flatMap((kind) => valid.of(kind))
+  const bgpAdvertisements = valid.of('metallb.io/v1beta1/BGPAdvertisement')
   const loadBalancer = buildLoadBalancers(
     services,
     {
       pools: valid.of('metallb.io/v1beta1/IPAddressPool'),
       l2: valid.of('metallb.io/v1beta1/L2Advertisement'),
-      bgp: valid.others.filter(({ object }) => object.kind === 'BGPAdvertisement'),
+      bgp: bgpAdvertisements,
       nodes,
       namespaces,
     },
@@ -107,6 +108,8 @@ export function buildClusterModel(loaded: Loaded, overrides: ClusterOverrides = 
       ...valid.of('v1/ConfigMap'),
       ...ROUTING_KINDS.flatMap((kind) => valid.of(kind)),
       ...otherPolicies,
+      ...bgpAdvertisements,
+      ...valid.of('metallb.io/v1beta2/BGPPeer'),
       ...valid.others,
     ],
     ...(calico !== null && { calico: calico.addressing() }),

@@ -8,7 +8,7 @@ import { POLICY_KINDS } from './policy-kinds.ts'
 import type { ObjectSchema } from './schema.ts'
 import { cluster, configMap, namespace, node } from './schemas/cluster.ts'
 import { gateway, gatewayClass, httpRoute, ingress, ingressClass, referenceGrant, tlsRoute } from './schemas/gateway.ts'
-import { ipAddressPool, l2Advertisement } from './schemas/metallb.ts'
+import { bgpAdvertisement, bgpPeer, ipAddressPool, l2Advertisement } from './schemas/metallb.ts'
 import { pod } from './schemas/pod.ts'
 import { endpointSlice, endpoints, service } from './schemas/service.ts'
 import { cronJob, daemonSet, deployment, job, networkPolicy, replicaSet, statefulSet } from './schemas/workloads.ts'
@@ -49,6 +49,8 @@ const kinds: Record<string, KnownKind> = {
   'networking.k8s.io/v1/NetworkPolicy': { schema: networkPolicy, isNamespaced: true, name: 'subdomain' },
   'metallb.io/v1beta1/IPAddressPool': { schema: ipAddressPool, isNamespaced: true, name: 'subdomain' },
   'metallb.io/v1beta1/L2Advertisement': { schema: l2Advertisement, isNamespaced: true, name: 'subdomain' },
+  'metallb.io/v1beta1/BGPAdvertisement': { schema: bgpAdvertisement, isNamespaced: true, name: 'subdomain' },
+  'metallb.io/v1beta2/BGPPeer': { schema: bgpPeer, isNamespaced: true, name: 'subdomain' },
   'networking.k8s.io/v1/Ingress': { schema: ingress, isNamespaced: true, name: 'subdomain' },
   'networking.k8s.io/v1/IngressClass': { schema: ingressClass, isNamespaced: false, name: 'subdomain' },
   ...gatewayKind('Gateway', gateway, ['v1', 'v1beta1']),

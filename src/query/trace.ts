@@ -5,6 +5,7 @@
  * `flow` the walk of the first packet and of its reply is told; with it the whole conversation is played.
  */
 import { formatIpv4 } from '../addr/index.ts'
+import { isMetalLb } from '../cluster/balancer/metallb-bgp.ts'
 import { buildCluster, type Cluster } from '../cluster/build.ts'
 import type { HttpDecision } from '../cluster/ingress-server.ts'
 import { processFiles } from '../cluster/processes.ts'
@@ -264,9 +265,15 @@ function questionOf(
   }
 }
 
+/** MetalLB's speakers have a router to talk to: what it does with a packet is its routes' business. */
+function hasRouter(cluster: Cluster): boolean {
+  const speakers = [...(cluster.bgp?.speakers.values() ?? [])].map((p) => p.speaker)
+  return speakers.some((s) => isMetalLb(s.spec.name) && s.peers.some((p) => p.routerId !== 0))
+}
+
 /**
  * An address of a Service that nothing in the cluster answers for outside of the nodes: externalIPs are somebody else's
- * routes, BGP of MetalLB is not evaluated. What the underlay does with the packet says nothing.
+ * routes, MetalLB's BGP needs a router. What the underlay does with the packet says nothing.
  */
 function unansweredBalancer(cluster: Cluster, ends: ResolvedEnds, story: LoggedPacket): Fate | null {
   const end = story.steps.at(-1)!
@@ -275,14 +282,14 @@ function unansweredBalancer(cluster: Cluster, ends: ResolvedEnds, story: LoggedP
   const { services, loadBalancer } = cluster.model
   const by = loadBalancer?.addresses.find((a) => a.ip === ip)?.by
   const isExternal = services.some(({ object: s }) => s.spec.externalIPs?.includes(ip))
-  if (by !== 'bgp' && !isExternal) return null
+  const isBgp = by === 'bgp' && !hasRouter(cluster)
+  if (!isBgp && !isExternal) return null
   return {
     verdict: 'UNMODELLED',
     code: 'UNMODELLED',
-    text:
-      by === 'bgp'
-        ? `MetalLB's BGP mode, which would announce ${ip}, is not modelled.`
-        : `Who answers for the external address ${ip} outside the nodes is not modelled.`,
+    text: isBgp
+      ? `The router that MetalLB's BGP mode would tell of ${ip} is not part of the underlay.`
+      : `Who answers for the external address ${ip} outside the nodes is not modelled.`,
     hint: 'A router would bring the packet to a node: ask for node/NAME and the NodePort, or from a node.',
     step: end,
   }
