@@ -97,6 +97,8 @@ export const T_NDISC = 42
 export const T_ICMP6_SEND = 43
 /** Extension header walked. a=next header value, b=its offset from the IPv6 header */
 export const T_EXTHDR = 44
+/** NAT rewrote an IPv6 packet. a=0 source / 1 destination, b=new address (In6Table id), c=new port or id */
+export const T_NAT6 = 45
 /** A tc filter's action ran. a=pref of the filter (0: mirred), b=TC_ACT_* verdict, c=1 ingress, 0 egress, 2 mirred sends the packet or a copy; ref=TcAction */
 export const T_TC = 60
 

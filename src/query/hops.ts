@@ -382,6 +382,15 @@ export function describeStep(step: TraceStep, cluster: Cluster): HopText | null 
         detail: { manip: kind, ip: formatIpv4(step.b), port: step.c },
       }
     }
+    case T.T_NAT6: {
+      const kind = step.a === 0 ? 'source' : 'destination'
+      const ip = cluster.world.in6.text(step.b)
+      return {
+        point: 'nat',
+        action: `NAT: ${kind} becomes ${step.c === 0 ? ip : `[${ip}]:${step.c}`}`,
+        detail: { manip: kind, ip, port: step.c },
+      }
+    }
     case T.T_ICMP_SEND:
       return {
         point: 'icmp',

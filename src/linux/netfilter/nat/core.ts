@@ -12,7 +12,7 @@ import type { Netns } from '../../netns.ts'
 import { R_NAT_NO_TUPLE, R_NO_ROUTE, R_NONE } from '../../reasons.ts'
 import { ipRouteMeHarder } from '../../route/route.ts'
 import { RTN_UNSPEC } from '../../route/rtn.ts'
-import { T_NAT } from '../../trace.ts'
+import { T_NAT, T_NAT6 } from '../../trace.ts'
 import type { World } from '../../world.ts'
 import {
   C_MASQ_INDEX,
@@ -212,13 +212,14 @@ function traceManip(w: World, ns: Netns, ct: Conntrack, slot: number, id: number
   traceNat(w, ns, slot, manip, port)
 }
 
-/** T_NAT; of IPv6 the new address is its id. */
+/** T_NAT, T_NAT6 */
 export function traceNat(w: World, ns: Netns, slot: number, manip: number, port: number): void {
   const m = slot << META_SHIFT
   const { meta, view } = w.arena
   const nh = meta[m + M_DATA]!
   const isSrc = manip === NF_NAT_MANIP_SRC
-  const ip =
-    view.getUint8(nh) >>> 4 === 6 ? w.in6.read(view, nh + (isSrc ? 8 : 24)) : view.getInt32(nh + (isSrc ? 12 : 16))
-  w.tracer!.step(T_NAT, slot, ns, w.devices[meta[m + M_DEV]!] ?? null, manip, ip, port, null)
+  const dev = w.devices[meta[m + M_DEV]!] ?? null
+  if (view.getUint8(nh) >>> 4 === 6)
+    w.tracer!.step(T_NAT6, slot, ns, dev, manip, w.in6.read(view, nh + (isSrc ? 8 : 24)), port, null)
+  else w.tracer!.step(T_NAT, slot, ns, dev, manip, view.getInt32(nh + (isSrc ? 12 : 16)), port, null)
 }
