@@ -63,7 +63,7 @@ import type { World } from '../world.ts'
 import { brNfPreRouting6 } from './br-netfilter6.ts'
 import type { BridgePort } from './bridge.ts'
 import { brDevQueuePushXmit } from './forward.ts'
-import { brHandleFrameFinish } from './input.ts'
+import { brHandleFrameFinish, brPreRoutingRest } from './input.ts'
 
 const IP_DF = 0x4000
 
@@ -128,7 +128,7 @@ export function brNfPreRouting(w: World, slot: number, port: BridgePort): boolea
     if (finishDnat(w, slot, port)) return true
   } else a.dst[slot] = fakeRtable(brDev)
   meta[m + M_DEV] = port.dev.id
-  brHandleFrameFinish(w, slot)
+  brPreRoutingRest(w, slot, port)
   return true
 }
 

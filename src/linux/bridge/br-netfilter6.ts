@@ -33,7 +33,7 @@ import { T_BR_NETFILTER } from '../trace.ts'
 import type { World } from '../world.ts'
 import { finishBridge, restoreOtherhost, toHost } from './br-netfilter.ts'
 import type { BridgePort } from './bridge.ts'
-import { brHandleFrameFinish } from './input.ts'
+import { brPreRoutingRest } from './input.ts'
 
 const IPV6_TLV_JUMBO = 194
 
@@ -95,7 +95,7 @@ export function brNfPreRouting6(w: World, slot: number, port: BridgePort): boole
     if (finishDnat6(w, slot, port, daddr)) return true
   } else a.dst[slot] = fakeRt6(brDev)
   meta[m + M_DEV] = port.dev.id
-  brHandleFrameFinish(w, slot)
+  brPreRoutingRest(w, slot, port)
   return true
 }
 

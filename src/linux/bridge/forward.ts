@@ -11,6 +11,15 @@ import type { NetDevice } from '../device/device.ts'
 import { isSkbForwardable } from '../device/veth.ts'
 import { ebtDoTable } from '../netfilter/ebtables/eval.ts'
 import type { EbTables } from '../netfilter/ebtables/types.ts'
+import {
+  BR_AFTER_BRNF,
+  BR_ALL,
+  BR_BEFORE_BRNF,
+  NF_BR_FORWARD,
+  NF_BR_LOCAL_OUT,
+  NF_BR_POST_ROUTING,
+  nfBridge,
+} from '../netfilter/nftables/link-chains.ts'
 import { R_BRIDGE_NO_PORT, R_BRIDGE_VLAN, R_MTU } from '../reasons.ts'
 import { T_BR_FLOOD, T_BR_FORWARD } from '../trace.ts'
 import type { World } from '../world.ts'
@@ -95,10 +104,21 @@ function deliver(w: World, slot: number, to: BridgePort, localOrig: boolean): vo
     return
   }
   w.arena.meta[m + M_DEV] = to.dev.id
-  const ebt = to.dev.ns.ebt
+  const ns = to.dev.ns
+  const ebt = ns.ebt
   if (ebt !== null && !ebtDeliver(w, slot, ebt, from, to, localOrig)) return
+  const hooked = ns.nft?.link != null
+  if (hooked) {
+    const hook = localOrig ? NF_BR_LOCAL_OUT : NF_BR_FORWARD
+    if (nfBridge(w, ns, hook, slot, localOrig ? null : from, to.dev, localOrig ? BR_ALL : BR_BEFORE_BRNF)) return
+  }
   if (!localOrig && brNfForward(w, slot, from, to)) return
   if (ebt !== null && !ebtDoTable(w, slot, ebt.postrouting, null, to.dev)) return
+  if (hooked) {
+    if (!localOrig && nfBridge(w, ns, NF_BR_FORWARD, slot, from, to.dev, BR_AFTER_BRNF)) return
+    // br_netfilter's hook is the last of POST_ROUTING
+    if (nfBridge(w, ns, NF_BR_POST_ROUTING, slot, null, to.dev, BR_ALL)) return
+  }
   if (brNfPostRouting(w, slot, to)) return
   brDevQueuePushXmit(w, slot)
 }

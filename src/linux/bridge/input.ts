@@ -29,12 +29,19 @@ import type { NetDevice } from '../device/device.ts'
 import { skbVlanUntag } from '../device/vlan.ts'
 import { ebtDoTable } from '../netfilter/ebtables/eval.ts'
 import {
+  BR_AFTER_BRNF,
+  BR_ALL,
+  BR_BEFORE_BRNF,
+  NF_BR_LOCAL_IN,
+  NF_BR_PRE_ROUTING,
+  nfBridge,
+} from '../netfilter/nftables/link-chains.ts'
+import {
   R_BRIDGE_LINK_LOCAL,
   R_BRIDGE_PORT_DISABLED,
   R_BRIDGE_VLAN,
   R_INVALID_TX,
   R_MARTIAN_SOURCE,
-  R_UNMODELLED,
 } from '../reasons.ts'
 import type { Rtable } from '../route/rtable.ts'
 import { T_BR_INPUT, T_BR_LEARN, T_BR_LOCAL } from '../trace.ts'
@@ -78,6 +85,15 @@ export function brHandleFrame(w: World, slot: number, port: BridgePort): boolean
       // the frame's own tag, or 0 (__br_handle_local_finish, br_vlan_get_tag)
       const tag = w.arena.vlan[slot]!
       const vid = port.bridge.vlanFiltering && (tag & VLAN_TAG_PRESENT) !== 0 ? tag & VLAN_VID_MASK : 0
+      const ns = port.dev.ns
+      // STP and LLDP frames pass without the hook
+      if (
+        low !== 0 &&
+        low !== 14 &&
+        ns.nft?.link != null &&
+        nfBridge(w, ns, NF_BR_LOCAL_IN, slot, port.dev, null, BR_ALL)
+      )
+        return true
       if (port.learning && learns) learn(w, slot, port, srcHi, srcLo, vid)
       return false
     }
@@ -89,16 +105,19 @@ export function brHandleFrame(w: World, slot: number, port: BridgePort): boolean
   const br = port.bridge
   if (dstHi === br.dev.macHi && dstLo === br.dev.macLo) meta[m + M_PKTTYPE] = PACKET_HOST
   if (w.tracer !== null) w.tracer.step(T_BR_INPUT, slot, port.dev.ns, port.dev, 0, 0, 0, br.dev)
-  const nft = port.dev.ns.nft
-  if (nft !== null && nft.bridgeHooks > 0) {
-    freeSkb(w, slot, R_UNMODELLED, 0, 'nft family bridge')
-    return true
-  }
   const ebt = port.dev.ns.ebt
   if (ebt !== null && !ebtDoTable(w, slot, ebt.prerouting, port.dev, null)) return true
+  const hooked = port.dev.ns.nft?.link != null
+  if (hooked && nfBridge(w, port.dev.ns, NF_BR_PRE_ROUTING, slot, port.dev, null, BR_BEFORE_BRNF)) return true
   if (brNfPreRouting(w, slot, port)) return true
-  brHandleFrameFinish(w, slot)
+  if (hooked) brPreRoutingRest(w, slot, port)
+  else brHandleFrameFinish(w, slot)
   return true
+}
+
+/** br_nf_hook_thresh(NF_BR_PRE_ROUTING): the chains that stand behind br_netfilter, then br_handle_frame_finish. */
+export function brPreRoutingRest(w: World, slot: number, port: BridgePort): void {
+  if (!nfBridge(w, port.dev.ns, NF_BR_PRE_ROUTING, slot, port.dev, null, BR_AFTER_BRNF)) brHandleFrameFinish(w, slot)
 }
 
 function learn(w: World, slot: number, port: BridgePort, hi: number, lo: number, vid: number): void {
@@ -168,10 +187,15 @@ function brPassFrameUp(w: World, slot: number, br: Bridge, promisc: boolean): vo
     }
     w.arena.vlan[slot] = w.arena.vlan[slot]! & ~VLAN_FILTERED
   }
+  const from = w.devices[meta[m + M_DEV]!]!
   const ebt = br.dev.ns.ebt
-  if (ebt !== null && !ebtDoTable(w, slot, ebt.input, w.devices[meta[m + M_DEV]!] ?? null, br.dev)) return
+  if (ebt !== null && !ebtDoTable(w, slot, ebt.input, from, br.dev)) return
   meta[m + M_DEV] = br.dev.id
-  if (brNfLocalIn(w, br.dev.ns, slot, promisc)) return
+  const ns = br.dev.ns
+  const hooked = ns.nft?.link != null
+  if (hooked && nfBridge(w, ns, NF_BR_LOCAL_IN, slot, from, null, BR_BEFORE_BRNF)) return
+  if (brNfLocalIn(w, ns, slot, promisc)) return
+  if (hooked && nfBridge(w, ns, NF_BR_LOCAL_IN, slot, from, null, BR_AFTER_BRNF)) return
   // br_drop_fake_rtable: a decision that DNAT on the bridge made stays
   const rt = w.arena.dst[slot] as Rtable | null
   if (rt !== null && !rt.isInput) w.arena.dst[slot] = null

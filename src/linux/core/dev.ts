@@ -53,9 +53,11 @@ import {
   type NetDevice,
   RX_IPVLAN,
   RX_MACVLAN,
+  RX_NFT,
   RX_PACKET,
   RX_TC,
   RX_VLAN,
+  TX_NFT,
   TX_TC,
 } from '../device/device.ts'
 import { geneveXmit } from '../device/geneve.ts'
@@ -67,10 +69,11 @@ import { macvlanHandleFrame, macvlanXmit } from '../device/macvlan.ts'
 import { vethXmit } from '../device/veth.ts'
 import { skbVlanUntag, vlanDoReceive, vlanHardHeader, vlanPushInside, vlanXmit } from '../device/vlan.ts'
 import { vxlanXmit } from '../device/vxlan-xmit.ts'
-import { EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS, netXmitErrno } from '../errno.ts'
+import { EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS, NET_XMIT_DROP, netXmitErrno } from '../errno.ts'
 import { ipRcv } from '../ip/input.ts'
 import { ipv6Rcv } from '../ipv6/input.ts'
 import { arpRcv } from '../neighbour/arp.ts'
+import { nfEgress, nfIngress } from '../netfilter/nftables/link-chains.ts'
 import { R_DEV_DOWN, R_LOOP, R_NO_CARRIER, R_UNHANDLED_PROTO, R_UNMODELLED } from '../reasons.ts'
 import { packetRcv } from '../socket/packet.ts'
 import { tcEgress, tcIngress } from '../tc/classify.ts'
@@ -180,6 +183,7 @@ function receiveHooks(w: World, slot: number, dev: NetDevice): boolean {
   const hooks = dev.hooks
   if ((hooks & RX_PACKET) !== 0) packetRcv(w, slot, dev)
   if ((hooks & RX_TC) !== 0 && tcIngress(w, slot, dev, dev.tc!)) return true
+  if ((hooks & RX_NFT) !== 0 && nfIngress(w, slot, dev)) return true
   if ((hooks & RX_VLAN) !== 0 && (w.arena.vlan[slot]! & VLAN_TAG_PRESENT) !== 0 && vlanDoReceive(w, slot, dev))
     return true
   if ((hooks & (RX_MACVLAN | RX_IPVLAN)) === 0) return false
@@ -233,6 +237,13 @@ export function devQueueXmit(w: World, slot: number): number {
     return ENETDOWN
   }
   const kind = dev.kind
+  if ((dev.hooks & TX_NFT) !== 0) {
+    meta[m + M_MAC] = meta[m + M_DATA]!
+    if (nfEgress(w, slot, dev)) {
+      w.softirq()
+      return NET_XMIT_DROP
+    }
+  }
   if ((dev.hooks & TX_TC) !== 0) {
     meta[m + M_MAC] = meta[m + M_DATA]!
     const rc = tcEgress(w, slot, dev, dev.tc!)

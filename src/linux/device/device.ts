@@ -40,6 +40,10 @@ export const RX_IPVLAN = 8
 export const TX_TC = 16
 /** `NetDevice.hooks`: packet sockets look at what the device receives (ptype_specific). */
 export const RX_PACKET = 32
+/** `NetDevice.hooks`: nftables chains at ingress (nf_ingress). */
+export const RX_NFT = 64
+/** `NetDevice.hooks`: nftables chains at egress (nf_hook_egress). */
+export const TX_NFT = 128
 
 /** net_device flags, include/uapi/linux/if.h. */
 export const IFF_UP = 1

@@ -25,6 +25,7 @@ import { devQueueXmit } from '../core/dev.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
 import { IFF_NOARP, type NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK } from '../device/device.ts'
 import { inetAddrOnlink, inetConfirmAddr, inetSelectAddr } from '../device/inet.ts'
+import { NF_ARP_IN, NF_ARP_OUT, nfArp } from '../netfilter/nftables/link-chains.ts'
 import type { Netns } from '../netns.ts'
 import { R_ARP_IGNORED, R_OTHERHOST, R_PKT_TRUNC } from '../reasons.ts'
 import { inetAddrTypeDevTable, ipRouteInput, type Rtable } from '../route/route.ts'
@@ -93,6 +94,7 @@ export function arpSend(
   a.meta[m + M_DEV] = dev.id
   a.meta[m + M_NH] = b
   a.meta[m + M_PROTO] = ETH_P_ARP
+  if (dev.ns.nft?.link != null && nfArp(w, dev.ns, NF_ARP_OUT, slot, dev)) return
   devQueueXmit(w, slot)
 }
 
@@ -140,6 +142,7 @@ export function arpRcv(w: World, slot: number): void {
     freeSkb(w, slot, R_PKT_TRUNC)
     return
   }
+  if (dev.ns.nft?.link != null && nfArp(w, dev.ns, NF_ARP_IN, slot, dev)) return
   if (arpProcess(w, dev.ns, slot, dev)) consumeSkb(w, slot)
   else freeSkb(w, slot, R_ARP_IGNORED)
 }

@@ -54,7 +54,7 @@ export function loadMeta(w: World, slot: number, dst: number, key: number): bool
   const m = slot << META_SHIFT
   switch (key) {
     case 0:
-      regs[dst] = s.end - s.nh
+      regs[dst] = s.len
       return true
     case 1:
       regs[dst] = meta[m + M_PROTO]!
@@ -109,6 +109,12 @@ export function loadMeta(w: World, slot: number, dst: number, key: number): bool
     case 25:
       putName('', regs, dst)
       return true
+    case 26:
+    case 27: {
+      const dev = key === 26 ? s.inDev : s.outDev
+      putName(dev?.port?.bridge.dev.name ?? '', regs, dst)
+      return true
+    }
     default:
       // nftrace, rtclassid, secmark, cpu, cgroup, ipsec: 0 on a host that uses none of them
       regs[dst] = 0
@@ -228,6 +234,7 @@ export function setCtMark(w: World, ns: Netns, slot: number, mark: number): void
 /** nft_fib4_eval, nft_fib4_eval_type */
 export function loadFib(w: World, ns: Netns, slot: number, dst: number, result: number, flags: number): boolean {
   const s = evalState
+  if (s.family === 0) return false
   if (s.family === 6) return loadFib6(w, ns, slot, dst, result, flags)
   const view = w.arena.view
   const dev = (flags & FIB_IIF) !== 0 ? s.inDev : (flags & FIB_OIF) !== 0 ? s.outDev : null

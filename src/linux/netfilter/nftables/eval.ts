@@ -6,7 +6,18 @@
  * are one scratch array for the process: a walk ends with the first packet that its rule makes. An element's own counters
  * and limits run when it is found (nft_set_elem_update_expr).
  */
-import { M_CT, M_CTINFO, M_DATA, M_LEN, M_MARK, M_NH, M_PRIORITY, META_SHIFT } from '../../../packet/layout.ts'
+import {
+  M_CT,
+  M_CTINFO,
+  M_DATA,
+  M_LEN,
+  M_MAC,
+  M_MARK,
+  M_NH,
+  M_PRIORITY,
+  META_SHIFT,
+  VLAN_TAG_8021AD,
+} from '../../../packet/layout.ts'
 import type { NetDevice } from '../../device/device.ts'
 import { exthdr, IP6_FH_F_AUTH, ipv6FindHdr } from '../../ipv6/exthdrs-core.ts'
 import type { Netns } from '../../netns.ts'
@@ -53,10 +64,12 @@ export function nftDoChain(
   const s = evalState
   const nh = meta[m + M_DATA]!
   meta[m + M_NH] = nh
+  s.pf = 0
   s.hook = hook
   s.inDev = inDev
   s.outDev = outDev
   s.nh = nh
+  s.len = meta[m + M_LEN]!
   s.end = nh + meta[m + M_LEN]!
   if (view.getUint8(nh) >>> 4 === 6) setPktinfo6(w, slot)
   else {
@@ -65,6 +78,55 @@ export function nftDoChain(
     s.fragOff = view.getUint16(nh + 6) & 0x1fff
     s.proto = view.getUint8(nh + 9)
   }
+  return walk(w, ns, base, slot)
+}
+
+/**
+ * Walks a base chain of family arp, bridge or netdev, or an ingress chain of inet. M_DATA and M_NH stand behind the link
+ * header.
+ * @param pf NFPROTO_* of the hook; @param family 4 or 6 when there is a sound IP header, 0 else; @param extra bytes before
+ * M_DATA that count as the packet's
+ */
+export function nftDoLinkChain(
+  w: World,
+  ns: Netns,
+  base: NftChain,
+  pf: number,
+  hook: number,
+  slot: number,
+  inDev: NetDevice | null,
+  outDev: NetDevice | null,
+  family: 0 | 4 | 6,
+  extra: number,
+): number {
+  const { view, meta } = w.arena
+  const m = slot << META_SHIFT
+  const s = evalState
+  const nh = meta[m + M_NH]!
+  s.pf = pf
+  s.hook = hook
+  s.inDev = inDev
+  s.outDev = outDev
+  s.nh = nh
+  s.end = meta[m + M_DATA]! + meta[m + M_LEN]!
+  s.len = meta[m + M_LEN]! + extra
+  s.family = family
+  s.proto = -1
+  s.fragOff = 1
+  if (family === 6) setPktinfo6(w, slot)
+  else if (family === 4) {
+    s.th = nh + (view.getUint8(nh) & 15) * 4
+    s.fragOff = view.getUint16(nh + 6) & 0x1fff
+    s.proto = view.getUint8(nh + 9)
+  }
+  return walk(w, ns, base, slot)
+}
+
+/** nft_do_chain: evalState holds the packet (struct nft_pktinfo). */
+function walk(w: World, ns: Netns, base: NftChain, slot: number): number {
+  const { view, meta } = w.arena
+  const m = slot << META_SHIFT
+  const s = evalState
   s.hotdrop = false
   s.unmodelled = ''
   const nft = ns.nft!
@@ -98,6 +160,12 @@ export function nftDoChain(
       case O.OP_LOAD: {
         const at = baseOffset(code[pc + 2]!, w, m) + code[pc + 3]!
         const bytes = code[pc + 4]!
+        if (code[pc + 2] === 0 && w.arena.vlan[slot] !== 0 && code[pc + 3]! + bytes > 12) {
+          matched = loadTagged(w, slot, code, pc)
+          if (!matched) break
+          pc += 7
+          continue
+        }
         if (at < 0 || at + bytes > s.end) {
           matched = false
           break
@@ -220,7 +288,7 @@ export function nftDoChain(
         const set = p.sets[code[pc + 1]!]!
         const row = set.store.lookup(regs, code[pc + 2]!, w.nowNs)
         matched = row >= 0 === (code[pc + 3] === 0)
-        if (matched && row >= 0 && set.store.extra[row] != null) matched = updateElement(w, set, row, s.end - nh)
+        if (matched && row >= 0 && set.store.extra[row] != null) matched = updateElement(w, set, row, s.len)
         if (!matched) break
         pc += 4
         continue
@@ -238,18 +306,18 @@ export function nftDoChain(
       case O.OP_COUNTER: {
         const c = p.states[code[pc + 1]!] as CounterState
         c.packets++
-        c.bytes += s.end - s.nh
+        c.bytes += s.len
         pc += 2
         continue
       }
       case O.OP_LIMIT:
-        matched = (p.states[code[pc + 1]!] as LimitState).pass(w.nowNs, s.end - s.nh)
+        matched = (p.states[code[pc + 1]!] as LimitState).pass(w.nowNs, s.len)
         if (!matched) break
         pc += 2
         continue
       case O.OP_QUOTA: {
         const q = p.states[code[pc + 1]!] as QuotaState
-        q.consumed += s.end - s.nh
+        q.consumed += s.len
         // nft_overquota: at the quota is over it
         matched = q.consumed >= code[pc + 2]! === (code[pc + 3] === 1)
         if (!matched) break
@@ -259,7 +327,7 @@ export function nftDoChain(
       case O.OP_OBJMAP: {
         const set = p.sets[code[pc + 1]!]!
         const row = set.store.lookup(regs, code[pc + 2]!, w.nowNs)
-        matched = row >= 0 && runObject(w, chain, set.store.data[row * set.store.dataWords]!, s.end - s.nh)
+        matched = row >= 0 && runObject(w, chain, set.store.data[row * set.store.dataWords]!, s.len)
         if (!matched) break
         pc += 3
         continue
@@ -290,7 +358,7 @@ export function nftDoChain(
         pc += 7
         continue
       case O.OP_DYNSET:
-        matched = dynset(w, p, code, pc, s.end - nh)
+        matched = dynset(w, p, code, pc, s.len)
         if (!matched) break
         pc += 7
         continue
@@ -305,6 +373,11 @@ export function nftDoChain(
       }
       case O.OP_REJECT: {
         const kind = s.family === 6 ? code[pc + 2]! : code[pc + 1]!
+        if (s.pf !== 0) {
+          s.unmodelled = 'nft reject in family bridge or netdev'
+          w.dropReason = R_UNMODELLED
+          return NF_DROP
+        }
         if (kind < 0) {
           matched = false
           break
@@ -327,7 +400,7 @@ export function nftDoChain(
         if (code[pc] === O.OP_VMAP) {
           const set = p.sets[code[pc + 1]!]!
           const row = set.store.lookup(regs, code[pc + 2]!, w.nowNs)
-          matched = row >= 0 && (set.store.extra[row] == null || updateElement(w, set, row, s.end - nh))
+          matched = row >= 0 && (set.store.extra[row] == null || updateElement(w, set, row, s.len))
           if (!matched) break
           verdict = set.store.data[row * 2]!
           target = set.store.data[row * 2 + 1]!
@@ -393,6 +466,28 @@ function setPktinfo6(w: World, slot: number): void {
   s.fragOff = 1
 }
 
+/** nft_payload_copy_vlan: the tag that stands beside the frame is read as if it stood in it. */
+function loadTagged(w: World, slot: number, code: Int32Array, pc: number): boolean {
+  const a = w.arena
+  const mac = a.meta[(slot << META_SHIFT) + M_MAC]!
+  if (mac < 0 || mac >= evalState.nh) return false
+  const tag = a.vlan[slot]!
+  const first = code[pc + 3]!
+  const bytes = code[pc + 4]!
+  let v = 0
+  for (let i = first; i < first + bytes; i++) {
+    let byte: number
+    if (i < 12) byte = a.view.getUint8(mac + i)
+    else if (i < 14) byte = (((tag & VLAN_TAG_8021AD) !== 0 ? 0x88a8 : 0x8100) >>> (i === 12 ? 8 : 0)) & 255
+    else if (i < 16) byte = (tag >>> (i === 14 ? 8 : 0)) & 255
+    else if (mac + i - 4 < evalState.end) byte = a.view.getUint8(mac + i - 4)
+    else return false
+    v = (v << 8) | byte
+  }
+  regs[code[pc + 1]!] = (v >>> code[pc + 5]!) & code[pc + 6]!
+  return true
+}
+
 /** nft_exthdr_ipv6_eval */
 function loadExthdr(w: World, slot: number, code: Int32Array, pc: number): boolean {
   if (evalState.family !== 6 || ipv6FindHdr(w, slot, code[pc + 2]!, 0) < 0) return false
@@ -420,7 +515,7 @@ function baseOffset(base: number, w: World, m: number): number {
   const s = evalState
   if (base === 1) return s.nh
   if (base === 2) return s.fragOff !== 0 ? -65536 : s.th
-  const mac = w.arena.meta[m + 4]!
+  const mac = w.arena.meta[m + M_MAC]!
   return mac < 0 || mac >= s.nh ? -65536 : mac
 }
 

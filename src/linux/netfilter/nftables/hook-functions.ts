@@ -8,7 +8,7 @@ import { M_DATA, M_MARK, META_SHIFT } from '../../../packet/layout.ts'
 import type { NetDevice } from '../../device/device.ts'
 import { ip6RouteMeHarder } from '../../ipv6/route.ts'
 import type { Netns } from '../../netns.ts'
-import { R_NO_ROUTE, R_UNMODELLED } from '../../reasons.ts'
+import { R_NO_ROUTE } from '../../reasons.ts'
 import { ipRouteMeHarder } from '../../route/route.ts'
 import { RTN_UNSPEC } from '../../route/rtn.ts'
 import type { World } from '../../world.ts'
@@ -27,8 +27,6 @@ export function nftHook(
   outDev: NetDevice | null,
 ): number {
   const chain = ns.nft!.chains[id]!
-  const devices = chain.spec.base!.devices
-  if (devices.length > 0) return deviceHook(w, devices, inDev, outDev)
   if (hook !== NF_INET_LOCAL_OUT || chain.spec.base!.type !== 'route')
     return nftDoChain(w, ns, chain, hook, slot, inDev, outDev)
   const { view, meta } = w.arena
@@ -84,12 +82,4 @@ function routeHook6(
     return NF_DROP
   }
   return verdict
-}
-
-/** Ingress and egress chains are not modelled: a packet of their device ends here. */
-function deviceHook(w: World, devices: readonly string[], inDev: NetDevice | null, outDev: NetDevice | null): number {
-  const dev = inDev ?? outDev
-  if (dev === null || !devices.includes(dev.name)) return NF_ACCEPT
-  w.dropReason = R_UNMODELLED
-  return NF_DROP
 }

@@ -91,7 +91,7 @@ export class Lister {
           ? ''
           : b.devices.length === 1
             ? ` device "${b.devices[0]}"`
-            : ` devices = { ${b.devices.map((d) => `"${d}"`).join(', ')} }`
+            : ` devices = { ${b.devices.join(', ')} }`
       out += `\t\ttype ${b.type} hook ${b.hook}${devices} priority ${priorityText(c.table.family, b.hook, c.priority)}; policy ${c.policy};\n`
     }
     if (withRules) for (const r of c.rules) out += `\t\t${this.rule(r)}${this.handle(r.handle)}\n`

@@ -124,6 +124,8 @@ export const META_NUMBERS: Readonly<Record<string, number>> = {
   ipsec: 23,
   sdif: 24,
   sdifname: 25,
+  ibrname: 26,
+  obrname: 27,
 }
 
 /** ct keys that podwalk's conntrack can answer. */

@@ -5,14 +5,15 @@
  * which asks them in order of priority for a connection's first packet (nf_nat_register_fn). What needs conntrack turns it
  * on (nf_ct_netns_get in the init functions of ct, nat, masq, redir); it stays on, as iptables' does here.
  *
- * Not modelled: chains of family bridge and netdev and ingress chains of inet, unless they are empty: a frame that the
- * bridge takes, and an IP packet of the device, end as UNMODELLED. Family arp is held only.
+ * Not modelled: connection tracking in family bridge (nf_conntrack_bridge): a frame that the bridge takes ends as
+ * UNMODELLED.
  */
 import { nfConntrackGet } from '../conntrack/table.ts'
 import type { NfState } from '../hooks.ts'
 import { nfNatRegister } from '../nat/core.ts'
 import type { Expr, Stmt } from './ast.ts'
-import type { NftTables } from './state.ts'
+import { LinkChains, markDevices, NF_ARP_IN, NF_ARP_OUT } from './link-chains.ts'
+import type { NftChain, NftTables } from './state.ts'
 
 /** Hook numbers by name. */
 export const HOOK_NUMBERS: Readonly<Record<string, number>> = {
@@ -32,18 +33,16 @@ function families(table: string): readonly (4 | 6)[] {
 /** Brings the hooks of a namespace in step with its tables. */
 export function syncHooks(tables: NftTables): void {
   const wanted = { 4: new Set<number>(), 6: new Set<number>() }
-  tables.bridgeHooks = 0
+  const link = new LinkChains()
   for (const t of tables.tables) {
     if (t.dormant) continue
     for (const chain of t.chains.values()) {
       const base = chain.spec.base
       if (base === undefined || (chain.rules.length === 0 && chain.policy === 'accept')) continue
-      if (t.family === 'bridge') tables.bridgeHooks++
-      else if (base.hook === 'ingress' || base.hook === 'egress') {
-        wanted[4].add(chain.id)
-        wanted[6].add(chain.id)
-      }
+      linkChain(link, t.family, base.hook, chain)
     }
+    if (t.family === 'bridge' && [...t.chains.values()].some((c) => c.rules.some((r) => r.stmts.some(usesConntrack))))
+      link.bridgeUnmodelled = 'nft ct in family bridge'
     for (const family of families(t.family)) {
       for (const chain of t.chains.values()) {
         const hook = HOOK_NUMBERS[chain.spec.base?.hook ?? '']
@@ -52,8 +51,19 @@ export function syncHooks(tables: NftTables): void {
       }
     }
   }
+  tables.link = link.empty ? null : link
+  tables.ns.gen++
+  markDevices(tables)
   attach(tables, tables.ns.nf, wanted[4])
   attach(tables, tables.ns.nf6, wanted[6])
+}
+
+/** A base chain that hangs below the IP hooks. */
+function linkChain(link: LinkChains, family: string, hook: string, chain: NftChain): void {
+  if (hook === 'ingress') LinkChains.insert(link.ingress, chain)
+  else if (hook === 'egress') LinkChains.insert(link.egress, chain)
+  else if (family === 'bridge') LinkChains.insert(link.bridge[HOOK_NUMBERS[hook]!]!, chain)
+  else if (family === 'arp') LinkChains.insert(link.arp[hook === 'input' ? NF_ARP_IN : NF_ARP_OUT]!, chain)
 }
 
 /** Makes `nf` hold the chains `wanted` and no other. */
@@ -63,10 +73,7 @@ function attach(tables: NftTables, nf: NfState, wanted: ReadonlySet<number>): vo
     const chain = tables.chains[id]!
     const base = chain.spec.base!
     if (base.type === 'nat') nfNatRegister(nf)
-    // where a packet that passed the device's hook is seen first, and last
-    if (base.hook === 'ingress') nf.registerNft(0, id, -0x80000000, false)
-    else if (base.hook === 'egress') nf.registerNft(4, id, 0x7fffffff, false)
-    else nf.registerNft(HOOK_NUMBERS[base.hook]!, id, chain.priority, base.type === 'nat')
+    nf.registerNft(HOOK_NUMBERS[base.hook]!, id, chain.priority, base.type === 'nat')
   }
 }
 

@@ -9,6 +9,7 @@ import type { Netns } from '../../netns.ts'
 import type { ChainSpec, Expr, LimitStmt, ObjSpec, Stmt } from './ast.ts'
 import type { ChainProgram } from './compile.ts'
 import type { DataType } from './datatypes.ts'
+import type { LinkChains } from './link-chains.ts'
 import type { SetStore } from './set-store.ts'
 
 /** Type and width of one field of a key. */
@@ -279,8 +280,8 @@ export class NftTable {
 export class NftTables {
   readonly ns: Netns
   tables: NftTable[] = []
-  /** Base chains of family bridge that would do something: a bridged frame that meets them is UNMODELLED. */
-  bridgeHooks = 0
+  /** Base chains below the IP hooks, null when there are none. */
+  link: LinkChains | null = null
   /** Chains by id; a deleted chain leaves null. */
   readonly chains: (NftChain | null)[] = []
   private nextTableHandle = 0
