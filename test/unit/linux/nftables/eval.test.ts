@@ -137,9 +137,26 @@ describe('nftables rule walk', () => {
     ['socket', 'chain f { type filter hook forward priority 0; socket transparent 1 drop; }'],
     ['ct helper', 'chain f { type filter hook forward priority 0; ct helper "ftp" accept; }'],
     ['meta day', 'chain f { type filter hook forward priority 0; meta day "Monday" accept; }'],
-    ['ingress of a device', 'chain f { type filter hook ingress device "eth1" priority 0; udp dport 1 drop; }'],
   ])('a packet that meets %s ends as UNMODELLED', (_name, chain) => {
     const { send } = lab(`table inet t {\n${chain}\n}\n`)
+    expect(ends(send(5))).toEqual([R_UNMODELLED])
+  })
+
+  it('a chain at the ingress of a device sees what comes in there and nothing else', () => {
+    const at = (dev: string) =>
+      lab(`table netdev t {\nchain f { type filter hook ingress device "${dev}" priority 0; udp dport 5 drop; }\n}\n`)
+    expect(ends(at('eth1').send(5))).toEqual([R_NF_DROP])
+    expect(ends(at('eth1').send(6))).not.toEqual([R_NF_DROP])
+    expect(ends(at('eth2').send(5))).not.toEqual([R_NF_DROP])
+    const { r, send } = at('eth1')
+    nft(r, ['delete', 'table', 'netdev', 't'])
+    expect(ends(send(5))).not.toEqual([R_NF_DROP])
+  })
+
+  it('REJECT at the ingress of a device ends as UNMODELLED', () => {
+    const { send } = lab(
+      'table netdev t {\nchain f { type filter hook ingress device "eth1" priority 0; reject; }\n}\n',
+    )
     expect(ends(send(5))).toEqual([R_UNMODELLED])
   })
 
