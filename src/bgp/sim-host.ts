@@ -30,6 +30,8 @@ export class SimHost implements BgpHost {
   routeChanged: ((prefix: string, route: InstalledRoute | null) => void) | null = null
   private readonly ns: Netns
   private readonly installed = new Map<string, InstalledRoute>()
+  /** Installed since the last start of the daemon. */
+  private fresh = new Set<string>()
   private readonly listener: (e: SpeakerEvent) => void
 
   constructor(ns: Netns, store: RouteStore, listener: (e: SpeakerEvent) => void) {
@@ -77,6 +79,7 @@ export class SimHost implements BgpHost {
       this.installed.delete(prefix)
     }
     this.refused.delete(prefix)
+    this.fresh.add(prefix)
     if (route === null) {
       if (before !== undefined) this.routeChanged?.(prefix, null)
       return
@@ -103,6 +106,19 @@ export class SimHost implements BgpHost {
       this.installed.set(prefix, route)
       if (before === undefined || JSON.stringify(before) !== JSON.stringify(route)) this.routeChanged?.(prefix, route)
     }
+  }
+
+  /**
+   * The daemon starts again and finds its routes in the kernel. In graceful restart they stay until it has recovered, else
+   * what its table does not have goes at once (krt_prune of the first scan).
+   */
+  restarted(inRecovery: boolean): void {
+    this.fresh = new Set()
+    if (!inRecovery) this.recovered()
+  }
+
+  recovered(): void {
+    for (const prefix of [...this.installed.keys()]) if (!this.fresh.has(prefix)) this.install(prefix, null)
   }
 
   private nexthop(n: InstalledRoute['nextHops'][number]): NexthopSpec | null {

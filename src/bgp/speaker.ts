@@ -48,6 +48,8 @@ export interface BgpHost {
   readonly store?: RouteStore
   /** Puts a route into the kernel, or (null) takes it out. */
   install?(prefix: string, route: InstalledRoute | null): void
+  /** A restart is over: routes that were not installed since are nobody's any more. */
+  recovered?(): void
   /** IGP metric of a next hop; Infinity when there is no route to it. Default 0. */
   metric?(nextHop: string): number
   /** Whether two addresses are of one subnet of this host. */
@@ -141,6 +143,7 @@ export class Speaker {
     this.running = false
     this.host.transport.stop()
     for (const p of this.peers) p.stop()
+    if (this.spec.install?.persist !== true) this.flush()
     this.cancelTimers()
     this.leaveKernel()
   }
@@ -430,6 +433,7 @@ export class Speaker {
     this.isRestarting = false
     this.deferTimer.cancel()
     this.flush()
+    this.host.recovered?.()
     for (const p of this.peers) p.openForUpdates()
   }
 

@@ -81,6 +81,7 @@ export class BgpFabric {
     const placed = this.speakers.get(netns)
     if (placed === undefined) return
     placed.speaker = new Speaker({ ...placed.speaker.spec, restarting }, placed.host)
+    placed.host.restarted(restarting)
     placed.speaker.start()
     this.world.softirq()
   }

@@ -5,7 +5,7 @@
  * 2.0.12 (Calico's fork of BIRD 1.6 prints `birdcl` forms of its own). Times are of the simulation's clock. Everything else
  * is UNMODELLED. Source: nest/proto.c (proto_cmd_show), nest/rt-show.c, proto/bgp/bgp.c (bgp_show_proto_info).
  */
-import { cidrContains, parseCidr, parseIpv4 } from '../addr/index.ts'
+import { cidrContains, formatIpv4, parseCidr, parseIpv4 } from '../addr/index.ts'
 import type { Peer } from '../bgp/peer.ts'
 import type { Speaker } from '../bgp/speaker.ts'
 import { communityTexts, compare } from '../bgp/state.ts'
@@ -111,7 +111,16 @@ function routeFilter(words: readonly string[]): RouteFilter | null {
   return { all, fits, protocol }
 }
 
-function showRoute(speaker: Speaker, f: RouteFilter): string[] {
+/** ` on eth0`: the device that leads to a next hop; a gateway on the way is named instead of it. */
+function deviceTo(placed: PlacedSpeaker, nextHop: string): string {
+  const ip = parseIpv4(nextHop)
+  const rt = ip === null ? null : placed.ns.fib.routeOutputTo(ip, 0)
+  if (rt === null) return nextHop
+  return `${rt.hasGateway ? formatIpv4(rt.gateway) : nextHop} on ${rt.dev.name}`
+}
+
+function showRoute(placed: PlacedSpeaker, f: RouteFilter): string[] {
+  const { speaker } = placed
   const { rib, store, peers } = speaker
   const lines = ['Table master4:']
   const prefixes = store.prefixes.map((p, i) => [p, i] as const).filter(([p]) => !p.includes(':') && f.fits(p))
@@ -132,7 +141,7 @@ function showRoute(speaker: Speaker, f: RouteFilter): string[] {
       const tail = peer === null ? '(200)' : `(100) [${path === undefined ? '' : `AS${path}`}${'ie?'[a.origin]}]`
       lines.push(`${(isFirst ? prefix : '').padEnd(20)} ${kind} [${name} ${since}${from}]${best} ${tail}`)
       isFirst = false
-      if (peer !== null && isReachable) lines.push(`\tvia ${a.nextHop}`)
+      if (peer !== null && isReachable) lines.push(`\tvia ${deviceTo(placed, a.nextHop!)}`)
       if (f.all) lines.push(...routeDetails(peer === null, a))
     }
   }
@@ -179,7 +188,7 @@ export function birdc(placed: PlacedSpeaker | undefined, argv: readonly string[]
   if (words[0] === 'show' && /^proto/.test(words[1] ?? '')) return ok(showProtocols(placed, words.slice(2)))
   if (words[0] === 'show' && /^route$/.test(words[1] ?? '')) {
     const filter = routeFilter(words.slice(2))
-    if (filter !== null) return ok(showRoute(placed.speaker, filter))
+    if (filter !== null) return ok(showRoute(placed, filter))
   }
   return { status: UNMODELLED, stdout: '', stderr: `podwalk: birdc ${words.join(' ')} is UNMODELLED\n` }
 }

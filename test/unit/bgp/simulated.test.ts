@@ -114,7 +114,7 @@ describe('a full mesh of speakers in the nodes', () => {
     const two = cluster.model.nodes[1]!.internalIp
     expect(ask('show route all for 10.244.1.7')).toMatch(
       new RegExp(
-        `^10\\.244\\.1\\.0/24 +unicast \\[bgp1 [\\d:.]+\\] \\* \\(100\\) \\[i\\]\n\tvia ${two}\n[^]*BGP\\.local_pref: 100`,
+        `^10\\.244\\.1\\.0/24 +unicast \\[bgp1 [\\d:.]+\\] \\* \\(100\\) \\[i\\]\n\tvia ${two} on eth0\n[^]*BGP\\.local_pref: 100`,
         'm',
       ),
     )
@@ -190,6 +190,26 @@ describe('a daemon that restarts', () => {
     }
     expect(cluster.bgp!.state('node:n1')!.sessions.every((s) => s.state === 'Established')).toBe(true)
     expect(cluster.bgp!.state('node:n1')!.rib.every((r) => !r.stale)).toBe(true)
+  })
+
+  it('started anew: its routes are gone until they are learnt again; in graceful restart only what nobody tells any more', () => {
+    const cluster = build()
+    cluster.bgp!.speakers.get('node:n2')!.speaker.kill()
+    expect(routes(cluster, 'n2')).toHaveLength(3)
+    cluster.bgp!.restart('node:n2', false)
+    run(cluster, 0.1)
+    expect(routes(cluster, 'n2')).toEqual(['blackhole 10.244.1.0/24'])
+    run(cluster, 6)
+    expect(routes(cluster, 'n2')).toHaveLength(3)
+    cluster.bgp!.speakers.get('node:n2')!.speaker.kill()
+    cluster.bgp!.speakers.get('node:n3')!.speaker.withdraw('10.244.2.0/24')
+    cluster.bgp!.restart('node:n2', true)
+    run(cluster, 0.1)
+    expect(routes(cluster, 'n2')).toHaveLength(3)
+    run(cluster, 8)
+    expect(routes(cluster, 'n2')).toHaveLength(2)
+    cluster.bgp!.speakers.get('node:n2')!.speaker.stop()
+    expect(routes(cluster, 'n2')).toEqual([''])
   })
 
   it('stopped in order: its block is withdrawn at once', () => {
