@@ -177,6 +177,7 @@ export function finishBridge(w: World, slot: number, port: BridgePort, neigh: Ne
   const meta = a.meta
   const m = slot << META_SHIFT
   const brDev = port.bridge.dev
+  if (w.recorder !== null) w.recorder.neighbour(neigh)
   const mac = meta[m + M_MAC]!
   if ((neigh.state & NUD_CONNECTED) !== 0 && neigh.hh) {
     a.view.setUint16(mac, neigh.macHi)

@@ -354,10 +354,7 @@ function callHook(
   if (kind === NFH_RAW) return iptRawHook(w, ns, hook, slot, inDev, outDev)
   if (kind === NFH_SECURITY) return iptSecurityHook(w, ns, hook, slot, inDev, outDev)
   if (kind >= NFH_IPVS_LOCAL_IN_REPLY && kind <= NFH_IPVS_FORWARD_REPLY) return ipVsHook(w, ns, kind, hook, slot)
-  if (kind >= NFH_NFT) {
-    w.impure = true
-    return nftHook(w, ns, kind - NFH_NFT, hook, slot, inDev, outDev)
-  }
+  if (kind >= NFH_NFT) return nftHook(w, ns, kind - NFH_NFT, hook, slot, inDev, outDev)
   throw new Error(`unknown netfilter hook kind ${kind}`)
 }
 

@@ -61,11 +61,13 @@ let nested = 0
 
 /** sch_handle_ingress. @returns true when the packet was taken */
 export function tcIngress(w: World, slot: number, dev: NetDevice, tc: DevTc): boolean {
+  w.impure = true
   return tc.ingress.length > 0 && run(w, slot, dev, tc, tc.ingress, true) !== TC_ACT_OK
 }
 
 /** sch_handle_egress, and the counters of a root qdisc. @returns -1 when the packet goes on, else what the sender is told */
 export function tcEgress(w: World, slot: number, dev: NetDevice, tc: DevTc): number {
+  w.impure = true
   if (tc.egress.length > 0) {
     const verdict = run(w, slot, dev, tc, tc.egress, false)
     if (verdict !== TC_ACT_OK) return verdict === TC_ACT_SHOT ? NET_XMIT_DROP : 0

@@ -64,6 +64,7 @@ export const TOOL_NAMES: readonly string[] = Object.keys(TOOLS)
 
 /** Runs `argv` in the namespace; the first word is the tool, a path in front of it is ignored. */
 export function execTool(ns: Netns, argv: readonly string[], stdin = ''): ToolResult {
+  ns.gen++
   const name = (argv[0] ?? '').replace(/^.*\//, '')
   const tool = Object.hasOwn(TOOLS, name) ? TOOLS[name] : undefined
   if (tool !== undefined) return tool(ns, argv.slice(1), stdin)

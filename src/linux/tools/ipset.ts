@@ -35,6 +35,7 @@ export function ipsetRestore(ns: Netns, text: string, options: { readonly exist?
 
 /** ipset argv (without the program's name). `stdin` is read by restore. */
 export function ipset(ns: Netns, argv: readonly string[], stdin = ''): ToolResult {
+  ns.gen++
   const words = argv.filter((a) => a !== '-exist' && a !== '-!' && a !== '--exist')
   const exist = words.length !== argv.length
   if (words[0] === 'restore' || words[0] === '-R') {

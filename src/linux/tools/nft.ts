@@ -28,6 +28,7 @@ const METAINFO: Json = { metainfo: { version: '1.0.6', release_name: 'Lester Goo
 
 /** Runs nft's argv (without the program's name). */
 export function nft(ns: Netns, argv: readonly string[], stdin = ''): ToolResult {
+  ns.gen++
   const o: Options = { handles: false, json: false, stateless: false, terse: false, check: false, file: null }
   let i = 0
   for (; i < argv.length && argv[i]!.startsWith('-') && argv[i] !== '-'; i++) {
@@ -90,6 +91,7 @@ export interface NftLoad {
 
 /** nft -f: loads a ruleset as one transaction. `origin` names its source in traces. */
 export function nftLoad(ns: Netns, text: string, origin = ''): NftLoad {
+  ns.gen++
   const o: Options = { handles: false, json: false, stateless: false, terse: false, check: false, file: '-' }
   const r = nftText(ns, text, o, '/dev/stdin', origin)
   return { ok: r.status === 0, stderr: r.stderr }

@@ -87,6 +87,19 @@ const CASES: readonly (readonly [string, readonly LabStep[], number?])[] = [
     'nftables',
     [cmd('n1', 'nft -f -', 'table ip t { chain c { type filter hook forward priority 0; counter drop; }; }')],
   ],
+  [
+    'tc drops at the egress of the port',
+    [cmd('n1', 'tc qdisc add dev veth2 clsact'), cmd('n1', 'tc filter add dev veth2 egress matchall action drop')],
+  ],
+  [
+    'tc counts at the ingress of the port',
+    [cmd('n1', 'tc qdisc add dev veth1 clsact'), cmd('n1', 'tc filter add dev veth1 ingress matchall action ok')],
+  ],
+  ['ebtables', [cmd('n1', 'ebtables -A FORWARD -p IPv4 -j DROP')]],
+  [
+    'VLAN filtering',
+    [cmd('n1', 'ip link set cni0 type bridge vlan_filtering 1'), cmd('n1', 'bridge vlan del vid 1 dev veth2')],
+  ],
   ['a random draw on the way', [cmd('n1', 'iptables -I FORWARD -m statistic --mode random --probability 0.5 -j DROP')]],
   [
     'every third packet dropped',

@@ -67,6 +67,7 @@ export function ebtDoTable(
   outDev: NetDevice | null,
 ): boolean {
   if (chain.rules.length === 0 && chain.policy === EBT_ACCEPT) return true
+  w.impure = true
   const verdict = runChain(w, slot, chain, inDev, outDev, 0)
   const end = verdict === EBT_CONTINUE || verdict === EBT_RETURN ? chain.policy : verdict
   if (end === EBT_ACCEPT) return true

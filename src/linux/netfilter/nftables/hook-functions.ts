@@ -26,6 +26,7 @@ export function nftHook(
   inDev: NetDevice | null,
   outDev: NetDevice | null,
 ): number {
+  w.impure = true
   const chain = ns.nft!.chains[id]!
   if (hook !== NF_INET_LOCAL_OUT || chain.spec.base!.type !== 'route')
     return nftDoChain(w, ns, chain, hook, slot, inDev, outDev)
