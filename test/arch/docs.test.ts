@@ -15,6 +15,7 @@ import { featureTable, supportTable } from '../../src/report/features.ts'
 import { TRACE_FORMATS } from '../../src/report/formats.ts'
 import { reasonsMarkdown } from '../../src/report/reason.ts'
 import { podwalk } from '../cli/run-cli.ts'
+import { conformanceMarkdown } from '../support/conformance.ts'
 import { filesBelow, ROOT } from './sources.ts'
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
@@ -34,6 +35,11 @@ describe('docs', () => {
   it('docs/reasons.md is what src/linux/reasons.ts says', () => {
     if (process.env.UPDATE_GOLDEN === '1') writeFileSync(join(ROOT, 'docs/reasons.md'), reasonsMarkdown())
     expect(read('docs/reasons.md')).toBe(reasonsMarkdown())
+  })
+
+  it('docs/conformance.md lists every fixture and what it proves', () => {
+    if (process.env.UPDATE_GOLDEN === '1') writeFileSync(join(ROOT, 'docs/conformance.md'), conformanceMarkdown())
+    expect(read('docs/conformance.md')).toBe(conformanceMarkdown())
   })
 
   it.each([

@@ -229,7 +229,8 @@ export function linkText(dev: NetDevice, o: IpOptions): string {
   }
   const lines = [headLine(dev, true), addressLine(dev, o)]
   if (o.stats > 0) lines.push(...statLines(dev))
-  return `${lines.join(o.oneline ? '\\' : '\n')}\n`
+  // _SL_ of iproute2: what begins a line stands behind a backslash
+  return o.oneline ? `${lines.join('\\').replaceAll('\n', '\\')}\n` : `${lines.join('\n')}\n`
 }
 
 /** One device as `ip -j link show` has it; `withMode` is false in `ip -j addr`. */
@@ -290,7 +291,9 @@ function details(dev: NetDevice): string {
   const lower = dev.kind === DEV_VXLAN ? (vxlanPriv(dev).cfg.lowerdev ?? dev) : (dev.lower ?? dev)
   // a stacked device takes over what the one below can
   const tso = lower.kind === DEV_VETH || lower.kind === DEV_BRIDGE || lower.kind === DEV_LOOPBACK ? 524280 : 65536
-  const eui64 = dev.kind === DEV_IPIP && ipTunnelPriv(dev).fallback ? '' : 'addrgenmode eui64 '
+  // a device that is too small for IPv6 has no inet6_dev (IPV6_MIN_MTU)
+  const noInet6 = dev.mtu < 1280 || (dev.kind === DEV_IPIP && ipTunnelPriv(dev).fallback)
+  const eui64 = noInet6 ? '' : 'addrgenmode eui64 '
   return (
     `${out}${eui64}numtxqueues ${queues} numrxqueues ${queues} gso_max_size 65536 gso_max_segs 65535 ` +
     `tso_max_size ${tso} tso_max_segs 65535 gro_max_size 65536 `
