@@ -4,7 +4,7 @@
  * A fixture that is added appears by itself under the group that its name begins with. `UPDATE_GOLDEN=1 npm run jest --
  * test/arch` rewrites the page.
  */
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { CNI_DRIVERS } from '../../src/cni/registry.ts'
 import { OLD_KERNEL_COUNTERS } from '../../src/lab/compare.ts'
@@ -135,8 +135,9 @@ function hunterTally(): { readonly labs: string; readonly frames: string } {
   return { labs: m[1]!, frames: m[2]! }
 }
 
+/** Scenario files in a folder; none when there is no such folder. */
 function count(folder: string): number {
-  return readdirSync(folder).filter((f) => f.endsWith('.json')).length
+  return !existsSync(folder) ? 0 : readdirSync(folder).filter((f) => f.endsWith('.json')).length
 }
 
 /** The whole page. */
@@ -162,7 +163,7 @@ frames on every interface, in the same order, the same results of the calls and 
 tables, neighbours).
 
 - **${rows.length} scenarios**, ${number(frames)} frames, ${number(rows.reduce((n, r) => n + r.states, 0))} answers about state: ${on}. All are equal (\`test/conformance\`).
-- **${count(`${HUNTED}scenarios`)} scenarios found by the difference hunter** ([hunting](hunting.md)), equal too; ${open} more are known and open (\`test/fixtures/hunted/open\`).
+- **${count(`${HUNTED}scenarios`)} scenarios found by the difference hunter** ([hunting](hunting.md)), equal too; ${open === 0 ? 'none is open' : `${open} more are known and open (\`test/fixtures/hunted/open\`)`}.
 - The hunter has compared ${tally.labs} random labs with the kernel, ${tally.frames} frames.
 - **Round trips** (\`test/kernel/round-trips.test.ts\`): the text that podwalk's tools print of every scenario is read by the real
   tool on the real kernel and printed back, and is the same text: iptables-save (by both variants), nft list ruleset, ipset
