@@ -59,7 +59,10 @@ function tokenize(text: string): Token[] {
     if (text.slice(at).trim() === '') break
     TOKEN.lastIndex = at
     const match = TOKEN.exec(text)
-    if (match === null) throw new SelectorError(`unexpected "${text.slice(at).trim().slice(0, 20)}"`, at)
+    if (match === null) {
+      const rest = text.slice(at).trimStart()
+      throw new SelectorError(`unexpected "${rest.slice(0, 20)}"`, text.length - rest.length)
+    }
     const groups = match.groups as Record<string, string | undefined>
     const offset = at + match[0].length - match[0].trimStart().length
     if (groups.call !== undefined) tokens.push({ kind: 'op', text: groups.call.replace(/\s/g, ''), offset })

@@ -379,11 +379,12 @@ class Judge {
             return false
           if (serviceAccounts.selector && !this.cluster.meaning(serviceAccounts.selector, account)) return false
         }
-        return true
+        // Felix looks for one thing at the address that satisfies both
+        return !(notSelector && this.cluster.meaning(notSelector, labels))
       })
       if (!isIt) return false
-    }
-    if (notSelector && this.labelled(end).some((labels) => this.cluster.meaning(notSelector, labels))) return false
+    } else if (notSelector && this.labelled(end).some((labels) => this.cluster.meaning(notSelector, labels)))
+      return false
     if ((e.nets ?? []).length > 0 && !e.nets.some((c: string) => inCidr(end.ip, c))) return false
     if ((e.notNets ?? []).length > 0 && e.notNets.some((c: string) => inCidr(end.ip, c))) return false
     const inPorts = (list: (number | string)[]): boolean =>

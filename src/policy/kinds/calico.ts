@@ -10,7 +10,8 @@
  *
  * preDNAT and doNotTrack policies are for host endpoints only: they select no pod. HTTP matches are noted, not decided.
  * Not modelled: HostEndpoints, notICMP codes beside types.
- * Sources: projectcalico api/v3, libcalico-go/lib/backend/syncersv1/updateprocessors/rules.go.
+ * Sources: projectcalico api/v3, libcalico-go/lib/backend/syncersv1/updateprocessors/rules.go, felix/calc/rule_scanner.go
+ * (extractSelectors).
  */
 import type { FieldPath, KubernetesObject, Sourced, StringMap } from '../../kubernetes/types.ts'
 import { and, type Expr, eq, FALSE, matches, not, or } from '../expr.ts'
@@ -234,11 +235,10 @@ class RuleCompiler {
       if (e.selector) parts.push(withOrchestrator(calicoExpr(e.selector, workloadLabel)))
       parts.push(accounts)
       const isRestricted = e.namespaceSelector || e.selector || hasAccounts || this.namespace !== ''
-      if (isRestricted) conditions.push(this.selected(at, and(parts), false))
-    }
-    if (e.notSelector) {
-      const expr = withOrchestrator(calicoExpr(e.notSelector, workloadLabel))
-      conditions.push(this.selected([...path, 'notSelector'], expr, true))
+      const excluded = e.notSelector ? withOrchestrator(calicoExpr(e.notSelector, workloadLabel)) : FALSE
+      // beside a positive match Felix folds notSelector into it: whatever at the address satisfies both will do
+      if (isRestricted) conditions.push(this.selected(at, and([...parts, not(excluded)]), false))
+      else conditions.push(this.selected([...path, 'notSelector'], excluded, true))
     }
     if (e.nets && e.nets.length > 0) conditions.push(nets([...path, 'nets'], e.nets, false))
     if (e.notNets && e.notNets.length > 0) conditions.push(nets([...path, 'notNets'], e.notNets, true))

@@ -19,4 +19,6 @@ export const REACH_FORMATS: readonly ReachFormat[] = [
   { name: 'csv', render: async (r) => (await import('./csv.ts')).reachCsv(r) },
   { name: 'md', render: async (r) => (await import('./markdown.ts')).reachMarkdown(r) },
   { name: 'dot', render: async (r) => (await import('./dot.ts')).reachDot(r) },
+  { name: 'svg', render: async (r) => (await import('./svg.ts')).reachSvg(r) },
+  { name: 'html', render: async (r) => (await import('./html.ts')).reachHtml(r) },
 ]
