@@ -51,7 +51,10 @@ export type {
   TraceEndpoint,
   TraceFrame,
   TraceHop,
+  TraceHttp,
+  TraceOnward,
   TracePacket,
+  TraceResolution,
 } from './query/trace-types.ts'
 export { TRACE_FORMATS, type TraceFormat } from './report/formats.ts'
 export { toJson } from './report/json.ts'

@@ -19,7 +19,6 @@ import {
   emitTlsData,
   emitTlsRecord,
   looksLikeTls,
-  parseClientHello,
   parseTlsRecords,
   TLS_ALERT,
   TLS_APPLICATION_DATA,
@@ -209,9 +208,6 @@ export class TlsSession {
     this.onReady()
   }
 }
-
-/** The name that the client asks for, when the beginning of a connection is complete. */
-export { parseClientHello }
 
 /** Two pieces as one. */
 export function join(a: Uint8Array, b: Uint8Array): Uint8Array {

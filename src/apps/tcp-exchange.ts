@@ -28,8 +28,6 @@ export interface TcpExchangeOptions {
   /** Time for the handshake alone, ns. */
   readonly connectNs?: number
   readonly sport?: number
-  /** Makes the bytes to send once connected; for talks of several turns, called again after data until null. */
-  readonly next?: (received: Uint8Array) => Uint8Array | null
 }
 
 /** Connects, sends `request`, reads until `isEnough`, the end or the time is up. */
@@ -86,10 +84,7 @@ export function tcpExchange(
         return true
       }
       data = concat(data, d)
-      const more = o.next?.(data) ?? null
-      if (more !== null) out = concat(out, more)
-      if (more === null && isEnough(data)) return true
-      if (more !== null) return false
+      if (isEnough(data)) return true
     }
   })
   return done(true, errno, data, isEnd, !isOver)

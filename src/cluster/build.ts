@@ -212,7 +212,7 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
     bgp.converge()
     diagnostics.push(...bgp.diagnostics())
   }
-  const events = new EventPlayer(world, nodes, bgp, model.config.events ?? [])
+  const events = new EventPlayer(world, nodes, bgp, speakers, model.config.events ?? [])
   diagnostics.push(...unknownNodes(model))
   return {
     ...{

@@ -11,11 +11,20 @@ import type { ClusterEvent } from '../kubernetes/types.ts'
 import type { NetDevice } from '../linux/device/device.ts'
 import { setDown, setUp } from '../linux/device/ops.ts'
 import type { Netns } from '../linux/netns.ts'
+import { Timer } from '../linux/timers.ts'
 import type { World } from '../linux/world.ts'
+import type { Layer2Speakers } from './balancer/layer2.ts'
 import type { BgpFabric } from './bgp.ts'
 
 const SECOND_NS = 1e9
 const UPLINK = 'eth0'
+/**
+ * When the other MetalLB speakers give a silent node up: memberlist probes once a second and suspects it for
+ * SuspicionMult (4) times that before it is dead (hashicorp/memberlist DefaultLANConfig).
+ */
+const MEMBERLIST_NS = 5 * SECOND_NS
+/** A speaker that is back joins with its next attempt. */
+const REJOIN_NS = SECOND_NS
 
 /** One line of what happened. */
 export interface TimelineEntry {
@@ -43,15 +52,24 @@ export class EventPlayer {
   private readonly world: World
   private readonly nodes: ReadonlyMap<string, Netns>
   private readonly bgp: BgpFabric | null
+  private readonly speakers: Layer2Speakers
   private readonly waiting: ClusterEvent[]
   private readonly entries: TimelineEntry[] = []
   private readonly startNs: number
   private seenSessions: number
 
-  constructor(world: World, nodes: ReadonlyMap<string, Netns>, bgp: BgpFabric | null, events: readonly ClusterEvent[]) {
+  constructor(
+    world: World,
+    nodes: ReadonlyMap<string, Netns>,
+    bgp: BgpFabric | null,
+    speakers: Layer2Speakers,
+    events: readonly ClusterEvent[],
+  ) {
     this.world = world
     this.nodes = nodes
     this.bgp = bgp
+    this.speakers = speakers
+    speakers.onElection = (ip, node) => this.add(`node:${node}`, 'event', `announces ${ip} from now on`)
     this.startNs = world.nowNs
     this.waiting = [...events].sort((a, b) => a.atS - b.atS)
     this.seenSessions = bgp?.timeline.length ?? 0
@@ -110,16 +128,20 @@ export class EventPlayer {
     switch (e.action) {
       case 'link-down':
         this.cable(uplink, false)
+        this.later(MEMBERLIST_NS, () => this.speakers.nodeDown(e.node))
         break
       case 'link-up':
         this.cable(uplink, true)
+        this.later(REJOIN_NS, () => this.speakers.nodeUp(e.node))
         break
       case 'node-down':
         this.cable(uplink, false)
         speaker?.kill()
+        this.later(MEMBERLIST_NS, () => this.speakers.nodeDown(e.node))
         break
       case 'node-up':
         this.cable(uplink, true)
+        this.later(REJOIN_NS, () => this.speakers.nodeUp(e.node))
         this.bgp?.restart(netns, false)
         break
       case 'bgp-kill':
@@ -135,6 +157,10 @@ export class EventPlayer {
         this.bgp?.restart(netns, true)
         break
     }
+  }
+
+  private later(ns: number, what: () => void): void {
+    this.world.timers.arm(new Timer(what), this.world.nowNs + ns)
   }
 
   /** The far end of the wire, a port of the switch, goes down or up: the node's device keeps its configuration. */

@@ -99,7 +99,7 @@ const BALANCERS: readonly ServiceFeature[] = [
     'MetalLB layer 2',
     'Election by the hash of node and address, node selectors, interfaces, ARP from a packet socket, gratuitous ARP.',
   ),
-  yes('failover', 'A dead node is left out and the next one announces (library: cluster.speakers.nodeDown).'),
+  yes('failover', 'Events node-down and link-down of the Cluster object: five seconds later the next node announces.'),
   no('MetalLB BGP', 'Addresses that only a BGPAdvertisement would announce are UNMODELLED from outside.'),
   yes(
     'cloud, ipMode VIP',

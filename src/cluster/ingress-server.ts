@@ -10,7 +10,7 @@
 import { formatIpv4, parseIpv4 } from '../addr/index.ts'
 import { openStream, relay } from '../apps/relay.ts'
 import { join, listenStreams, type Stream, TlsSession } from '../apps/stream.ts'
-import { controllersOf } from '../ingress/registry.ts'
+import { controllerPods, controllersOf } from '../ingress/registry.ts'
 import type { Asked, Controller, Decision, ErrorPage, RouteOrigin, TlsDecision, Upstream } from '../ingress/types.ts'
 import type { ClusterModel, PodModel } from '../kubernetes/types.ts'
 import type { Netns } from '../linux/netns.ts'
@@ -56,7 +56,7 @@ export function startIngress(
   unmodelled: string[],
 ): Set<string> {
   const held = new Set<string>()
-  for (const pod of model.pods) {
+  for (const pod of controllerPods(model)) {
     const ns = pods.get(`${pod.namespace}/${pod.name}`)
     if (ns === undefined) continue
     const controllers = controllersOf(model, pod, (n) => ns.world.random.below(n))

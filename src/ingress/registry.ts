@@ -44,6 +44,20 @@ function hasImage(pod: PodModel, image: RegExp): boolean {
   return pod.spec.containers.some((c) => image.test(c.image ?? ''))
 }
 
+/** The pods in which a controller or a gateway runs; looks at each pod template once. */
+export function controllerPods(model: ClusterModel): PodModel[] {
+  const gateways = objectsOf(model, GATEWAY_GROUP, 'Gateway')
+  const known = new Map<PodModel['spec'], boolean>()
+  return model.pods.filter((pod) => {
+    let isIngress = known.get(pod.spec)
+    if (isIngress === undefined) {
+      isIngress = INGRESS_DRIVERS.some((d) => hasImage(pod, d.image))
+      known.set(pod.spec, isIngress)
+    }
+    return isIngress || gateways.some((g) => runsIn(model, g, pod))
+  })
+}
+
 /** The controllers of a pod: at most one for Ingress, and one per Gateway. */
 export function controllersOf(model: ClusterModel, pod: PodModel, draw: Draw): Controller[] {
   const out: Controller[] = []

@@ -12,11 +12,11 @@ import type { HttpDecision } from '../cluster/ingress-server.ts'
 import { type Diagnostics, NO_POSITION } from '../diagnostics/diagnostic.ts'
 import { gatewayHostMatches, type Listener, type RouteSpec } from '../ingress/gateway-objects.ts'
 import { hostMatches, type IngressSpec } from '../ingress/objects.ts'
-import { controllersOf } from '../ingress/registry.ts'
+import { controllerPods } from '../ingress/registry.ts'
 import { resolveName } from '../kubernetes/dns.ts'
 import { matchesMap } from '../kubernetes/selector.ts'
 import { keyOf } from '../kubernetes/services.ts'
-import type { PodModel, Service } from '../kubernetes/types.ts'
+import type { Service } from '../kubernetes/types.ts'
 import type { HttpRequest } from '../wire/http.ts'
 import { findTarget } from './target.ts'
 import type { TraceQuestion } from './trace.ts'
@@ -60,8 +60,7 @@ function frontOf(
 ): { ip: string; service: string; why: string } | null {
   const why = hostOwner(cluster, url.host.toLowerCase())
   if (why === null) return null
-  const isController = (p: PodModel): boolean => controllersOf(cluster.model, p, () => 0).length > 0
-  const pods = cluster.model.pods.filter(isController)
+  const pods = controllerPods(cluster.model)
   const fronts = cluster.model.services
     .map((s) => s.object)
     .filter((s) => {

@@ -6,10 +6,10 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { COMMANDS } from '../../src/cli/program.ts'
+import { COMMAND_NAMES } from '../../src/cluster/exec.ts'
 import { FEATURE_PAGES } from '../../src/cluster/features.ts'
 import { CNI_DRIVERS } from '../../src/cni/registry.ts'
 import { REASONS } from '../../src/linux/reasons.ts'
-import { TOOL_NAMES } from '../../src/linux/tools/exec.ts'
 import { PROXY_MODES } from '../../src/proxy/registry.ts'
 import { featureTable, supportTable } from '../../src/report/features.ts'
 import { TRACE_FORMATS } from '../../src/report/formats.ts'
@@ -122,7 +122,7 @@ describe('docs', () => {
     const readme = read('README.md')
     for (const { name } of COMMANDS) expect(readme).toContain(`podwalk ${name}`)
     for (const { name } of TRACE_FORMATS) expect(readme).toMatch(new RegExp(`\\b${name}\\b`))
-    for (const name of TOOL_NAMES.filter((t) => !t.includes('legacy'))) expect(readme).toContain(`\`${name}`)
+    for (const name of COMMAND_NAMES.filter((t) => !t.includes('legacy'))) expect(readme).toContain(`\`${name}`)
   })
 
   it('every link between our pages leads somewhere', () => {

@@ -5,7 +5,7 @@
  * Candidates are nodes that an L2Advertisement of the pool selects, that are ready, not excluded from load balancers, and
  * with externalTrafficPolicy Local have a ready endpoint; without any ready endpoint nobody announces. The winner is first
  * in the order of SHA-256 of "NODE#ADDRESS".
- * Not modelled: the seconds until memberlist notices a dead node, ignoreExcludeLB, NDP.
+ * Not modelled: memberlist's messages (only the time until it notices a dead node, in events.ts), ignoreExcludeLB, NDP.
  * Sources: go.universe.tf/metallb speaker/layer2_controller.go (ShouldAnnounce), internal/k8s/nodes (0.14).
  */
 import { createHash } from 'node:crypto'
@@ -51,6 +51,8 @@ export class Layer2Speakers {
   private readonly dead = new Set<string>()
   private readonly responders = new Map<NetDevice, ArpResponder>()
   private readonly owners = new Map<string, string>()
+  /** Told of every new owner. */
+  onElection: ((ip: string, node: string) => void) | null = null
 
   constructor(model: ClusterModel, nodes: ReadonlyMap<string, Netns>) {
     this.model = model
@@ -69,9 +71,15 @@ export class Layer2Speakers {
     return addresses.map((address) => ({ address, candidates: this.candidatesFor(address) }))
   }
 
-  /** A node is gone: its speaker is silent, the others elect again. */
+  /** A node is gone for the other speakers: they elect again. */
   nodeDown(name: string): void {
     this.dead.add(name)
+    this.elect()
+  }
+
+  /** A node is back among the speakers. */
+  nodeUp(name: string): void {
+    this.dead.delete(name)
     this.elect()
   }
 
@@ -84,6 +92,7 @@ export class Layer2Speakers {
       if (now === undefined) this.owners.delete(address.ip)
       else {
         this.owners.set(address.ip, now)
+        this.onElection?.(address.ip, now)
         for (const dev of this.devicesOf(now, address)) this.responder(dev).announce(parseIpv4(address.ip)!)
       }
     }
