@@ -32,6 +32,11 @@ export class PolicyProbe {
     for (const p of cluster.model.pods) this.ips.set(`${p.namespace}/${p.name}`, parseIpv4(p.ip)!)
   }
 
+  /** Source port (ICMP: identifier) of the last packet. */
+  get sourcePort(): number {
+    return this.sport
+  }
+
   /** Does a packet of `from` reach `to`? Both are `namespace/pod`. */
   reaches(from: string, to: string, protocol: ProbeProtocol, port: number): boolean {
     this.sport = this.sport >= 60000 ? 20000 : this.sport + 1

@@ -16,7 +16,7 @@ import { clusterPolicies } from './cluster-policy.ts'
 import type { IpSetIndex } from './ip-sets.ts'
 import { convertNetworkPolicy } from './knp-convert.ts'
 import type { CalicoPolicy, CalicoTier, PolicyRule } from './policy-model.ts'
-import { convertRule, type Json, namespaceSelector } from './rule-convert.ts'
+import { convertRule, hasRefusedIcmp, type Json, namespaceSelector } from './rule-convert.ts'
 
 /** Order of the tier `default`. */
 const DEFAULT_TIER_ORDER = 1_000_000
@@ -106,6 +106,11 @@ function readPolicy(
         if (rule.http !== undefined) {
           const message = `${who}: spec.${direction}[${i}]: HTTP matches are UNMODELLED: the rule is left out`
           diagnostics.push({ code: 'unmodelled', severity: 'warning', message, ...at() })
+          return []
+        }
+        if (hasRefusedIcmp(rule)) {
+          const message = `${who}: spec.${direction}[${i}]: an ICMP type without protocol ICMP: iptables refuses what Felix makes of it for IPv4; the rule is left out`
+          diagnostics.push({ code: 'refused-by-iptables', severity: 'warning', message, ...at() })
           return []
         }
         const converted = convertRule(rule, namespace, sets, { path: `spec.${direction}[${i}]`, at })

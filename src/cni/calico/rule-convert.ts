@@ -133,6 +133,16 @@ function isForIpv4(rule: Json): boolean {
   return true
 }
 
+/**
+ * True for a rule whose IPv4 text no iptables takes: Felix writes `-m icmp` for ICMPv6 too, and for notICMP without any
+ * protocol; the match wants `-p icmp`. (felix/rules/policy.go; libcalico's validation lets both pass.)
+ */
+export function hasRefusedIcmp(rule: Json): boolean {
+  const protocol = protocolOf(rule.protocol)
+  if (protocol === 'icmp' || protocol === 1 || !isForIpv4(rule)) return false
+  return icmpOf(rule.icmp) !== undefined || icmpOf(rule.notICMP) !== undefined
+}
+
 /** A rule of the API; null when it says nothing about IPv4. */
 export function convertRule(
   rule: Json,

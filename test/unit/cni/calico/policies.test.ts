@@ -91,6 +91,16 @@ describe('rules of policies', () => {
     expect(rules(built(two, 'version: v3.26'), 'n2', /^cali-gi-/)).toEqual([])
   })
 
+  it('that no iptables takes are left out with a warning: an ICMP type without protocol ICMP', () => {
+    const spec = `{ selector: app == 'far', ingress: [{ action: Deny, protocol: ICMPv6, icmp: { type: 8 } }, { action: Deny, notICMP: { type: 8 } }, { action: Deny, protocol: ICMPv6, ipVersion: 6, icmp: { type: 8 } }, { action: Allow, protocol: ICMP, icmp: { type: 8 } }] }`
+    const cluster = buildCluster(clusterOf(text(calico('NetworkPolicy', 'p', spec))))
+    expect(cluster.diagnostics.map((d) => [d.code, d.message.split(':')[1]])).toEqual([
+      ['refused-by-iptables', ' spec.ingress[0]'],
+      ['refused-by-iptables', ' spec.ingress[1]'],
+    ])
+    expect(rules(cluster, 'n2', /^cali-pi-/)[0]).toContain('-p icmp ')
+  })
+
   it('keep numbers as few ranges, names in front', () => {
     expect(simplifyPorts(['80', '81', 'http', '9090', '82:90'])).toEqual(['http', '80:90', '9090'])
     expect(
