@@ -72,6 +72,8 @@ export class World {
   xmitRecursion = 0
   /** Reason that a hook function leaves behind with NF_DROP, R_NONE when it left none. */
   dropReason = 0
+  /** With dropReason R_UNMODELLED: its name. */
+  dropWhat = ''
   /** NF_DROP_ERR: the errno that a hook function leaves behind with NF_DROP for a local sender, 0 for EPERM. */
   dropErrno = 0
   /** Conntrack entries of all namespaces (nf_conntrack_hash is global too); null until one namespace tracks. */

@@ -19,7 +19,7 @@ import { freeSkb } from '../core/skb.ts'
 import type { NetDevice } from '../device/device.ts'
 import { ipVsForwardIcmp, ipVsIn, ipVsOut } from '../ipvs/core.ts'
 import type { Netns } from '../netns.ts'
-import { R_NF_DROP, R_NONE } from '../reasons.ts'
+import { R_NF_DROP, R_NONE, R_UNMODELLED } from '../reasons.ts'
 import type { World } from '../world.ts'
 import { ipv4ConntrackDefrag, nfConntrackConfirm, nfConntrackIn } from './conntrack/core.ts'
 import { ipv6ConntrackDefrag, nfConntrackIn6 } from './conntrack/core6.ts'
@@ -214,7 +214,7 @@ export function nfHook(
   if (v === NF_DROP) {
     const reason = w.dropReason
     w.dropReason = R_NONE
-    freeSkb(w, slot, reason === R_NONE ? R_NF_DROP : reason)
+    freeSkb(w, slot, reason === R_NONE ? R_NF_DROP : reason, 0, reason === R_UNMODELLED ? w.dropWhat : null)
   }
   return v
 }
@@ -247,7 +247,7 @@ export function nfHook6(
   if (v === NF_DROP) {
     const reason = w.dropReason
     w.dropReason = R_NONE
-    freeSkb(w, slot, reason === R_NONE ? R_NF_DROP : reason)
+    freeSkb(w, slot, reason === R_NONE ? R_NF_DROP : reason, 0, reason === R_UNMODELLED ? w.dropWhat : null)
   }
   return v
 }

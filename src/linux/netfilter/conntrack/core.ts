@@ -134,6 +134,7 @@ export function nfConntrackIn(w: World, ns: Netns, hook: number, slot: number): 
   const proto = view.getUint8(nh + 9)
   if (proto > IPPROTO_UDP && unmodelledProto(proto)) {
     w.dropReason = R_UNMODELLED
+    w.dropWhat = `conntrack of protocol ${proto}`
     return NF_DROP
   }
   const l4 = nh + hl

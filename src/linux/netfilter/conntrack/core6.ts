@@ -49,6 +49,7 @@ export function nfConntrackIn6(w: World, ns: Netns, hook: number, slot: number):
   const proto = exthdr.nexthdr
   if (unmodelledProto(proto)) {
     w.dropReason = R_UNMODELLED
+    w.dropWhat = `conntrack of protocol ${proto}`
     return NF_DROP
   }
   if (proto === IPPROTO_ICMPV6) {

@@ -311,8 +311,10 @@ function findInRun(p: IptProgram, i: number, base: number, end: number, dst: num
 }
 
 function hotdrop(w: World, ns: Netns, p: IptProgram, i: number, slot: number): number {
-  if (evalState.unmodelled !== '') w.dropReason = R_UNMODELLED
-  else w.dropReason = R_L4_HDR
+  if (evalState.unmodelled !== '') {
+    w.dropReason = R_UNMODELLED
+    w.dropWhat = evalState.unmodelled
+  } else w.dropReason = R_L4_HDR
   if (w.tracer !== null) trace(w, ns, p, i, slot, T_NF_RULE, NF_DROP)
   return NF_DROP
 }

@@ -376,6 +376,7 @@ function walk(w: World, ns: Netns, base: NftChain, slot: number): number {
         if (s.pf !== 0) {
           s.unmodelled = 'nft reject in family bridge or netdev'
           w.dropReason = R_UNMODELLED
+          w.dropWhat = s.unmodelled
           return NF_DROP
         }
         if (kind < 0) {
@@ -388,6 +389,7 @@ function walk(w: World, ns: Netns, base: NftChain, slot: number): number {
       case O.OP_UNMODELLED:
         s.unmodelled = p.names[code[pc + 1]!]!
         w.dropReason = R_UNMODELLED
+        w.dropWhat = s.unmodelled
         if (w.tracer !== null) traceRule(w, ns, p.rules[rule]!, slot, NF_DROP, rule)
         return NF_DROP
       case O.OP_NEVER:

@@ -177,7 +177,7 @@ export function nfEgress(w: World, slot: number, dev: NetDevice): boolean {
 function dropped(w: World, slot: number): true {
   const reason = w.dropReason
   w.dropReason = R_NONE
-  freeSkb(w, slot, reason === R_NONE ? R_NF_DROP : reason)
+  freeSkb(w, slot, reason === R_NONE ? R_NF_DROP : reason, 0, reason === R_UNMODELLED ? w.dropWhat : null)
   return true
 }
 
