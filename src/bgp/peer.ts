@@ -227,7 +227,14 @@ export class Peer implements DecisionPeer {
       this.connectTimer.cancel()
     }
     if (this.incoming === s) this.incoming = null
-    if (why.kind !== 'replaced') this.lastError = endText(why)
+    // a neighbour that closes without a word, in its idle hold time, says less than its NOTIFICATION before
+    const isSilent = why.kind === 'closed' && why.text === undefined && was !== 'Established'
+    if (why.kind !== 'replaced' && !(isSilent && this.lastError !== '')) {
+      const text = endText(why)
+      const isNews = was !== 'Established' && why.kind !== 'closed' && text !== this.lastError
+      this.lastError = text
+      if (isNews) this.speaker.event(this, 'refused', text)
+    }
     if (was === 'Established') this.leftEstablished(s, why)
     if (this.stopped || why.kind === 'replaced') return
     if (isError(why)) {

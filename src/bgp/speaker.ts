@@ -34,7 +34,7 @@ export interface SpeakerEvent {
   readonly atMs: number
   readonly speaker: string
   readonly neighbor: string
-  readonly kind: 'established' | 'lost' | 'restart-over'
+  readonly kind: 'established' | 'lost' | 'refused' | 'restart-over'
   readonly text: string
 }
 

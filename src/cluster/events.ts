@@ -104,7 +104,12 @@ export class EventPlayer {
   private collect(): void {
     const timeline = this.bgp?.timeline ?? []
     for (const e of timeline.slice(this.seenSessions)) {
-      const words = { established: 'is Established', lost: 'is lost', 'restart-over': 'has not come back' }[e.kind]
+      const words = {
+        established: 'is Established',
+        lost: 'is lost',
+        refused: 'is refused',
+        'restart-over': 'has not come back',
+      }[e.kind]
       const why = e.text === '' ? '' : `: ${e.text}`
       const at = e.atMs / 1000 - this.startNs / SECOND_NS
       this.add(this.bgp!.netnsOf(e.speaker), 'session', `session with ${e.neighbor} ${words}${why}`, at)

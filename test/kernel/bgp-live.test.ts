@@ -9,6 +9,7 @@ import {
   DaemonNet,
   frrConfig,
   gobgpConfig,
+  type SpeakProcess,
   type SpeakState,
   sleep,
   until,
@@ -47,6 +48,12 @@ const established = (stderr: string, ip: string): number => stderr.split(`${ip} 
 function hasOurs(net: DaemonNet, [host, kind]: (typeof DAEMONS)[number]): boolean {
   if (kind === 'gobgp') return net.ask(host, kind, 'global rib').includes(OURS)
   return net.ip(host, 'route show').includes(OURS)
+}
+
+/** Waits until all three sessions ended with Bad Peer AS. */
+async function refusals(me: SpeakProcess, word: string): Promise<void> {
+  const said = (ip: string): boolean => me.stderr.includes(`${ip} refused: ${word} OPEN Message Error, Bad Peer AS`)
+  for (const d of DAEMONS) await until(`${d[0]}: ${word} Bad Peer AS`, () => said(d[2]), 25_000)
 }
 
 const bestFrom = (state: SpeakState): string[] =>
@@ -89,7 +96,7 @@ describeKernel('podwalk bgp speak with BIRD, FRR and GoBGP', TOOLS, () => {
           await until(`${d[0]}: Established again`, () => established(me.stderr, d[2]) >= 2, 20_000)
           await until(`${d[0]} has ${OURS} again`, () => hasOurs(net, d), 15_000)
         }
-        await sleep(1500)
+        await sleep(2500)
         const { status, state } = await me.end()
         expect(status).toBe(0)
         expect(state.sessions.map((s) => s.state)).toEqual(['Established', 'Established', 'Established'])
@@ -117,7 +124,7 @@ describeKernel('podwalk bgp speak with BIRD, FRR and GoBGP', TOOLS, () => {
       '64512',
       ...DAEMONS.flatMap((d) => ['--neighbor', `${d[2]},asn=64999`]),
     ])
-    await sleep(4000)
+    await refusals(expectsOther, 'sent')
     const we = await expectsOther.end()
     const isOther = net.speak('me', [
       '--local',
@@ -126,7 +133,7 @@ describeKernel('podwalk bgp speak with BIRD, FRR and GoBGP', TOOLS, () => {
       '64998',
       ...DAEMONS.flatMap((d) => ['--neighbor', `${d[2]},asn=64512`]),
     ])
-    await sleep(6000)
+    await refusals(isOther, 'received')
     const they = await isOther.end()
     await Promise.all(DAEMONS.map((d) => net.stop(d[0])))
     expect([we.status, they.status]).toEqual([5, 5])
@@ -135,7 +142,7 @@ describeKernel('podwalk bgp speak with BIRD, FRR and GoBGP', TOOLS, () => {
       Array(3).fill('received OPEN Message Error, Bad Peer AS'),
     )
     expect(they.stderr).toMatch(/not every session was up/)
-  }, 30_000)
+  }, 60_000)
 })
 
 describeKernel('a mesh like Calicos in which one node is podwalk', ['bird', 'birdc'], () => {
