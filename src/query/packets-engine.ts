@@ -14,7 +14,9 @@ import type { ClusterModel, Protocol } from '../kubernetes/types.ts'
 import type { PolicyEngine } from '../policy/engine.ts'
 import { explainFlow, type SideExplanation } from '../policy/explain.ts'
 import type { Party } from '../policy/model.ts'
+import { formatAddress } from '../policy/ranges.ts'
 import { isEnforced } from './enforcement.ts'
+import type { Parties } from './parties.ts'
 import { partyName, type ReachQuestion } from './reach.ts'
 import type { ReachDifference, ReachProbe } from './reach-types.ts'
 import { traceInCluster } from './trace.ts'
@@ -64,8 +66,9 @@ export function walkPairs(
   const notes = new Set<string>()
   const answers = new Map<string, { allowed: boolean; trace: Trace }>()
   let walks = 0
+  if (question.dst?.service) walkService(cluster, engine, srcs, question.dst, seed, pairs)
   for (const src of srcs) {
-    for (const dst of dsts) {
+    for (const dst of question.dst?.service ? [] : dsts) {
       if (src === dst || src.v4 === null || dst.v4 === null) continue
       for (const { protocol, port } of portsFor(question, dst)) {
         if (protocol === 'SCTP') {
@@ -91,6 +94,44 @@ export function walkPairs(
   // what the CNI ignores is told by the document itself
   const diagnostics = cluster.diagnostics.filter((d) => d.code !== 'policy-not-enforced')
   return { pairs, diagnostics, unmodelled: null, notes: [...notes] }
+}
+
+/**
+ * One attempt per source to the Service's own address: what the packets meet after the translation is compared with what the
+ * policies say of the endpoint that got them. A drop is compared when the policies say the same of every endpoint.
+ */
+function walkService(
+  cluster: Cluster,
+  engine: PolicyEngine,
+  srcs: readonly Party[],
+  to: Parties,
+  seed: number,
+  pairs: WalkedPair[],
+): void {
+  for (const [i, src] of srcs.entries()) {
+    const first = to.targets!.get(to.parties[0]!.name)![0]!
+    if (first.protocol === 'SCTP' || src.v4 === null) continue
+    const { trace } = traceInCluster(cluster, {
+      src: endText(src),
+      dst: to.service!,
+      namespace: 'default',
+      protocol: first.protocol,
+      sport: FIRST_PORT + (i % PORTS),
+      flow: false,
+      seed,
+      verbose: false,
+    })
+    if (trace === null) continue
+    const allowed = trace.verdict === 'DELIVERED'
+    const reached = to.parties.find((p) => p.name === trace.delivered?.pod)
+    const verdicts = to.parties.map((p) =>
+      to.targets!.get(p.name)!.every((t) => engine.isAllowed(engine.flow(src, p, t.protocol, t.port))),
+    )
+    const dst = reached ?? to.parties[0]!
+    if (reached === undefined && new Set(verdicts).size > 1) continue
+    const { protocol, port } = to.targets!.get(dst.name)![0]!
+    pairs.push({ src, dst, protocol, port, allowed, trace })
+  }
 }
 
 /** Pods of one class on one node are walked once; the two of a pair stay themselves when they are of one class. */
@@ -162,6 +203,7 @@ export function differencesOf(answer: PacketsAnswer, engine: PolicyEngine, cni: 
   const found: ReachDifference[] = []
   for (const pair of answer.pairs) {
     const { src, dst, protocol, port, trace, allowed } = pair
+    if (src === dst && allowed) continue
     const flow = engine.flow(src, dst, protocol, protocol === 'ICMP' ? 8 : port)
     if (engine.isAllowed(flow) === allowed) continue
     const { cause, text } = causeOf(pair, engine, cni)
@@ -189,13 +231,12 @@ function causeOf(pair: WalkedPair, engine: PolicyEngine, cni: string): Cause {
       src.node !== '' && src.node === dst.node && (src.hostNetwork || dst.hostNetwork || src.kind === 'node')
     if (ownNode) return { cause: 'host-traffic', text: `${cni} exempts traffic between a pod and its own node` }
   }
-  const seen = trace.delivered?.src ?? translatedSource(trace)
-  const own = src.v4?.family === 4 ? trace.question.src.ip : ''
-  if (seen !== null && seen !== own) {
-    return { cause: 'snat', text: `a translation hid the source: the receiver sees ${seen} instead of ${own}` }
-  }
-  if (trace.question.dst.kind === 'service' && trace.delivered?.pod === src.name) {
-    return { cause: 'hairpin', text: 'the pod talks to itself through the Service' }
+  if (src === dst)
+    return { cause: 'hairpin', text: `the pod talks to itself through the Service: ${trace.reason.text}` }
+  const seen = trace.delivered?.src ?? lastSource(trace)
+  const own = src.v4 === null ? null : formatAddress(src.v4)
+  if (seen !== null && own !== null && seen !== own) {
+    return { cause: 'snat', text: `the source is hidden: the receiver sees ${seen} instead of ${own}` }
   }
   if (!allowed) {
     const by = trace.decidedBy
@@ -235,11 +276,17 @@ function notEnforced(side: SideExplanation, cni: string): Cause {
   return { cause: 'not-enforced', text }
 }
 
-/** The source address after the last translation that the walk tells of, or null. */
-function translatedSource(trace: Trace): string | null {
-  for (const hop of [...trace.walk].reverse()) {
-    const { snat } = hop.detail as { readonly snat?: { readonly to?: string } }
-    if (snat?.to !== undefined) return snat.to.split(':')[0]!
+/**
+ * The source address of the last frame that goes to the destination, or null: a translation or a tunnel device gives a packet
+ * another one than its sender has.
+ */
+function lastSource(trace: Trace): string | null {
+  for (const { hex } of [...trace.frames].reverse()) {
+    const bytes = Buffer.from(hex, 'hex')
+    const at = bytes.length > 34 && bytes.readUInt16BE(12) === 0x0800 ? 14 : 0
+    if (bytes.length < at + 20 || bytes[at]! >> 4 !== 4) continue
+    const address = (offset: number): string => bytes.subarray(at + offset, at + offset + 4).join('.')
+    if (address(16) === trace.question.dst.ip) return address(12)
   }
   return null
 }

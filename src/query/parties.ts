@@ -23,6 +23,8 @@ export interface Parties {
   readonly parties: readonly Party[]
   /** For a Service: where the packets go, by party name. */
   readonly targets: ReadonlyMap<string, readonly { readonly protocol: Protocol; readonly port: number }[]> | null
+  /** For a Service: how it is asked for, `svc/ns/name:port`. */
+  readonly service: string | null
   /** A port that the words named, as it is asked for (of a Service its own port). */
   readonly port: number | null
   /** A remark on what was chosen. */
@@ -58,7 +60,7 @@ export function resolveParties(
     port: number | null = null,
     notes: readonly string[] = [],
   ): PartiesResult => ({
-    found: { parties, targets: null, port, notes },
+    found: { parties, targets: null, service: null, port, notes },
   })
   if (parseCidr(text) !== null) return plain(partiesOfCidr(engine, text))
   const words = /^(ns|namespace)\/([^/:]+)$/.exec(text)
@@ -148,7 +150,10 @@ function serviceParties(
   const notes = [
     `Service ${key}: policies see its ${parties.length} endpoints and the targetPort, not ${target.ip}:${target.port}`,
   ]
-  return { found: { parties, targets, port: target.port, notes } }
+  if (target.service.spec.externalTrafficPolicy === 'Cluster') {
+    notes.push('externalTrafficPolicy Cluster: from outside, the endpoints see the address of a node, not the client')
+  }
+  return { found: { parties, targets, service: `svc/${key}:${target.port}`, port: target.port, notes } }
 }
 
 function problem(text: string, message: string, hint?: string): Diagnostic {
