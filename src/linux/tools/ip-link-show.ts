@@ -288,18 +288,25 @@ function details(dev: NetDevice): string {
   if (dev.kind === DEV_IPIP) out += ipipDetails(dev)
   if (port !== null) out += `\n    bridge_slave ${slaveDetails(port)}`
   const queues = dev.kind === DEV_VETH ? 2 : 1
-  const lower = dev.kind === DEV_VXLAN ? (vxlanPriv(dev).cfg.lowerdev ?? dev) : (dev.lower ?? dev)
-  // a stacked device takes over what the one below can
-  const tso = lower.kind === DEV_VETH || lower.kind === DEV_BRIDGE || lower.kind === DEV_LOOPBACK ? 524280 : 65536
   // a device that is too small for IPv6 has no inet6_dev (IPV6_MIN_MTU)
   const noInet6 = dev.mtu < 1280 || (dev.kind === DEV_IPIP && ipTunnelPriv(dev).fallback)
   const eui64 = noInet6 ? '' : 'addrgenmode eui64 '
   return (
     `${out}${eui64}numtxqueues ${queues} numrxqueues ${queues} gso_max_size 65536 gso_max_segs 65535 ` +
-    `tso_max_size ${tso} tso_max_segs 65535 gro_max_size 65536 `
+    `tso_max_size ${tsoMaxSize(dev)} tso_max_segs 65535 gro_max_size 65536 `
   )
 }
 
+/** dev->tso_max_size: a stacked device takes over that of the one below, a bridge the least of its ports'. */
+function tsoMaxSize(dev: NetDevice): number {
+  const lower = dev.kind === DEV_VXLAN ? vxlanPriv(dev).cfg.lowerdev : dev.lower
+  if (lower !== null) return tsoMaxSize(lower)
+  if (dev.bridge !== null) return Math.min(TSO_MAX_SIZE, ...dev.bridge.ports.map((p) => tsoMaxSize(p.dev)))
+  return dev.kind === DEV_VETH || dev.kind === DEV_LOOPBACK ? TSO_MAX_SIZE : GSO_LEGACY_MAX_SIZE
+}
+
+const TSO_MAX_SIZE = 524280
+const GSO_LEGACY_MAX_SIZE = 65536
 const USER_HZ_NS = 10_000_000
 
 /** `8000.2:0:0:0:99:1`, without leading zeros as iproute2 prints it. */
