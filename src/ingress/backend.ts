@@ -6,7 +6,7 @@
  */
 import { parseIpv4 } from '../addr/index.ts'
 import { keyOf } from '../kubernetes/services.ts'
-import type { ClusterModel, Service, ServicePort } from '../kubernetes/types.ts'
+import type { ClusterModel, EndpointSlice, Service, ServicePort } from '../kubernetes/types.ts'
 import type { Upstream } from './types.ts'
 
 /** What stands behind a backend reference. */
@@ -26,7 +26,8 @@ export function findBackend(
   isByService = false,
 ): Backend {
   const service = `${namespace}/${name}`
-  const object = model.services.find((s) => keyOf(s.object) === service)?.object
+  const { services, slices } = indexOf(model)
+  const object = services.get(service)
   if (object === undefined) return { service, problem: 'no-service', upstreams: [] }
   if (object.spec.type === 'ExternalName') return { service, problem: 'external-name', upstreams: [] }
   const servicePort = portOf(object, port)
@@ -35,8 +36,8 @@ export function findBackend(
   if (isByService && clusterIp !== undefined && clusterIp !== 'None')
     return { service, problem: null, upstreams: [{ ip: clusterIp, port: servicePort.port }] }
   const upstreams: Upstream[] = []
-  for (const { object: slice, service: owner } of model.endpointSlices) {
-    if (owner !== service || slice.addressType !== 'IPv4') continue
+  for (const slice of slices.get(service) ?? []) {
+    if (slice.addressType !== 'IPv4') continue
     const target = slice.ports?.find((p) => (p.name ?? '') === (servicePort.name ?? ''))?.port
     if (target === undefined) continue
     for (const e of slice.endpoints) {
@@ -45,6 +46,29 @@ export function findBackend(
     }
   }
   return { service, problem: upstreams.length === 0 ? 'no-endpoints' : null, upstreams }
+}
+
+interface Index {
+  readonly services: ReadonlyMap<string, Service>
+  readonly slices: ReadonlyMap<string, readonly EndpointSlice[]>
+}
+
+const indexes = new WeakMap<ClusterModel, Index>()
+
+/** Services and slices by `namespace/name` of the Service, made once per cluster. */
+function indexOf(model: ClusterModel): Index {
+  const known = indexes.get(model)
+  if (known !== undefined) return known
+  const slices = new Map<string, EndpointSlice[]>()
+  for (const { object, service } of model.endpointSlices) {
+    if (service === undefined) continue
+    const list = slices.get(service)
+    if (list === undefined) slices.set(service, [object])
+    else list.push(object)
+  }
+  const made = { services: new Map(model.services.map(({ object }) => [keyOf(object), object])), slices }
+  indexes.set(model, made)
+  return made
 }
 
 function portOf(service: Service, port: number | string | undefined): ServicePort | undefined {

@@ -35,6 +35,7 @@ export function haproxyIngress(model: ClusterModel, pod: PodModel, draw: Draw): 
     model,
     ['haproxy.org/ingress-controller/haproxy', 'haproxy.org/ingress-controller'],
     option('ingress.class') ?? 'haproxy',
+    option('ingress.class') === undefined || args.includes('--empty-ingress-class'),
   )
   const paths = pathsOf(ingresses)
   const secure = tlsHosts(ingresses)

@@ -20,7 +20,7 @@ import {
   namesGateway,
   type RouteSpec,
 } from './gateway-objects.ts'
-import { type IngressBackend, type IngressSpec, objectsOf, pathsOf } from './objects.ts'
+import { type IngressBackend, type IngressPath, type IngressSpec, objectsOf, pathsOf } from './objects.ts'
 
 /** All findings, by place. */
 export function lintIngress(model: ClusterModel): Diagnostic[] {
@@ -114,23 +114,23 @@ class Linter {
 
   /** The same host and path twice: the older Ingress has it. */
   clashes(): void {
-    const seen = new Map<string, SourcePosition>()
+    const seen = new Map<string, IngressPath>()
     for (const p of pathsOf(objectsOf(this.model, 'networking.k8s.io', 'Ingress'))) {
       const spec = p.ingress.object.spec as IngressSpec
       const key = `${spec.ingressClassName ?? ''} ${p.host} ${p.pathType} ${p.path}`
       const first = seen.get(key)
       if (first === undefined) {
-        seen.set(key, { file: p.origin.file, line: p.origin.line, col: 1 })
+        seen.set(key, p)
         continue
       }
       if (p.annotations['nginx.ingress.kubernetes.io/canary'] === 'true') continue
       const { namespace, name } = p.ingress.object.metadata
-      this.diagnostics.warning(
-        'duplicate-path',
-        { file: p.origin.file, line: p.origin.line, col: 1 },
-        `Ingress ${namespace}/${name}: host ${p.host || '(any)'} path ${p.path} is taken already: the older Ingress has it`,
-        { path: p.origin.rule, hint: `the other is at ${formatPosition(first)}` },
-      )
+      const at = (path: IngressPath): SourcePosition => ({ file: path.origin.file, line: path.origin.line, col: 1 })
+      const message = `host ${p.host || '(any)'} path ${p.path} is taken already: the older Ingress has it`
+      this.diagnostics.warning('duplicate-path', at(p), `Ingress ${namespace}/${name}: ${message}`, {
+        path: p.origin.rule,
+        hint: `the other is at ${formatPosition(at(first))}`,
+      })
     }
   }
 

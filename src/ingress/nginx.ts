@@ -45,8 +45,11 @@ export function ingressNginx(model: ClusterModel, pod: PodModel, draw: Draw): Co
   const args = pod.spec.containers.flatMap((c) => [...((c.args as string[]) ?? []), ...((c.command as string[]) ?? [])])
   const option = (name: string): string | undefined => args.find((a) => a.startsWith(`--${name}=`))?.split('=')[1]
   const ids = [option('controller-class') ?? 'k8s.io/ingress-nginx']
-  const nginx = new IngressNginx(model, ingressesOf(model, ids, option('ingress-class') ?? 'nginx'), draw)
-  const isPassing = args.some((a) => a === '--enable-ssl-passthrough' || a === '--enable-ssl-passthrough=true')
+  const has = (name: string): boolean => args.some((a) => a === `--${name}` || a === `--${name}=true`)
+  const takesUnclassed = has('watch-ingress-without-class')
+  const ingresses = ingressesOf(model, ids, option('ingress-class') ?? 'nginx', takesUnclassed)
+  const nginx = new IngressNginx(model, ingresses, draw)
+  const isPassing = has('enable-ssl-passthrough')
   return {
     name: 'ingress-nginx',
     ports: new Map([

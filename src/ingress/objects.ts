@@ -58,8 +58,14 @@ export function originOf(loaded: LoadedObject, path: FieldPath): RouteOrigin {
  * The Ingresses of a controller, oldest first.
  * @param controllers values of IngressClass `spec.controller` that are its own
  * @param className the class that it takes without an IngressClass object
+ * @param takesUnclassed whether it takes an Ingress that names no class where no class is the default
  */
-export function ingressesOf(model: ClusterModel, controllers: readonly string[], className: string): LoadedObject[] {
+export function ingressesOf(
+  model: ClusterModel,
+  controllers: readonly string[],
+  className: string,
+  takesUnclassed: boolean,
+): LoadedObject[] {
   const classes = objectsOf(model, 'networking.k8s.io', 'IngressClass')
   const own = classes.filter((c) =>
     controllers.includes(String((c.object.spec as { controller?: string } | undefined)?.controller)),
@@ -73,7 +79,7 @@ export function ingressesOf(model: ClusterModel, controllers: readonly string[],
       const spec = i.object.spec as IngressSpec
       const annotated = i.object.metadata.annotations?.['kubernetes.io/ingress.class']
       const named = annotated ?? spec.ingressClassName
-      if (named === undefined) return isDefault || (classes.length === 0 && names.has(className))
+      if (named === undefined) return isDefault || takesUnclassed
       return names.has(named) || annotated === className
     })
     .sort(byAge)
@@ -93,7 +99,10 @@ export function pathsOf(ingresses: readonly LoadedObject[]): IngressPath[] {
         namespace: namespace ?? 'default',
         annotations: annotations ?? {},
         ingress,
-        origin: originOf(ingress, ['spec', 'rules', r, 'http', 'paths', i]),
+        // positions are parsed on demand: only what decides or is reported asks
+        get origin() {
+          return originOf(ingress, ['spec', 'rules', r, 'http', 'paths', i])
+        },
       })),
     )
   })

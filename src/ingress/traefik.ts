@@ -47,7 +47,7 @@ export function traefik(model: ClusterModel, pod: PodModel, draw: Draw): Control
     )
   const has = (option: string): boolean => args.some((a) => a === `--${option}` || a === `--${option}=true`)
   const redirectsTo = args.some((a) => /^--entrypoints\.web\.http\.redirections\.entrypoint\.to=/.test(a))
-  const ingresses = ingressesOf(model, ['traefik.io/ingress-controller'], 'traefik')
+  const ingresses = ingressesOf(model, ['traefik.io/ingress-controller'], 'traefik', true)
   const isStrict = has('providers.kubernetesingress.strictprefixmatching')
   const keepsEmpty = has('providers.kubernetesingress.allowemptyservices')
   const routers = pathsOf(ingresses).sort((a, b) => traefikRule(b).length - traefikRule(a).length)

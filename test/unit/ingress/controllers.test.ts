@@ -76,7 +76,7 @@ function modelOf(...documents: string[]): ClusterModel {
   return buildClusterModel(loadText([BASE, ...documents].join('\n---\n'), 'in.yaml')).model
 }
 
-const NGINX = controller('registry.k8s.io/ingress-nginx/controller:v1.12.1')
+const NGINX = controller('registry.k8s.io/ingress-nginx/controller:v1.12.1', ['--watch-ingress-without-class=true'])
 const TRAEFIK = controller('docker.io/traefik:v3.3')
 const HAPROXY = controller('haproxytech/kubernetes-ingress:3.1')
 
@@ -121,6 +121,24 @@ describe('ingress-nginx', () => {
     expect(curl(secure, 80, 'h.example', '/a?b')).toBe('308 https://h.example/a?b')
     expect(curl(secure, 443, 'h.example')).toBe('default/web 200')
     expect(curl(secure, 80, 'h.example', '/.well-known/acme-challenge/x')).toBe('default/web 200')
+  })
+
+  it('takes Ingresses of its own class, and those without one only when told', () => {
+    const classes = ['nginx', 'other'].map(
+      (n) =>
+        `apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: ${n}}\nspec: {controller: ${n === 'nginx' ? 'k8s.io/ingress-nginx' : 'x/y'}}`,
+    )
+    const strict = controller('registry.k8s.io/ingress-nginx/controller:v1.12.1')
+    const all = ['nginx', 'other', ''].map((n) =>
+      ingress(`i${n}`, rule(`${n || 'none'}.example`, path('/', 'web')), n === '' ? '' : `ingressClassName: ${n}, `),
+    )
+    const cluster = buildCluster(modelOf(strict, ...classes, ...all))
+    const answers = ['nginx', 'other', 'none'].map((h) => curl(cluster, 80, `${h}.example`))
+    expect(answers).toEqual(['default/web 200', '404', '404'])
+    const byDefault = classes.map((c) =>
+      c.replace('{name: nginx}', '{name: nginx, annotations: {ingressclass.kubernetes.io/is-default-class: "true"}}'),
+    )
+    expect(curl(buildCluster(modelOf(strict, ...byDefault, ...all)), 80, 'none.example')).toBe('default/web 200')
   })
 
   it('chooses the server by exact name, wildcard of one label, default', () => {
