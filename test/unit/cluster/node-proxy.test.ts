@@ -10,6 +10,7 @@ function programmed(mode: string): { proxy: NodeProxy; ns: ReturnType<World['add
   const found = findProxyMode(mode)
   if (found === undefined) throw new Error(`no mode ${mode}`)
   const ns = new World({ seed: 1, packets: 16 }).addNetns('n1')
+  expect(execTool(ns, ['sysctl', '-w', 'net.ipv6.conf.all.disable_ipv6=0']).status).toBe(0)
   const proxy = new NodeProxy(ns, found)
   proxy.sync(proxyFixture('dual-stack').input)
   return { proxy, ns }
