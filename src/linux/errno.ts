@@ -26,6 +26,7 @@ export const EMSGSIZE = -90
 export const ENOPROTOOPT = -92
 export const EPROTONOSUPPORT = -93
 export const EOPNOTSUPP = -95
+export const EAFNOSUPPORT = -97
 export const EADDRINUSE = -98
 export const EADDRNOTAVAIL = -99
 export const ENETDOWN = -100
@@ -69,6 +70,7 @@ const NAMES = new Map<number, string>(
     ENOPROTOOPT,
     EPROTONOSUPPORT,
     EOPNOTSUPP,
+    EAFNOSUPPORT,
     EADDRINUSE,
     EADDRNOTAVAIL,
     ENETDOWN,

@@ -63,6 +63,8 @@ export class Netns {
   readonly sockets: SocketTable
   /** UDP sockets of VXLAN devices by port (vxlan_net.sock_list). */
   readonly vxlanSocks = new Map<number, VxlanSock>()
+  /** The same over IPv6. */
+  readonly vxlanSocks6 = new Map<number, VxlanSock>()
   /** GRE tunnels in order of creation. */
   readonly greTunnels: GreTunnel[] = []
   /** Geneve devices in order of creation. */

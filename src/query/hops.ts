@@ -9,6 +9,7 @@ import type { Cluster } from '../cluster/build.ts'
 import type { TraceStep } from '../engine/trace-log.ts'
 import type { FdbEntry } from '../linux/bridge/fdb.ts'
 import { DEV_GENEVE, DEV_GRE, DEV_GRETAP, DEV_VXLAN, type NetDevice } from '../linux/device/device.ts'
+import { vxlanPriv } from '../linux/device/vxlan.ts'
 import { errnoName } from '../linux/errno.ts'
 import { Fib6Route } from '../linux/ipv6/fib6-route.ts'
 import { AF_INET6 } from '../linux/ipv6/in6.ts'
@@ -169,7 +170,10 @@ const TUNNEL_NAMES: { readonly [kind: number]: string } = {
 function tunnelHop(step: TraceStep, dev: NetDevice | null): HopText {
   const isEncap = step.point === T.T_TUNNEL_ENCAP
   const isVxlan = dev?.kind === DEV_VXLAN
-  const [src, dst] = [formatIpv4(step.a), formatIpv4(step.b)]
+  const six = isVxlan && vxlanPriv(dev).cfg.six
+  const [src, dst] = six
+    ? [dev.ns.world.in6.text(step.a), dev.ns.world.in6.text(step.b)]
+    : [formatIpv4(step.a), formatIpv4(step.b)]
   const carrier = isVxlan ? `VXLAN ${step.c}` : (TUNNEL_NAMES[dev?.kind ?? 0] ?? 'IPIP')
   return {
     point: isEncap ? 'encap' : 'decap',

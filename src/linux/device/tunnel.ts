@@ -1,10 +1,11 @@
 /**
- * What the IPv4 tunnels have in common: TOS, TTL and ECN of the outer header, path MTU, the outer header itself.
+ * What the tunnels have in common: TOS, TTL and ECN of the outer header, path MTU, the outer header itself.
  *
  * Linux: net/ipv4/ip_tunnel_core.c (iptunnel_xmit, skb_tunnel_check_pmtu, iptunnel_pmtud_check_icmp,
  * iptunnel_pmtud_build_icmp), include/net/ip_tunnels.h (ip_tunnel_get_dsfield, ip_tunnel_get_ttl, ip_tunnel_ecn_encap),
- * include/net/inet_ecn.h (INET_ECN_encapsulate, __INET_ECN_decapsulate). RFC 6040.
- * Not modelled: offloads, IPv6 underlays, metadata (collect_md) tunnels.
+ * include/net/inet_ecn.h (INET_ECN_encapsulate, __INET_ECN_decapsulate), include/net/ip6_tunnel.h (ip6tunnel_xmit). RFC 6040.
+ * Not modelled: offloads, packet too big for an IPv6 sender behind a bridge (iptunnel_pmtud_build_icmpv6), metadata
+ * (collect_md) tunnels.
  */
 import {
   ETH_HLEN,
@@ -33,6 +34,10 @@ import { internetChecksum } from '../../wire/checksum.ts'
 import { icmpIsError } from '../ip/icmp-stats.ts'
 import { ipSendCheck } from '../ip/options.ts'
 import { ipLocalOut } from '../ip/output.ts'
+import { rt6UpdatePmtu } from '../ipv6/exception.ts'
+import type { Flowi6 } from '../ipv6/flow6.ts'
+import { ip6PushOut } from '../ipv6/output.ts'
+import { Rt6 } from '../ipv6/rt6.ts'
 import type { Netns } from '../netns.ts'
 import { Flowi4, ipRtUpdatePmtu, type Rtable } from '../route/route.ts'
 import type { World } from '../world.ts'
@@ -119,11 +124,12 @@ const flow = new Flowi4()
 export function skbDstUpdatePmtu(w: World, slot: number, mtu: number): void {
   const a = w.arena
   const m = slot << META_SHIFT
-  const rt = a.dst[slot] as Rtable | null
+  const rt = a.dst[slot] as Rtable | Rt6 | null
   if (rt === null) return
   const nh = a.meta[m + M_NH]!
   const v = a.view
-  if (v.getUint8(nh) >> 4 !== 4) return
+  if (v.getUint8(nh) >> 4 === 6 && rt instanceof Rt6) rt6UpdatePmtu(rt.dev.ns, rt, w.in6.read(v, nh + 24), mtu)
+  if (v.getUint8(nh) >> 4 !== 4 || rt instanceof Rt6) return
   const fl = flow.reset()
   fl.daddr = v.getInt32(nh + 16)
   fl.saddr = v.getInt32(nh + 12)
@@ -142,7 +148,13 @@ export const PMTU_REPLY = 1
  * skb_tunnel_check_pmtu: tells the inner packet's route when it is larger than `encap` takes with `headroom` more bytes,
  * and (`reply`: the tunnel is a bridge port, its sender is beyond the bridge) makes the frame an ICMP error to the sender.
  */
-export function skbTunnelCheckPmtu(w: World, slot: number, encap: Rtable, headroom: number, reply: boolean): number {
+export function skbTunnelCheckPmtu(
+  w: World,
+  slot: number,
+  encap: Rtable | Rt6,
+  headroom: number,
+  reply: boolean,
+): number {
   const meta = w.arena.meta
   const m = slot << META_SHIFT
   const mtu = encap.mtu() - headroom
@@ -253,6 +265,26 @@ export function iptunnelXmit(
   v.setInt32(nh + 12, saddr)
   v.setInt32(nh + 16, daddr)
   return ipLocalOut(w, ns, slot)
+}
+
+/** udp_tunnel6_xmit_skb's second half and ip6tunnel_xmit: M_DATA at the UDP header. Takes the slot. @returns 0 or an errno */
+export function ip6tunnelXmit(
+  w: World,
+  ns: Netns,
+  slot: number,
+  rt: Rt6,
+  fl: Flowi6,
+  tclass: number,
+  hops: number,
+  xnet: boolean,
+): number {
+  const a = w.arena
+  const m = slot << META_SHIFT
+  skbScrubPacket(w, slot, xnet)
+  a.meta[m + M_MAC] = -1
+  a.dst[slot] = rt
+  a.meta[m + M_TH] = a.meta[m + M_DATA]!
+  return ip6PushOut(w, ns, slot, fl, fl.proto, tclass, hops, 0)
 }
 
 /** iptunnel_xmit_stats: `bytes` of the inner packet when it left, 0 when it was dropped on the way. */

@@ -7,6 +7,7 @@
  * Not modelled: nexthop groups, several VNIs on one device (vnifilter, src_vni).
  */
 import { EEXIST, ENOENT, ENOSPC, EOPNOTSUPP } from '../errno.ts'
+import type { Rt6 } from '../ipv6/rt6.ts'
 import type { Rtable } from '../route/rtable.ts'
 import type { NetDevice } from './device.ts'
 
@@ -17,7 +18,7 @@ export const FDB_NUD_PERMANENT = 0x80
 
 /** A destination: struct vxlan_rdst. */
 export class VxlanRdst {
-  /** `remote_ip`, 0 when none. */
+  /** `remote_ip`, 0 when none; an In6Table id when the underlay is IPv6. */
   remote: number
   readonly port: number
   readonly vni: number
@@ -26,6 +27,8 @@ export class VxlanRdst {
   /** dst_cache: the route that was used last, with the source address that came with it. */
   cacheRt: Rtable | null = null
   cacheSaddr = 0
+  /** dst_cache of an IPv6 underlay. */
+  cacheRt6: Rt6 | null = null
 
   constructor(remote: number, port: number, vni: number, via: NetDevice | null) {
     this.remote = remote

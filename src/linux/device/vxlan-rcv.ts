@@ -59,14 +59,16 @@ export function vxlanRcv(w: World, ns: Netns, slot: number, sock: VxlanSock): vo
     return
   }
   const outer = meta[m + M_NH]!
-  const saddr = v.getInt32(outer + 12)
-  const outerTos = v.getUint8(outer + 1)
+  const six = v.getUint8(outer) >> 4 === 6
+  const saddr = six ? w.in6.read(v, outer + 8) : v.getInt32(outer + 12)
+  const outerTos = six ? (v.getUint16(outer) >> 4) & 0xff : v.getUint8(outer + 1)
   if (meta[m + M_LEN]! < VXLAN_HLEN + ETH_HLEN) {
     freeSkb(w, slot, R_VXLAN_HDR)
     return
   }
   if (w.tracer !== null) {
-    w.tracer.step(T_TUNNEL_DECAP, slot, ns, dev, saddr, v.getInt32(outer + 16), vxlan.cfg.vni, vxlan)
+    const daddr = six ? w.in6.read(v, outer + 24) : v.getInt32(outer + 16)
+    w.tracer.step(T_TUNNEL_DECAP, slot, ns, dev, saddr, daddr, vxlan.cfg.vni, vxlan)
   }
   a.pull(slot, VXLAN_HLEN)
   iptunnelPullScrub(w, slot, vxlan.net !== dev.ns)
@@ -133,9 +135,9 @@ export function vxlanSnoop(w: World, vxlan: VxlanDev, saddr: number, hi: number,
 /**
  * vxlan_err_lookup: whether the UDP datagram quoted at `uh` (with `len` bytes) is one of ours.
  */
-export function vxlanErrLookup(w: World, ns: Netns, uh: number, len: number): boolean {
+export function vxlanErrLookup(w: World, ns: Netns, uh: number, len: number, six = false): boolean {
   const v = w.arena.view
-  const sock = ns.vxlanSocks.get(v.getUint16(uh + 2))
+  const sock = (six ? ns.vxlanSocks6 : ns.vxlanSocks).get(v.getUint16(uh + 2))
   if (sock === undefined || len < VXLAN_HLEN || (v.getInt32(uh + 8) & VXLAN_HF_VNI) === 0) return false
   return sock.devs.has(v.getInt32(uh + 12) >>> 8)
 }

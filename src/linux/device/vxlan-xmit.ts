@@ -26,6 +26,9 @@ import {
 } from '../../packet/layout.ts'
 import { netifRx } from '../core/dev.ts'
 import { cloneSkb, freeSkb } from '../core/skb.ts'
+import { Flowi6 } from '../ipv6/flow6.ts'
+import { ip6DstLookup, rt6Check } from '../ipv6/route.ts'
+import type { Rt6 } from '../ipv6/rt6.ts'
 import {
   R_DEV_DOWN,
   R_INVALID_TX,
@@ -37,13 +40,14 @@ import {
 } from '../reasons.ts'
 import { dstCheck, Flowi4, ipRouteOutput, type Rtable, routeErrno } from '../route/route.ts'
 import { RTCF_BROADCAST, RTCF_MULTICAST } from '../route/rtn.ts'
-import { transportChecksum } from '../socket/checksum.ts'
+import { transportChecksum, transportChecksum6 } from '../socket/checksum.ts'
 import { T_TUNNEL_ENCAP } from '../trace.ts'
 import type { World } from '../world.ts'
 import type { NetDevice } from './device.ts'
 import {
   ecnEncapsulate,
   innerProtocol,
+  ip6tunnelXmit,
   ipTunnelGetDsfield,
   ipTunnelGetTtl,
   iptunnelXmit,
@@ -52,7 +56,15 @@ import {
   skbTunnelCheckPmtu,
 } from './tunnel.ts'
 import { skbGetHash, udpFlowSrcPort } from './tunnel-hash.ts'
-import { VXLAN_DF_INHERIT, VXLAN_DF_SET, VXLAN_HEADROOM, VXLAN_TOS_INHERIT, type VxlanDev, vxlanPriv } from './vxlan.ts'
+import {
+  VXLAN_DF_INHERIT,
+  VXLAN_DF_SET,
+  VXLAN_HEADROOM,
+  VXLAN_TOS_INHERIT,
+  VXLAN6_HEADROOM,
+  type VxlanDev,
+  vxlanPriv,
+} from './vxlan.ts'
 import type { VxlanRdst } from './vxlan-fdb.ts'
 import { vxlanSnoop } from './vxlan-rcv.ts'
 
@@ -66,6 +78,7 @@ const VXLAN_HF_VNI = 0x08000000
 const PUSHED_BYTES = 20 + UDP_AND_VXLAN_BYTES + ETH_HLEN
 
 const flow = new Flowi4()
+const flow6 = new Flowi6()
 
 /** vxlan_xmit: M_DATA at the Ethernet header of a frame for the overlay. Takes the slot. */
 export function vxlanXmit(w: World, slot: number, dev: NetDevice): void {
@@ -156,6 +169,115 @@ function dstLookup(
   return rt
 }
 
+/** udp_tunnel6_dst_lookup: the underlay route to `rd`; `flow6.saddr` is the source that goes with it. */
+function dstLookup6(
+  w: World,
+  slot: number,
+  vxlan: VxlanDev,
+  rd: VxlanRdst,
+  tos: number,
+  sport: number,
+  useCache: boolean,
+): Rt6 | null {
+  const ns = vxlan.net
+  const fl = flow6.reset()
+  fl.proto = IPPROTO_UDP
+  fl.oif = rd.via === null ? -1 : rd.via.id
+  fl.daddr = rd.remote
+  fl.saddr = vxlan.cfg.local
+  fl.mark = w.arena.meta[(slot << META_SHIFT) + M_MARK]!
+  fl.tclass = tos
+  fl.sport = sport
+  fl.dport = rd.port
+  if (useCache && rd.cacheRt6 !== null && rt6Check(ns, rd.cacheRt6, rd.remote)) {
+    fl.saddr = rd.cacheSaddr
+    return rd.cacheRt6
+  }
+  const rt = ip6DstLookup(ns, fl)
+  if (rt.error !== 0) {
+    errno6 = rt.error
+    return null
+  }
+  if (useCache && rt.dev !== vxlan.dev) {
+    rd.cacheRt6 = rt
+    rd.cacheSaddr = fl.saddr
+  }
+  return rt
+}
+
+let errno6 = 0
+
+/** The IPv6 half of vxlan_xmit_one. Takes the slot. */
+function xmitOne6(
+  w: World,
+  slot: number,
+  dev: NetDevice,
+  vxlan: VxlanDev,
+  rd: VxlanRdst,
+  sport: number,
+  tos: number,
+  inner: number,
+  ttlIn: number,
+): void {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  const cfg = vxlan.cfg
+  const ns = vxlan.net
+  const rt = dstLookup6(w, slot, vxlan, rd, tos, sport, tos === 0 && meta[m + M_MARK] === 0)
+  if (rt === null) {
+    txError(w, slot, dev, R_TUNNEL_NO_ROUTE, errno6)
+    return
+  }
+  if (rt.dev === dev) {
+    txError(w, slot, dev, R_LOOP, 0)
+    return
+  }
+  const saddr = flow6.saddr
+  if (rt.isLocal && cfg.localbypass) {
+    const to = ns.vxlanSocks6.get(rd.port)?.devs.get(rd.vni)
+    if (to === undefined) txError(w, slot, dev, R_VXLAN_VNI, rd.vni)
+    else vxlanEncapBypass(w, slot, vxlan, to, true)
+    return
+  }
+  if (skbTunnelCheckPmtu(w, slot, rt, VXLAN6_HEADROOM, dev.port !== null) === PMTU_REPLY) {
+    vxlanEncapBypass(w, slot, vxlan, vxlan, false)
+    return
+  }
+  const tclass = ecnEncapsulate(tos, inner)
+  const hops = ttlIn === 0 ? rt.hoplimit() : ttlIn
+  if (a.headroom(slot) < PUSHED_BYTES + 20 && !a.resize(slot, meta[m + M_LEN]!)) {
+    txError(w, slot, dev, R_NOMEM, 0)
+    return
+  }
+  const innerLen = meta[m + M_LEN]! - (meta[m + M_NH]! - meta[m + M_DATA]!)
+  const uh = pushVxlan(w, slot, sport, rd)
+  const len = meta[m + M_LEN]!
+  const check = transportChecksum6(w, a.bytes, uh, len, saddr, rd.remote, IPPROTO_UDP)
+  a.view.setUint16(uh + 6, check === 0 ? 0xffff : check)
+  if (w.tracer !== null) w.tracer.step(T_TUNNEL_ENCAP, slot, ns, dev, saddr, rd.remote, rd.vni, rd)
+  flow6.saddr = saddr
+  flow6.daddr = rd.remote
+  const err = ip6tunnelXmit(w, ns, slot, rt, flow6, tclass, hops, ns !== dev.ns)
+  iptunnelXmitStats(dev, err === 0 ? innerLen : 0)
+}
+
+/** vxlan_build_skb and udp_tunnel_xmit_skb's header: UDP without a checksum, then VXLAN. @returns its offset */
+function pushVxlan(w: World, slot: number, sport: number, rd: VxlanRdst): number {
+  const a = w.arena
+  const m = slot << META_SHIFT
+  const uh = a.push(slot, UDP_AND_VXLAN_BYTES)
+  const v = a.view
+  v.setUint16(uh, sport)
+  v.setUint16(uh + 2, rd.port)
+  v.setUint16(uh + 4, a.meta[m + M_LEN]!)
+  v.setUint16(uh + 6, 0)
+  v.setInt32(uh + 8, VXLAN_HF_VNI)
+  v.setInt32(uh + 12, rd.vni << 8)
+  a.meta[m + M_TH] = uh
+  return uh
+}
+
 /** vxlan_xmit_one: encapsulates towards one destination. Takes the slot. */
 function vxlanXmitOne(w: World, slot: number, dev: NetDevice, vxlan: VxlanDev, rd: VxlanRdst): void {
   const a = w.arena
@@ -176,7 +298,8 @@ function vxlanXmitOne(w: World, slot: number, dev: NetDevice, vxlan: VxlanDev, r
   const proto = innerProtocol(w, eth, eth + meta[m + M_LEN]!)
   const inner = ipTunnelGetDsfield(w, slot, proto)
   let ttl = cfg.ttlInherit ? ipTunnelGetTtl(w, slot, proto) : cfg.ttl
-  if (ttl === 0 && !cfg.ttlInherit && rd.remote >>> 28 === 14) ttl = 1
+  const group = cfg.six ? w.in6.isMulticast(rd.remote) : rd.remote >>> 28 === 14
+  if (ttl === 0 && !cfg.ttlInherit && group) ttl = 1
   const tos = cfg.tos === VXLAN_TOS_INHERIT ? inner : cfg.tos
   const ns = vxlan.net
   const inRange = cfg.portMin < cfg.portMax
@@ -185,6 +308,10 @@ function vxlanXmitOne(w: World, slot: number, dev: NetDevice, vxlan: VxlanDev, r
     inRange ? cfg.portMin : ns.sysctl.ip_local_port_range_min,
     inRange ? cfg.portMax : ns.sysctl.ip_local_port_range_max,
   )
+  if (cfg.six) {
+    xmitOne6(w, slot, dev, vxlan, rd, sport, tos, inner, ttl)
+    return
+  }
   const rt = dstLookup(w, slot, vxlan, rd, tos, sport, tos === 0 && meta[m + M_MARK] === 0)
   if (rt === null) {
     txError(w, slot, dev, R_TUNNEL_NO_ROUTE, routeErrno())
@@ -219,20 +346,13 @@ function vxlanXmitOne(w: World, slot: number, dev: NetDevice, vxlan: VxlanDev, r
     return
   }
   const innerLen = meta[m + M_LEN]! - (meta[m + M_NH]! - meta[m + M_DATA]!)
-  const uh = a.push(slot, UDP_AND_VXLAN_BYTES)
+  const uh = pushVxlan(w, slot, sport, rd)
   const len = meta[m + M_LEN]!
   const v = a.view
-  v.setUint16(uh, sport)
-  v.setUint16(uh + 2, rd.port)
-  v.setUint16(uh + 4, len)
-  v.setUint16(uh + 6, 0)
-  v.setInt32(uh + 8, VXLAN_HF_VNI)
-  v.setInt32(uh + 12, rd.vni << 8)
   if (cfg.udpcsum) {
     const check = transportChecksum(a.bytes, uh, len, saddr, rd.remote, IPPROTO_UDP)
     v.setUint16(uh + 6, check === 0 ? 0xffff : check)
   }
-  meta[m + M_TH] = uh
   if (w.tracer !== null) w.tracer.step(T_TUNNEL_ENCAP, slot, ns, dev, saddr, rd.remote, rd.vni, rd)
   const err = iptunnelXmit(w, ns, slot, rt, saddr, rd.remote, IPPROTO_UDP, outerTos, ttl, df, ns !== dev.ns)
   iptunnelXmitStats(dev, err === 0 ? innerLen : 0)
@@ -252,7 +372,13 @@ function vxlanEncapBypass(w: World, slot: number, from: VxlanDev, to: VxlanDev, 
   meta[m + M_MAC] = eth
   if (to.cfg.learning && snoop) {
     const v = w.arena.view
-    vxlanSnoop(w, to, INADDR_LOOPBACK, v.getUint16(eth + 6), v.getInt32(eth + 8))
+    vxlanSnoop(
+      w,
+      to,
+      to.cfg.six ? w.in6.intern(0, 0, 0, 1) : INADDR_LOOPBACK,
+      v.getUint16(eth + 6),
+      v.getInt32(eth + 8),
+    )
   }
   meta[m + M_PKTTYPE] = PACKET_HOST
   meta[m + M_DEV] = dev.id

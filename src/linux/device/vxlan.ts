@@ -3,10 +3,12 @@
  *
  * Linux: drivers/net/vxlan/vxlan_core.c (vxlan_config_validate, vxlan_config_apply, vxlan_open, vxlan_stop, vxlan_cleanup,
  * vxlan_sock_add, vxlan_change_mtu). Sending is in vxlan-xmit.ts, receiving in vxlan-rcv.ts. RFC 7348.
- * Not modelled: multicast groups, IPv6 underlays, vnifilter mode, tunnel metadata (an external device receives, what it is given to send is dropped), GBP, GPE, remote checksum,
- * proxy (ARP answers), rsc, l2miss and l3miss messages, MDB, nexthop groups.
+ * The underlay is IPv4 or IPv6 (`cfg.six`: then addresses are In6Table ids). Not modelled: multicast groups, vnifilter
+ * mode, tunnel metadata (an external device receives, what it is given to send is dropped), GBP, GPE, remote checksum,
+ * UDP without a checksum over IPv6, proxy (ARP answers), rsc, l2miss and l3miss messages, MDB, nexthop groups.
  */
 import { EADDRINUSE, EEXIST, EINVAL } from '../errno.ts'
+import { AF_INET6 } from '../ipv6/in6.ts'
 import type { Netns } from '../netns.ts'
 import { Timer } from '../timers.ts'
 import { DEV_VXLAN, type NetDevice } from './device.ts'
@@ -15,6 +17,8 @@ import { FDB_NUD_NOARP, FDB_NUD_PERMANENT, FDB_NUD_REACHABLE, VxlanFdb, VxlanRds
 
 /** vxlan_headroom: outer IPv4, UDP, VXLAN, inner Ethernet. */
 export const VXLAN_HEADROOM = 50
+/** The same with an outer IPv6 header. */
+export const VXLAN6_HEADROOM = 70
 /** The driver's own default port. */
 export const VXLAN_DEFAULT_PORT = 8472
 /** VXLAN_DF_* */
@@ -34,6 +38,8 @@ const AGE_INTERVAL_NS = 10 * SECOND_NS
 export interface VxlanConfig {
   vni: number
   dstport: number
+  /** VXLAN_F_IPV6: the underlay is IPv6 */
+  six: boolean
   /** 0: chosen by the route */
   local: number
   /** 0: no default destination */
@@ -60,6 +66,7 @@ export function vxlanDefaults(vni: number): VxlanConfig {
   return {
     vni,
     dstport: VXLAN_DEFAULT_PORT,
+    six: false,
     local: 0,
     remote: 0,
     lowerdev: null,
@@ -191,26 +198,37 @@ export function createVxlan(
   return dev
 }
 
+/** vxlan_headroom */
+export function vxlanHeadroom(cfg: VxlanConfig): number {
+  return cfg.six ? VXLAN6_HEADROOM : VXLAN_HEADROOM
+}
+
 /** Largest MTU by the lower device. */
 function vxlanMaxMtu(cfg: VxlanConfig): number {
-  return cfg.lowerdev === null ? ETH_MAX_MTU : Math.max(cfg.lowerdev.mtu - VXLAN_HEADROOM, ETH_MIN_MTU)
+  return cfg.lowerdev === null ? ETH_MAX_MTU : Math.max(cfg.lowerdev.mtu - vxlanHeadroom(cfg), ETH_MIN_MTU)
 }
 
 /** vxlan_change_mtu. @returns 0 or -EINVAL */
 export function vxlanChangeMtu(dev: NetDevice, mtu: number): number {
   const cfg = vxlanPriv(dev).cfg
-  if (cfg.lowerdev !== null && mtu > cfg.lowerdev.mtu - VXLAN_HEADROOM) return EINVAL
+  if (cfg.lowerdev !== null && mtu > cfg.lowerdev.mtu - vxlanHeadroom(cfg)) return EINVAL
   return 0
+}
+
+/** Whether a socket of this host has the port in the underlay's family (the tunnel's own is v6only). */
+function portTaken(vxlan: VxlanDev, port: number): boolean {
+  const list = vxlan.net.sockets.udp.get(port) ?? []
+  return list.some((sk) => (sk.family === AF_INET6) === vxlan.cfg.six || (!vxlan.cfg.six && !sk.v6only))
 }
 
 /** vxlan_open: takes the UDP port. @returns 0 or -EADDRINUSE when a socket of this host has it */
 export function vxlanOpen(dev: NetDevice): number {
   const vxlan = vxlanPriv(dev)
   const port = vxlan.cfg.dstport
-  const socks = vxlan.net.vxlanSocks
+  const socks = vxlan.cfg.six ? vxlan.net.vxlanSocks6 : vxlan.net.vxlanSocks
   let sock = socks.get(port)
   if (sock === undefined) {
-    if (vxlan.net.sockets.udp.has(port)) return EADDRINUSE
+    if (portTaken(vxlan, port)) return EADDRINUSE
     sock = new VxlanSock(port)
     socks.set(port, sock)
   }
@@ -229,7 +247,8 @@ export function vxlanStop(dev: NetDevice): void {
   const sock = vxlan.sock
   if (sock !== null) {
     sock.devs.delete(vxlan.cfg.vni)
-    if (sock.devs.size === 0) vxlan.net.vxlanSocks.delete(sock.port)
+    const socks = vxlan.cfg.six ? vxlan.net.vxlanSocks6 : vxlan.net.vxlanSocks
+    if (sock.devs.size === 0) socks.delete(sock.port)
     vxlan.sock = null
   }
   vxlan.stopAgeing()

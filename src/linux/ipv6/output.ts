@@ -310,11 +310,26 @@ export function ip6Xmit(
   a.meta[m + M_SK] = sk
   a.meta[m + M_HASH] = hash
   a.meta[m + M_FLAGS] = a.meta[m + M_FLAGS]! | SKB_CSUM_OK | SKB_IGNORE_DF
+  const hops = hoplimit < 0 ? ip6Hoplimit(w, a.dst[slot] as Rt6, fl) : hoplimit
+  return ip6PushOut(w, ns, slot, fl, proto, tclass, hops, ip6MakeFlowlabel(ns, hash, fl.flowlabel))
+}
+
+/** The header in front of M_DATA and out, for a slot with its route: the end of ip6_xmit and ip6tunnel_xmit. Takes the slot. */
+export function ip6PushOut(
+  w: World,
+  ns: Netns,
+  slot: number,
+  fl: Flowi6,
+  proto: number,
+  tclass: number,
+  hops: number,
+  flowlabel: number,
+): number {
+  const a = w.arena
+  const m = slot << META_SHIFT
   const nh = a.push(slot, 40)
   a.meta[m + M_NH] = nh
-  const rt = a.dst[slot] as Rt6
-  a.meta[m + M_DEV] = rt.dev.id
-  const hops = hoplimit < 0 ? ip6Hoplimit(w, rt, fl) : hoplimit
-  writeHeader(w, nh, proto, tclass, ip6MakeFlowlabel(ns, hash, fl.flowlabel), hops, fl)
+  a.meta[m + M_DEV] = (a.dst[slot] as Rt6).dev.id
+  writeHeader(w, nh, proto, tclass, flowlabel, hops, fl)
   return ip6LocalOut(w, ns, slot)
 }

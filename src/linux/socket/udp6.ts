@@ -8,6 +8,7 @@
  */
 import { M_DATA, M_DEV, M_LEN, M_NH, META_SHIFT } from '../../packet/layout.ts'
 import { consumeSkb, freeSkb } from '../core/skb.ts'
+import { vxlanErrLookup, vxlanRcv } from '../device/vxlan-rcv.ts'
 import { EADDRINUSE, EADDRNOTAVAIL, EDESTADDRREQ, EINVAL, EMSGSIZE, ENOBUFS } from '../errno.ts'
 import { ipv6ChkAddr } from '../ipv6/addrconf.ts'
 import { ip6Redirect, ip6UpdatePmtu } from '../ipv6/exception.ts'
@@ -74,6 +75,7 @@ export function udp6Bind(sk: UdpSock, addr: number, port: number, dev = -1): num
 
 /** udp_lib_lport_inuse with inet_rcv_saddr_equal of both families. */
 function inUse6(sk: UdpSock, addr: number, port: number): boolean {
+  if (sk.ns.vxlanSocks6.has(port) || (!sk.v6only && addr === 0 && sk.ns.vxlanSocks.has(port))) return true
   for (const o of sk.ns.sockets.udp.get(port) ?? []) {
     if (o === sk || (o.reuseAddr && sk.reuseAddr)) continue
     if (o.family === AF_INET6 ? o.rcvSaddr === addr || o.rcvSaddr === 0 || addr === 0 : addr === 0 && !sk.v6only) {
@@ -229,6 +231,12 @@ export function udpV6Rcv(w: World, ns: Netns, slot: number): void {
   }
   const sport = v.getUint16(th)
   const dport = v.getUint16(th + 2)
+  const tunnel = ns.vxlanSocks6.get(dport)
+  if (tunnel !== undefined) {
+    nfResetCt(w, slot)
+    vxlanRcv(w, ns, slot, tunnel)
+    return
+  }
   const dev = a.meta[m + M_DEV]!
   if (w.in6.isMulticast(daddr)) {
     mcastDeliver(w, ns, slot, saddr, sport, daddr, dport, th, ulen)
@@ -317,7 +325,11 @@ export function udpV6Err(
   const daddr = w.in6.read(v, inner + 24)
   const sk = udp6LibLookup(ns, daddr, v.getUint16(uh + 2), saddr, v.getUint16(uh), dev)
   if (sk === null) {
-    ns.count('Icmp6.InErrors')
+    const a = w.arena.meta
+    const quoted = a[(slot << META_SHIFT) + M_DATA]! + a[(slot << META_SHIFT) + M_LEN]! - uh
+    if (!vxlanErrLookup(w, ns, uh, quoted, true)) ns.count('Icmp6.InErrors')
+    else if (type === ICMPV6_PKT_TOOBIG) ip6UpdatePmtu(w, ns, inner, info, dev, 0)
+    else if (type === NDISC_REDIRECT) ip6Redirect(w, ns, slot, inner, dev)
     return
   }
   icmpv6ErrConvert(type, code)

@@ -3,7 +3,6 @@
  *
  * Source: iproute2 bridge/fdb.c (print_fdb, fdb_modify); drivers/net/vxlan/vxlan_core.c (vxlan_fdb_parse, vxlan_fdb_info).
  */
-import { formatIpv4 } from '../../addr/ipv4.ts'
 import { formatMac } from '../../addr/mac.ts'
 import { DEV_VXLAN, type NetDevice } from '../device/device.ts'
 import { vxlanPriv } from '../device/vxlan.ts'
@@ -17,6 +16,7 @@ import {
 } from '../device/vxlan-fdb.ts'
 import { EINVAL, EOPNOTSUPP } from '../errno.ts'
 import type { JsonValue } from './ip-json.ts'
+import { underlay } from './ip-link-vxlan.ts'
 import { rtnetlink, ToolExit } from './result.ts'
 
 const FAILED = 255
@@ -94,7 +94,7 @@ export function vxlanRowText(row: VxlanFdbRow, withDev: boolean, stats: boolean)
   return [
     `${formatMac({ hi: entry.macHi, lo: entry.macLo })} `,
     withDev ? `dev ${dev.name} ` : '',
-    rd.remote === 0 ? '' : `dst ${formatIpv4(rd.remote)} `,
+    rd.remote === 0 ? '' : `dst ${underlay(dev, rd.remote)} `,
     rd.port === cfg.dstport ? '' : `port ${rd.port} `,
     rd.vni === cfg.vni ? '' : `vni ${rd.vni} `,
     rd.via === null ? '' : `via ${rd.via.name} `,
@@ -113,7 +113,7 @@ export function vxlanRowJson(row: VxlanFdbRow, withDev: boolean, stats: boolean)
   return {
     mac: formatMac({ hi: entry.macHi, lo: entry.macLo }),
     ...(withDev ? { ifname: dev.name } : {}),
-    ...(rd.remote === 0 ? {} : { dst: formatIpv4(rd.remote) }),
+    ...(rd.remote === 0 ? {} : { dst: underlay(dev, rd.remote) }),
     ...(rd.port === cfg.dstport ? {} : { port: rd.port }),
     ...(rd.vni === cfg.vni ? {} : { vni: rd.vni }),
     ...(rd.via === null ? {} : { viaIf: rd.via.name }),

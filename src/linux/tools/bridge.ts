@@ -11,7 +11,8 @@ import { formatMac } from '../../addr/mac.ts'
 import type { Bridge, BridgePort } from '../bridge/bridge.ts'
 import type { FdbEntry } from '../bridge/fdb.ts'
 import { DEV_VXLAN, type NetDevice } from '../device/device.ts'
-import { EEXIST, ENOENT, EOPNOTSUPP } from '../errno.ts'
+import { vxlanPriv } from '../device/vxlan.ts'
+import { EAFNOSUPPORT, EEXIST, ENOENT, EOPNOTSUPP } from '../errno.ts'
 import type { Netns } from '../netns.ts'
 import {
   type FdbTarget,
@@ -29,6 +30,7 @@ import {
   type IpOptions,
   matches,
   takeAddress,
+  takeAddress6,
   takeDevice,
   takeMac,
   takeNumber,
@@ -119,12 +121,16 @@ function fdbModify(ns: Netns, args: Args, verb: 'add' | 'append' | 'replace' | '
   let self = false
   let kind: 'local' | 'static' | 'dynamic' = 'local'
   let vid = 0
+  let dst6 = false
   const target: FdbTarget = { dst: null, port: null, vni: null, via: null, externLearn: false }
   while (!args.done) {
     const word = args.take()
     if (word === 'dev') devName = args.take()
-    else if (word === 'dst') target.dst = takeAddress(args.take())
-    else if (word === 'port') target.port = takeNumber(args.take(), 0xffff, 'invalid port')
+    else if (word === 'dst') {
+      const to = args.take()
+      dst6 = to.includes(':')
+      target.dst = dst6 ? takeAddress6(ns, to) : takeAddress(to)
+    } else if (word === 'port') target.port = takeNumber(args.take(), 0xffff, 'invalid port')
     else if (word === 'vni') target.vni = takeNumber(args.take(), 0xffffff, 'invalid VNI')
     else if (word === 'via') target.via = takeDevice(ns, args.take(), FAILED)
     else if (word === 'vlan') vid = takeNumber(args.take(), 4094, 'invalid VLAN ID')
@@ -141,6 +147,7 @@ function fdbModify(ns: Netns, args: Args, verb: 'add' | 'append' | 'replace' | '
   const dev = device(ns, devName)
   const mac = takeMac(macText)
   if (dev.kind === DEV_VXLAN) {
+    if (target.dst !== null && dst6 !== vxlanPriv(dev).cfg.six && verb !== 'del') rtnetlink(EAFNOSUPPORT, FAILED)
     if (self || !master) vxlanFdbModify(dev, mac, target, kind, verb)
     if (!master) return ''
     self = false

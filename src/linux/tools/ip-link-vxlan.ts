@@ -1,7 +1,7 @@
 /**
  * `ip link ... type vxlan`: its options in and out.
  *
- * Not modelled, refused by name: group, IPv6 addresses, external, vnifilter, gbp, gpe, proxy, rsc, l2miss, l3miss, remote
+ * Not modelled, refused by name: group, external, vnifilter, gbp, gpe, proxy, rsc, l2miss, l3miss, remote
  * checksum, flow labels.
  * Source: iproute2 ip/iplink_vxlan.c (vxlan_parse_opt, vxlan_print_opt).
  */
@@ -18,7 +18,7 @@ import {
   vxlanPriv,
 } from '../device/vxlan.ts'
 import type { Netns } from '../netns.ts'
-import { type Args, invarg, matches, takeNumber } from './ip-args.ts'
+import { type Args, invarg, matches, takeAddress6, takeNumber } from './ip-args.ts'
 import type { JsonValue } from './ip-json.ts'
 import { ToolExit, unmodelled } from './result.ts'
 
@@ -91,8 +91,14 @@ const USAGE = [
   '\tLABEL := 0-1048575',
 ].join('\n')
 
-function address(keyword: string, word: string): number {
-  if (word.includes(':')) unmodelled(`vxlan ${keyword} over IPv6`)
+/** An address of the underlay: the first one given decides its family. */
+function address(ns: Netns, cfg: VxlanConfig, keyword: string, word: string): number {
+  if (word.includes(':')) {
+    const addr = takeAddress6(ns, word)
+    if (ns.world.in6.isMulticast(addr)) invarg(`invalid ${keyword} address`, word)
+    cfg.six = true
+    return addr
+  }
   const ip = parseIpv4(word)
   if (ip === null) invarg(`invalid ${keyword} address`, word)
   if (ip >>> 28 === 14) {
@@ -128,8 +134,8 @@ export function addVxlan(
 
 function takeOption(ns: Netns, cfg: VxlanConfig, word: string, args: Args): void {
   if (matches(word, 'id') || word === 'vni') cfg.vni = takeNumber(args.take(), VNI_MAX, 'invalid id')
-  else if (word === 'remote') cfg.remote = address('remote', args.take())
-  else if (word === 'local') cfg.local = address('local', args.take())
+  else if (word === 'remote') cfg.remote = address(ns, cfg, 'remote', args.take())
+  else if (word === 'local') cfg.local = address(ns, cfg, 'local', args.take())
   else if (word === 'dev') {
     const name = args.take()
     const dev = ns.devices.get(name)
@@ -187,6 +193,11 @@ export function setVxlan(dev: NetDevice, args: Args): void {
   }
 }
 
+/** An address of the device's underlay. */
+export function underlay(dev: NetDevice, addr: number): string {
+  return vxlanPriv(dev).cfg.six ? dev.ns.world.in6.text(addr) : formatIpv4(addr)
+}
+
 function tosText(tos: number): string {
   return tos === VXLAN_TOS_INHERIT ? 'inherit' : `0x${tos.toString(16)}`
 }
@@ -197,8 +208,8 @@ export function vxlanDetails(dev: NetDevice): string {
   return [
     c.external ? 'external ' : '',
     `id ${c.vni} `,
-    c.remote === 0 ? '' : `remote ${formatIpv4(c.remote)} `,
-    c.local === 0 ? '' : `local ${formatIpv4(c.local)} `,
+    c.remote === 0 ? '' : `remote ${underlay(dev, c.remote)} `,
+    c.local === 0 ? '' : `local ${underlay(dev, c.local)} `,
     c.lowerdev === null ? '' : `dev ${c.lowerdev.name} `,
     `srcport ${c.portMin} ${c.portMax} dstport ${c.dstport} `,
     c.learning ? '' : 'nolearning ',
@@ -216,8 +227,8 @@ export function vxlanJson(dev: NetDevice): { [name: string]: JsonValue } {
   const c = vxlanPriv(dev).cfg
   return {
     id: c.vni,
-    ...(c.remote === 0 ? {} : { remote: formatIpv4(c.remote) }),
-    ...(c.local === 0 ? {} : { local: formatIpv4(c.local) }),
+    ...(c.remote === 0 ? {} : { [c.six ? 'remote6' : 'remote']: underlay(dev, c.remote) }),
+    ...(c.local === 0 ? {} : { [c.six ? 'local6' : 'local']: underlay(dev, c.local) }),
     ...(c.lowerdev === null ? {} : { link: c.lowerdev.name }),
     port_range: { low: c.portMin, high: c.portMax },
     port: c.dstport,
