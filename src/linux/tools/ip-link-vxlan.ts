@@ -93,6 +93,10 @@ const USAGE = [
 
 /** An address of the underlay: the first one given decides its family. */
 function address(ns: Netns, cfg: VxlanConfig, keyword: string, word: string): number {
+  const other = cfg.local !== 0 || cfg.remote !== 0
+  if (other && word.includes(':') !== cfg.six) {
+    throw new ToolExit(1, `Error: ${cfg.six ? 'inet6' : 'inet'} address is expected rather than "${word}".`)
+  }
   if (word.includes(':')) {
     const addr = takeAddress6(ns, word)
     if (ns.world.in6.isMulticast(addr)) invarg(`invalid ${keyword} address`, word)
