@@ -427,7 +427,11 @@ class RuleParser {
     this.spec.isGoto = isGoto
     if (isGoto || STANDARD_TARGETS.has(name) || this.env.hasChain(name)) return
     const registered: Registered<XtTarget> | undefined = findTarget(this.env.family, name)
-    if (registered === undefined) return
+    if (registered === undefined) {
+      // its options would be called unknown
+      if (KNOWN_ELSEWHERE.has(name)) throw new IptTextError(`target \`${name}' is not modelled`)
+      return
+    }
     const one: Loaded = {
       ext: registered.ext,
       options: registered.options,
@@ -493,7 +497,6 @@ class RuleParser {
     for (const one of this.loaded) one.ext.check?.(one.data, one.seen, this.context)
     if (this.target !== null) spec.target = { ext: this.target.ext, data: this.target.data }
     else if (spec.jump !== '' && !STANDARD_TARGETS.has(spec.jump) && !this.env.hasChain(spec.jump)) {
-      if (KNOWN_ELSEWHERE.has(spec.jump)) throw new IptTextError(`target \`${spec.jump}' is not modelled`)
       if (spec.isGoto) throw new IptTextError(`goto '${spec.jump}' is not a chain\n`)
       throw new IptTextError(`Couldn't load target \`${spec.jump}':No such file or directory\n`)
     }

@@ -48,6 +48,8 @@ describe('errors in the words and at the line of the real iptables-restore', () 
   it('says of an extension that the real tool has that it is not modelled', () => {
     const r = iptablesRestore(newNs(), '*filter\n-A FORWARD -m string --string x --algo bm -j DROP\nCOMMIT\n')
     expect(r.errors[0]!.message).toContain("match `string' is not modelled")
+    const q = iptablesRestore(newNs(), '*filter\n-A FORWARD -j NFQUEUE --queue-num 1\nCOMMIT\n')
+    expect(q.errors[0]!.message).toContain("target `NFQUEUE' is not modelled")
   })
 })
 
