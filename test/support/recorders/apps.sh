@@ -2,6 +2,7 @@
 # Records test/fixtures/apps/transcript.txt: curl, nc and wget against servers that answer, refuse, reset, hang.
 #   sudo test/support/recorders/apps.sh > test/fixtures/apps/transcript.txt
 D=$(mktemp -d)
+echo '# curl 7.88.1, OpenBSD nc 1.219 and wget 1.21.3 on the real kernel: recorders/apps.sh. "! " is standard error, "\r" a carriage return.'
 cat > $D/web.py <<'PY'
 import socket,threading,ssl
 R=b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
@@ -40,7 +41,7 @@ cat > $D/hosts <<'E2'
 127.0.0.1 localhost
 10.77.0.2 web web.shop
 E2
-r() { echo "\$ $*"; ip netns exec pw-rec-a unshare -m bash -c "mount --bind $D/hosts /etc/hosts;"' "$@"' x "$@" > $D/o 2> $D/e </dev/null; rc=$?; sed 's/\r$/\\r/' $D/o; sed 's/^/! /; s/\r$//' $D/e; echo "rc=$rc"; }
+r() { l='$'; for a in "$@"; do case "$a" in *[!A-Za-z0-9_./:?=\&@,-]*) l="$l '$a'";; *) l="$l $a";; esac; done; printf '%s\n' "$l"; ip netns exec pw-rec-a unshare -m bash -c "mount --bind $D/hosts /etc/hosts;"' "$@"' x "$@" > $D/o 2> $D/e </dev/null; rc=$?; sed 's/\r$/\\r/' $D/o; sed 's/^/! /; s/\r$//' $D/e; echo "rc=$rc"; }
 r curl -sS http://web:8080/
 r curl -sS 10.77.0.2:8080/a?b=c
 r curl -sSi http://web:8080/
