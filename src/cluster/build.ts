@@ -182,7 +182,7 @@ export function buildCluster(model: ClusterModel, options: BuildOptions = {}): C
   }
   if (!diagnostics.some((d) => d.severity === 'error')) for (const verb of plan.resync ?? []) applyCniVerb(verb, lookup)
   world.softirq()
-  const unmodelled: string[] = []
+  const unmodelled: string[] = [...proxies.values()].flatMap((proxy) => [...proxy.unmodelled])
   const httpLog: HttpDecision[] = []
   const held = startDnsServers(model, pods, unmodelled)
   for (const key of startIngress(model, pods, httpLog, unmodelled)) held.add(key)
