@@ -46,6 +46,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./commands/lint.ts')).registerLint,
   },
   {
+    name: 'advise',
+    summary: 'suggest the least policies that let given flows through',
+    load: async () => (await import('./commands/advise.ts')).registerAdvise,
+  },
+  {
     name: 'exec',
     summary: 'run ip, iptables-save, ping ... inside a simulated node or pod',
     load: async () => (await import('./commands/exec.ts')).registerExec,

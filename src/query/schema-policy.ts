@@ -155,3 +155,11 @@ export const LINT_SCHEMA = documentOf('Lint', 'What is likely not what was meant
   summary: exactly({ error: COUNT, warning: COUNT, info: COUNT }),
   notes: TEXTS,
 })
+
+/** The schema of Advice. */
+export const ADVICE_SCHEMA = documentOf('Advice', 'The least policies that let given flows through', {
+  flows: COUNT,
+  policies: listOf({ type: 'object', description: 'networking.k8s.io/v1 NetworkPolicy' }),
+  missing: TEXTS,
+  ambiguous: TEXTS,
+})

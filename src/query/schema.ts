@@ -3,7 +3,7 @@
  * validate every document against its own.
  */
 import { LAB_CHECK_SCHEMA, LAB_RESULT_SCHEMA } from './schema-lab.ts'
-import { CHECK_SCHEMA, DIFF_SCHEMA, LINT_SCHEMA, REACH_SCHEMA, WHY_SCHEMA } from './schema-policy.ts'
+import { ADVICE_SCHEMA, CHECK_SCHEMA, DIFF_SCHEMA, LINT_SCHEMA, REACH_SCHEMA, WHY_SCHEMA } from './schema-policy.ts'
 import { BGP_STATE_SCHEMA, REASONS_SCHEMA, TABLE_SCHEMAS } from './schema-tables.ts'
 import { TRACE_SCHEMA } from './schema-trace.ts'
 
@@ -17,6 +17,7 @@ export const SCHEMAS: ReadonlyMap<string, JsonSchema> = new Map<string, JsonSche
   ['LabCheck', LAB_CHECK_SCHEMA],
   ['Reach', REACH_SCHEMA],
   ['Why', WHY_SCHEMA],
+  ['Advice', ADVICE_SCHEMA],
   ['Check', CHECK_SCHEMA],
   ['Diff', DIFF_SCHEMA],
   ['Lint', LINT_SCHEMA],

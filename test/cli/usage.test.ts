@@ -41,6 +41,7 @@ describe('help', () => {
       'trace',
       'reach',
       'why',
+      'advise',
       'check',
       'diff',
       'lint',
