@@ -2,10 +2,9 @@
  * What the tunnels have in common: TOS, TTL and ECN of the outer header, path MTU, the outer header itself.
  *
  * Linux: net/ipv4/ip_tunnel_core.c (iptunnel_xmit, skb_tunnel_check_pmtu, iptunnel_pmtud_check_icmp,
- * iptunnel_pmtud_build_icmp), include/net/ip_tunnels.h (ip_tunnel_get_dsfield, ip_tunnel_get_ttl, ip_tunnel_ecn_encap),
+ * iptunnel_pmtud_build_icmp and their v6 twins), include/net/ip_tunnels.h (ip_tunnel_get_dsfield, ip_tunnel_get_ttl, ip_tunnel_ecn_encap),
  * include/net/inet_ecn.h (INET_ECN_encapsulate, __INET_ECN_decapsulate), include/net/ip6_tunnel.h (ip6tunnel_xmit). RFC 6040.
- * Not modelled: offloads, packet too big for an IPv6 sender behind a bridge (iptunnel_pmtud_build_icmpv6), metadata
- * (collect_md) tunnels.
+ * Not modelled: offloads, metadata (collect_md) tunnels.
  */
 import {
   ETH_HLEN,
@@ -35,11 +34,13 @@ import { icmpIsError } from '../ip/icmp-stats.ts'
 import { ipSendCheck } from '../ip/options.ts'
 import { ipLocalOut } from '../ip/output.ts'
 import { rt6UpdatePmtu } from '../ipv6/exception.ts'
+import { exthdr, IPPROTO_ICMPV6, ipv6SkipExthdr } from '../ipv6/exthdrs-core.ts'
 import type { Flowi6 } from '../ipv6/flow6.ts'
 import { ip6PushOut } from '../ipv6/output.ts'
 import { Rt6 } from '../ipv6/rt6.ts'
 import type { Netns } from '../netns.ts'
 import { Flowi4, ipRtUpdatePmtu, type Rtable } from '../route/route.ts'
+import { transportChecksum6 } from '../socket/checksum.ts'
 import type { World } from '../world.ts'
 import type { NetDevice } from './device.ts'
 import { skbScrubPacket } from './veth.ts'
@@ -52,6 +53,8 @@ const IP_DF = 0x4000
 const IPPROTO_ICMP = 1
 const ICMP_BYTES = 8
 const ICMP_MAX_BYTES = 576
+const IPV6_MIN_MTU = 1280
+const NDISC_REDIRECT = 137
 
 /** skb_protocol(skb, true): the protocol behind VLAN tags of the frame that starts at `eth` and ends at `end`. */
 export function innerProtocol(w: World, eth: number, end: number): number {
@@ -160,8 +163,9 @@ export function skbTunnelCheckPmtu(
   const mtu = encap.mtu() - headroom
   if (meta[m + M_LEN]! - (meta[m + M_NH]! - meta[m + M_DATA]!) <= mtu) return PMTU_FITS
   skbDstUpdatePmtu(w, slot, mtu)
-  // IPv6 has its own message, which comes with IPv6
-  if (!reply || meta[m + M_PROTO] !== ETH_P_IP) return PMTU_FITS
+  if (!reply) return PMTU_FITS
+  if (meta[m + M_PROTO] === ETH_P_IPV6) return pmtudCheckIcmpv6(w, slot, mtu) ? PMTU_REPLY : PMTU_FITS
+  if (meta[m + M_PROTO] !== ETH_P_IP) return PMTU_FITS
   return pmtudCheckIcmp(w, slot, mtu) ? PMTU_REPLY : PMTU_FITS
 }
 
@@ -224,6 +228,63 @@ function pmtudBuildIcmp(w: World, slot: number, mtu: number): void {
   v.setUint16(back + 6, dstHi)
   v.setInt32(back + 8, dstLo)
   v.setUint16(back + 12, ETH_P_IP)
+}
+
+/** iptunnel_pmtud_check_icmpv6 */
+function pmtudCheckIcmpv6(w: World, slot: number, mtu: number): boolean {
+  const meta = w.arena.meta
+  const m = slot << META_SHIFT
+  const v = w.arena.view
+  const nh = meta[m + M_NH]!
+  const end = meta[m + M_DATA]! + meta[m + M_LEN]!
+  const saddr = w.in6.read(v, nh + 8)
+  // the kernel compares whole types: ::1 and groups of link or site are none of these
+  const scope = v.getUint8(nh + 9) & 15
+  const group = w.in6.isMulticast(saddr) && scope !== 2 && scope !== 5 && scope !== 1
+  if (mtu < IPV6_MIN_MTU || saddr === 0 || group) return false
+  // nor does it count the Ethernet header when it looks for extension headers
+  const data = meta[m + M_DATA]!
+  const at = ipv6SkipExthdr(v, data + 40, end, v.getUint8(nh + 6))
+  if (at < 0 || (exthdr.fragOff & 0xfff8) !== 0) return false
+  const th = nh + at - data
+  if (exthdr.nexthdr === IPPROTO_ICMPV6 && (th >= end || v.getUint8(th) < 128 || v.getUint8(th) === NDISC_REDIRECT)) {
+    return false
+  }
+  pmtudBuildIcmpv6(w, slot, mtu)
+  return true
+}
+
+/** iptunnel_pmtud_build_icmpv6: the frame becomes packet-too-big from its destination to its source. */
+function pmtudBuildIcmpv6(w: World, slot: number, mtu: number): void {
+  const a = w.arena
+  const meta = a.meta
+  const m = slot << META_SHIFT
+  const eth = meta[m + M_DATA]!
+  const head = a.bytes.slice(eth, eth + ETH_HLEN + 40)
+  a.pull(slot, ETH_HLEN)
+  a.trim(slot, IPV6_MIN_MTU - 40 - ICMP_BYTES)
+  if (a.headroom(slot) < 40 + ICMP_BYTES + ETH_HLEN) a.resize(slot, meta[m + M_LEN]!)
+  const v = a.view
+  const icmp = a.push(slot, ICMP_BYTES)
+  v.setInt32(icmp, 0x02000000)
+  v.setInt32(icmp + 4, mtu)
+  const len = meta[m + M_LEN]!
+  meta[m + M_TH] = icmp
+  const nh = a.push(slot, 40)
+  v.setInt32(nh, 0x60000000)
+  v.setUint16(nh + 4, len)
+  v.setUint8(nh + 6, IPPROTO_ICMPV6)
+  v.setUint8(nh + 7, head[ETH_HLEN + 7]!)
+  a.bytes.set(head.subarray(ETH_HLEN + 24, ETH_HLEN + 40), nh + 8)
+  a.bytes.set(head.subarray(ETH_HLEN + 8, ETH_HLEN + 24), nh + 24)
+  const [saddr, daddr] = [w.in6.read(v, nh + 8), w.in6.read(v, nh + 24)]
+  v.setUint16(icmp + 2, transportChecksum6(w, a.bytes, icmp, len, saddr, daddr, IPPROTO_ICMPV6))
+  meta[m + M_NH] = nh
+  const back = a.push(slot, ETH_HLEN)
+  meta[m + M_MAC] = back
+  a.bytes.set(head.subarray(6, 12), back)
+  a.bytes.set(head.subarray(0, 6), back + 6)
+  v.setUint16(back + 12, ETH_P_IPV6)
 }
 
 /**
