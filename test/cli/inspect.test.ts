@@ -62,7 +62,7 @@ describe('podwalk exec', () => {
   })
 
   it.each([
-    ['a tool that is not modelled', ['tc', 'qdisc'], 126],
+    ['a tool that is not modelled', ['arptables', '-L'], 126],
     ['a tool that there is not', ['frobnicate'], 127],
     ['a wrong use of a tool', ['ip', 'rout', 'bogus'], 255],
   ])('gives the exit code of the tool: %s', (_what, argv, code) => {

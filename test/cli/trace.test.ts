@@ -140,7 +140,7 @@ describe('exit codes', () => {
   })
 
   it.each([
-    ['a CNI', ['--cni', 'calico'], /calico/],
+    ['a CNI', ['--cni', 'cilium'], /cilium/],
     ['a kube-proxy mode', ['--proxy-mode', 'userspace'], /userspace/],
     ['a transport', ['--proto', 'sctp'], /SCTP socket/],
   ])('are 4 under --strict for %s that is not modelled; without, the verdict says its name', (_what, more, name) => {
