@@ -387,6 +387,9 @@ class Judge {
       return false
     if ((e.nets ?? []).length > 0 && !e.nets.some((c: string) => inCidr(end.ip, c))) return false
     if ((e.notNets ?? []).length > 0 && e.notNets.some((c: string) => inCidr(end.ip, c))) return false
+    // Felix writes no rule for a family that notNets says nothing of
+    const isSix = (ip: string): boolean => ip.includes(':')
+    if ((e.notNets ?? []).length > 0 && !e.notNets.some((c: string) => isSix(c) === isSix(end.ip))) return false
     const inPorts = (list: (number | string)[]): boolean =>
       list.some((x) => {
         if (typeof x === 'number') return x === port

@@ -206,14 +206,15 @@ class RuleCompiler {
     const destination = this.entity(rule.destination ?? {}, [...path, 'destination'], true)
     const [own, peer] = field === 'ingress' ? [destination, source] : [source, destination]
     const protocols = protocolsOf(rule)
+    const families = familiesOf(rule)
     return {
       path,
       action: rule.action,
       self: own.length === 0 ? null : (own[0] ?? null),
-      peers: peer.length === 0 ? null : peer,
+      peers: families.length === 0 ? [] : peer.length === 0 ? null : peer,
       ports: portMatch(rule, rule.destination ?? {}, protocols, [...path, 'destination']),
       sourcePorts: hasPorts(rule.source) ? portMatch(rule, rule.source!, protocols, [...path, 'source']) : null,
-      family: rule.ipVersion ?? icmpFamily(rule),
+      family: families.length === 1 ? families[0]! : null,
       l7: rule.http !== undefined && rule.http !== null,
     }
   }
@@ -317,6 +318,20 @@ function protocolsOf(rule: CalicoRule): PortSet | null {
   if (rule.icmp?.type !== undefined) set = icmpType(icmp, rule.icmp.type, rule.icmp.code)
   if (rule.notICMP?.type !== undefined) set = subtractPorts(set, icmpType(icmp, rule.notICMP.type, rule.notICMP.code))
   return set === ALL_PORTS ? null : set
+}
+
+/**
+ * The families whose tables Felix writes the rule to: a list of blocks without one of a family takes the rule out of that
+ * family's, also a list of notNets (felix/rules/policy.go, filterNets).
+ */
+function familiesOf(rule: CalicoRule): (4 | 6)[] {
+  const said = rule.ipVersion ?? icmpFamily(rule)
+  const lists = [rule.source, rule.destination].flatMap((e) => [e?.nets ?? [], e?.notNets ?? []])
+  return ([4, 6] as const).filter(
+    (family) =>
+      (said === null || said === family) &&
+      lists.every((list) => list.length === 0 || list.some((net) => net.includes(':') === (family === 6))),
+  )
 }
 
 function icmpFamily(rule: CalicoRule): 4 | 6 | null {
