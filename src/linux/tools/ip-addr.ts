@@ -45,6 +45,7 @@ import {
 import { formatJson, type JsonValue } from './ip-json.ts'
 import {
   addressLine,
+  detailsJson,
   headLine,
   KIND_NAMES,
   linkJson,
@@ -334,7 +335,10 @@ function addrJson(dev: NetDevice, addrs: readonly Ifaddr[], addrs6: readonly Ine
     preferred_life_time: 4294967295,
   }))
   info.push(...addrs6.map(addr6Json))
-  if (!o.brief) return { ...(o.family === 'inet6' ? link6Json(dev) : linkJson(dev, false)), addr_info: info }
+  if (!o.brief) {
+    const link = o.family === 'inet6' ? link6Json(dev) : linkJson(dev, false)
+    return { ...link, ...(o.details && o.family !== 'inet6' ? detailsJson(dev) : {}), addr_info: info }
+  }
   return {
     ifname: dev.name,
     operstate: operstate(dev),

@@ -42,7 +42,8 @@ import { geneveDetails, greDetails } from './ip-link-gre.ts'
 import { ipipDetails } from './ip-link-ipip.ts'
 import { ipvlanDetails, macvlanDetails } from './ip-link-macvlan.ts'
 import { vlanDetails } from './ip-link-vlan.ts'
-import { vxlanDetails } from './ip-link-vxlan.ts'
+import { vxlanDetails, vxlanJson } from './ip-link-vxlan.ts'
+import { unmodelled } from './result.ts'
 
 const FLAG_NAMES: readonly (readonly [number, string])[] = [
   [IFF_LOOPBACK, 'LOOPBACK'],
@@ -270,11 +271,41 @@ export function statLines(dev: NetDevice): string[] {
   ]
 }
 
-function details(dev: NetDevice): string {
-  const port = dev.port
+/** Kinds whose `info_data` is written as JSON, or that have none. */
+const JSON_DETAILS: ReadonlySet<number> = new Set([DEV_LOOPBACK, DEV_NIC, DEV_VETH, DEV_DUMMY, DEV_VXLAN])
+
+/** What `-d` adds to `ip -j link` and `ip -j addr`. */
+export function detailsJson(dev: NetDevice): { [name: string]: JsonValue } {
+  const kind = KIND_NAMES[dev.kind]
+  if (!JSON_DETAILS.has(dev.kind)) unmodelled(`ip -d -j link of type ${kind ?? dev.kind}`)
+  if (dev.port !== null) unmodelled('ip -d -j link of a bridge port')
+  const { min, max } = mtuLimits(dev)
+  const queues = dev.kind === DEV_VETH ? 2 : 1
+  const info = dev.kind === DEV_VXLAN ? { info_data: vxlanJson(dev) } : {}
+  return {
+    ...{ promiscuity: dev.promiscuity, allmulti: 0, min_mtu: min, max_mtu: max },
+    ...(kind === undefined ? {} : { linkinfo: { info_kind: kind, ...info } }),
+    ...(hasInet6(dev) ? { inet6_addr_gen_mode: 'eui64' } : {}),
+    ...{ num_tx_queues: queues, num_rx_queues: queues, gso_max_size: 65536, gso_max_segs: 65535 },
+    ...{ tso_max_size: tsoMaxSize(dev), tso_max_segs: 65535, gro_max_size: 65536 },
+  }
+}
+
+/** dev->min_mtu and max_mtu. */
+function mtuLimits(dev: NetDevice): { min: number; max: number } {
   const unlimited = dev.kind === DEV_LOOPBACK || dev.kind === DEV_IPIP || dev.kind === DEV_DUMMY || dev.kind === DEV_GRE
   const max = unlimited || dev.kind === DEV_GRETAP ? 0 : dev.kind === DEV_GENEVE ? geneveMaxMtu(dev) : 65535
-  const min = unlimited || dev.kind === DEV_VLAN ? 0 : 68
+  return { min: unlimited || dev.kind === DEV_VLAN ? 0 : 68, max }
+}
+
+/** A device that is too small for IPv6 has no inet6_dev (IPV6_MIN_MTU). */
+function hasInet6(dev: NetDevice): boolean {
+  return dev.mtu >= 1280 && !(dev.kind === DEV_IPIP && ipTunnelPriv(dev).fallback)
+}
+
+function details(dev: NetDevice): string {
+  const port = dev.port
+  const { min, max } = mtuLimits(dev)
   let out = ` promiscuity ${dev.promiscuity + (port === null ? 0 : 1)}  allmulti ${port === null ? 0 : 1} minmtu ${min} maxmtu ${max} `
   const kind = KIND_NAMES[dev.kind]
   if (kind !== undefined) out += `\n    ${kind} `
@@ -288,9 +319,7 @@ function details(dev: NetDevice): string {
   if (dev.kind === DEV_IPIP) out += ipipDetails(dev)
   if (port !== null) out += `\n    bridge_slave ${slaveDetails(port)}`
   const queues = dev.kind === DEV_VETH ? 2 : 1
-  // a device that is too small for IPv6 has no inet6_dev (IPV6_MIN_MTU)
-  const noInet6 = dev.mtu < 1280 || (dev.kind === DEV_IPIP && ipTunnelPriv(dev).fallback)
-  const eui64 = noInet6 ? '' : 'addrgenmode eui64 '
+  const eui64 = hasInet6(dev) ? 'addrgenmode eui64 ' : ''
   return (
     `${out}${eui64}numtxqueues ${queues} numrxqueues ${queues} gso_max_size 65536 gso_max_segs 65535 ` +
     `tso_max_size ${tsoMaxSize(dev)} tso_max_segs 65535 gro_max_size 65536 `

@@ -41,7 +41,7 @@ import { formatJson } from './ip-json.ts'
 import { addGeneve, addGre } from './ip-link-gre.ts'
 import { addIpip } from './ip-link-ipip.ts'
 import { addIpvlan, addMacvlan, setIpvlan, setMacvlan } from './ip-link-macvlan.ts'
-import { KIND_NAMES, linkJson, linkText, noteUp } from './ip-link-show.ts'
+import { detailsJson, KIND_NAMES, linkJson, linkText, noteUp } from './ip-link-show.ts'
 import { addVlan, setVlan } from './ip-link-vlan.ts'
 import { addVxlan, setVxlan } from './ip-link-vxlan.ts'
 import { rtnetlink, ToolExit, unmodelled } from './result.ts'
@@ -406,7 +406,7 @@ function show(ns: Netns, args: Args, o: IpOptions): string {
   })
   if (o.json && !o.brief)
     return formatJson(
-      list.map((d) => linkJson(d, true)),
+      list.map((d) => ({ ...linkJson(d, true), ...(o.details ? detailsJson(d) : {}) })),
       o.pretty,
     )
   if (o.json)
