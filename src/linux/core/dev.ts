@@ -143,8 +143,8 @@ export function netifReceiveSkb(w: World, slot: number): void {
   }
   const proto = meta[m + M_PROTO]!
   const tagged = proto === ETH_P_8021Q || proto === ETH_P_8021AD
-  if (tagged && meta[m + M_LEN]! < VLAN_HLEN + 2) {
-    // skb_vlan_untag comes before the taps: a tag must have a type behind it
+  if (tagged && meta[m + M_LEN]! < VLAN_HLEN + 2 && (w.arena.vlan[slot]! & VLAN_TAG_PRESENT) === 0) {
+    // skb_vlan_untag comes before the taps: a tag must have a type behind it; with one beside already, it looks no further
     freeSkb(w, slot, R_UNHANDLED_PROTO, proto)
     return
   }

@@ -9,6 +9,23 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 const script = fileURLToPath(new URL('../../support/system-packages.mjs', import.meta.url))
 // sbin is searched besides PATH, so only what lives in bin can be made to be missing.
 const isRoot = process.getuid?.() === 0
+/** Every command that the script looks for. */
+const COMMANDS = [
+  'tshark',
+  'python3',
+  'ping',
+  'ip',
+  'bridge',
+  'iptables',
+  'iptables-restore',
+  'ipset',
+  'nft',
+  'conntrack',
+  'ethtool',
+  'bird',
+  'vtysh',
+  'gobgpd',
+]
 let dir = ''
 
 beforeEach(() => {
@@ -42,20 +59,7 @@ describe('system-packages.mjs', () => {
   const itAsRoot = isRoot && process.platform === 'linux' ? it : it.skip
   itAsRoot('as root with apt-get installs the packages of what is missing, once, without questions', () => {
     const log = join(dir, 'log')
-    const made = [
-      'tshark',
-      'python3',
-      'ping',
-      'ip',
-      'bridge',
-      'iptables',
-      'iptables-restore',
-      'ipset',
-      'nft',
-      'conntrack',
-      'ethtool',
-    ]
-    const install = made.map((name) => `: > ${dir}/${name}; /bin/chmod 755 ${dir}/${name}`).join('; ')
+    const install = COMMANDS.map((name) => `: > ${dir}/${name}; /bin/chmod 755 ${dir}/${name}`).join('; ')
     executable('apt-get', `echo "$DEBIAN_FRONTEND $@" >> ${log}; ${install}`)
     expect(run({ CI: 'true' })).toEqual({ status: 0, text: expect.stringContaining('installing') as unknown as string })
     expect(readFileSync(log, 'utf8')).toMatch(/^noninteractive -qq install -y --no-install-recommends .*tshark.*\n$/)
@@ -74,19 +78,7 @@ describe('system-packages.mjs', () => {
   })
 
   it('does nothing when nothing is missing', () => {
-    for (const name of [
-      'tshark',
-      'python3',
-      'ping',
-      'ip',
-      'bridge',
-      'iptables',
-      'iptables-restore',
-      'ipset',
-      'nft',
-      'conntrack',
-      'ethtool',
-    ]) {
+    for (const name of COMMANDS) {
       executable(name, 'exit 0')
     }
     executable('apt-get', `: > ${dir}/called`)
