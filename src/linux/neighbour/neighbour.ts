@@ -416,6 +416,9 @@ function neighTimerHandler(table: NeighTable, n: Neighbour): void {
 
 /** neigh_invalidate: each waiting packet's sender learns that the host is unreachable (arp_error_report, ndisc_error_report). */
 function neighInvalidate(w: World, n: Neighbour): void {
+  // neigh->lock is held with bottom halves off, also for `ip neigh del`: all errors leave before one of them is received
+  const wasSoftirq = w.inSoftirq
+  w.inSoftirq = true
   while (n.state === NUD_FAILED) {
     const slot = dequeue(w, n)
     if (slot < 0) break
@@ -424,6 +427,8 @@ function neighInvalidate(w: World, n: Neighbour): void {
     freeSkb(w, slot, R_NEIGH_FAILED, n.ip)
   }
   purgeQueue(w, n, R_NEIGH_FAILED)
+  w.inSoftirq = wasSoftirq
+  w.softirq()
 }
 
 /**
