@@ -22,6 +22,7 @@ export function loadRevision(text: string): Loaded {
   const colon = text.indexOf(':')
   if (colon <= 0 || existsSync(text)) return loadInputs([text])
   const [revision, written] = [text.slice(0, colon), text.slice(colon + 1)]
+  if (revision.startsWith('-')) throw usageError(`${text}: a revision cannot start with -`)
   const path = (
     written.startsWith('./') ? git(['rev-parse', '--show-prefix']).trim() + written.slice(2) : written
   ).replace(/\/+$/, '')

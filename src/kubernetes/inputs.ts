@@ -51,8 +51,12 @@ export function readInputs(
     if (path === '-') add(path, true)
     else if (kindOf(path) === 'file') add(path, true)
     else if (kindOf(path) === 'directory') {
-      const found = listDirectory(path, new Set())
-      if (found.length === 0) report(diagnostics, path, 'expected *.yaml, *.yml or *.json files, found none')
+      let isWhole = true
+      const found = listDirectory(path, new Set(), (bad, found) => {
+        isWhole = false
+        report(diagnostics, bad, found)
+      })
+      if (found.length === 0 && isWhole) report(diagnostics, path, 'expected *.yaml, *.yml or *.json files, found none')
       for (const file of found) add(file, false)
     } else if (GLOB_CHARACTERS.test(path)) {
       const found = expandGlob(path)
@@ -125,16 +129,31 @@ function descendants(base: string, visited = new Set<string>()): string[] {
   return found
 }
 
-function listDirectory(directory: string, visited: Set<string>): string[] {
+/** Manifests below a directory; what cannot be read goes to `onUnreadable`, for a manifest left out changes every answer. */
+function listDirectory(
+  directory: string,
+  visited: Set<string>,
+  onUnreadable: (path: string, why: string) => void,
+): string[] {
   const real = realpathSync(directory)
   if (visited.has(real)) return []
   visited.add(real)
+  let names: string[]
+  try {
+    names = readdirSync(directory)
+  } catch (e) {
+    onUnreadable(directory, `expected a directory that can be read, found ${(e as NodeJS.ErrnoException).code}`)
+    return []
+  }
   const found: string[] = []
-  for (const name of entries(directory)) {
+  for (const name of names.sort()) {
+    if (name.startsWith('.')) continue
     const path = join(directory, name)
     const kind = kindOf(path)
-    if (kind === 'directory') found.push(...listDirectory(path, visited))
-    else if (kind === 'file' && EXTENSION.test(basename(path))) found.push(path)
+    if (kind === 'directory') found.push(...listDirectory(path, visited, onUnreadable))
+    else if (!EXTENSION.test(basename(path))) continue
+    else if (kind === 'file') found.push(path)
+    else onUnreadable(path, 'expected a file, found a link that leads nowhere or may not be followed')
   }
   return found
 }

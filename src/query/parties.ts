@@ -16,7 +16,7 @@ import type { PolicyEngine } from '../policy/engine.ts'
 import { externalAtoms } from '../policy/external.ts'
 import { externalParty } from '../policy/input.ts'
 import type { Party } from '../policy/model.ts'
-import { cidrRanges, intersectRanges } from '../policy/ranges.ts'
+import { type Address, type AddressRanges, cidrRanges, intersectRanges, rangesContain } from '../policy/ranges.ts'
 
 /** What the words stand for. */
 export interface Parties {
@@ -62,7 +62,13 @@ export function resolveParties(
   ): PartiesResult => ({
     found: { parties, targets: null, service: null, port, notes },
   })
-  if (parseCidr(text) !== null) return plain(partiesOfCidr(engine, text))
+  if (parseCidr(text) !== null) {
+    const parties = partiesOfCidr(engine, text)
+    return parties.length > 0 ? plain(parties) : { diagnostic: problem(text, `no party has an address of ${text}`) }
+  }
+  if (/^[\d.]+\/|^[\da-f:]*:[\da-f:]*\/\d/i.test(text)) {
+    return { diagnostic: problem(text, `expected a CIDR such as 10.0.0.0/24, found ${text}`) }
+  }
   const words = /^(ns|namespace)\/([^/:]+)$/.exec(text)
   if (words !== null) {
     const pods = engine.input.pods.filter((p) => p.namespace === words[2])
@@ -91,6 +97,12 @@ export function resolveParties(
     case 'service':
       return serviceParties(engine, model, target, text)
     default: {
+      const owner = model.services.find(({ object }) => object.spec.clusterIPs?.includes(target.ip))?.object.metadata
+      if (owner !== undefined) {
+        // policies never see it: what the proxy does not translate goes nowhere
+        const message = notes[0] ?? `${target.ip} is the ClusterIP of a Service; policies see its endpoints`
+        return { diagnostic: problem(text, message, `ask svc/${owner.namespace}/${owner.name}:PORT`) }
+      }
       const party = engine.partyAt(target.ip)
       return party === null
         ? { diagnostic: problem(text, `no party has the address ${target.ip}`) }
@@ -99,14 +111,40 @@ export function resolveParties(
   }
 }
 
-/** One party for each way in which policies treat addresses of the block. */
+/**
+ * Who has an address of the block: pods, and one machine outside for each way in which policies treat addresses of the block.
+ * Nodes only when there is nobody else: they reach their own pods whatever policies say.
+ */
 export function partiesOfCidr(engine: PolicyEngine, text: string): Party[] {
   const ranges = cidrRanges(text)!
-  return externalAtoms(engine).flatMap((atom) => {
-    const both = intersectRanges(atom.ranges, ranges)
-    if (both.v4.length > 0) return [externalParty({ family: 4, value: both.v4[0]! })]
-    return both.v6.length > 0 ? [externalParty({ family: 6, value: both.v6[0]! })] : []
+  const isIn = (p: Party): boolean => p.addresses.some((a) => rangesContain(ranges, a))
+  const pods = engine.input.pods.filter(isIn)
+  const world = externalAtoms(engine).flatMap((atom) => {
+    const address = firstOutsider(engine, intersectRanges(atom.ranges, ranges))
+    return address === null ? [] : [externalParty(address)]
   })
+  const found = [...pods, ...world]
+  return found.length > 0 ? found : engine.input.nodes.filter(isIn)
+}
+
+/** How many addresses are tried: more than a cluster has in a row is a block of its own. */
+const TRIES = 100_000
+
+/** The first address of the ranges that is no pod and no node, null when there is none. */
+export function firstOutsider(engine: PolicyEngine, ranges: AddressRanges): Address | null {
+  let tries = 0
+  const isOut = (a: Address): boolean => engine.partyOf(a).kind === 'external'
+  for (let i = 0; i < ranges.v4.length; i += 2) {
+    for (let value = ranges.v4[i]!; value <= ranges.v4[i + 1]! && tries < TRIES; value++, tries++) {
+      if (isOut({ family: 4, value })) return { family: 4, value }
+    }
+  }
+  for (let i = 0; i < ranges.v6.length; i += 2) {
+    for (let value = ranges.v6[i]!; value <= ranges.v6[i + 1]! && tries < TRIES; value++, tries++) {
+      if (isOut({ family: 6, value })) return { family: 6, value }
+    }
+  }
+  return null
 }
 
 function portOf(text: string, pod: Party): number | null {

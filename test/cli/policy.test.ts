@@ -48,6 +48,14 @@ describe('podwalk why', () => {
     expect(run.stdout).toContain('wants app=api, found app=web')
   })
 
+  it('does not take denied from policies that the CNI does not enforce', () => {
+    const args = ['why', 'shop/web', 'shop/db:pg', '-f', '-', '--expect', 'denied']
+    expect(podwalk([...args, '--cni', 'calico'], { stdin }).status).toBe(0)
+    const run = podwalk(args, { stdin })
+    expect(run.status).toBe(1)
+    expect(run.stderr).toContain('kubenet does not enforce them')
+  })
+
   it('refuses a policy that the API server refuses, with its reason', () => {
     const bad = `${stdin}---\n${POLICY.replace('name: db', 'name: bad').replace('{podSelector: {matchLabels: {app: api}}}', '{}')}`
     const run = podwalk(['why', 'shop/web', 'shop/db:5432', '-f', '-'], { stdin: bad })

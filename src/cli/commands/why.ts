@@ -49,12 +49,20 @@ async function why(src: string, dst: string, flags: WhyFlags): Promise<void> {
   if (flags.port === undefined)
     note(`podwalk: port TCP/${port}: ${to.port === null ? 'the first that the pod declares' : 'of the destination'}`)
   const { whyQuery } = await import('../../query/why.ts')
+  const { isEnforced } = await import('../../query/enforcement.ts')
   const protocol = flags.port?.protocol ?? 'TCP'
-  const answer = whyQuery(engine, model, { asked: { src, dst }, src: from, dst: to, protocol, port })
+  const question = { asked: { src, dst }, src: from, dst: to, protocol, port }
+  const answer = whyQuery(engine, model, question)
   if (flags.output === 'text') {
     const { whyText } = await import('../../report/why.ts')
     writeData(whyText(answer, stdoutPaint(flags.color, flags.write)), flags.write)
   } else await writeDocument(answer, flags)
+  const { cni, ignored } = answer.enforcement
+  if (flags.expect === 'denied' && !answer.allowed && ignored.length > 0) {
+    const enforced = engine.withPolicies(engine.policies.filter((p) => isEnforced(p, cni)))
+    if (whyQuery(enforced, model, question).allowed)
+      throw new CliError(EXIT_NO, `expected denied: the policies say so, but ${cni} does not enforce them`)
+  }
   if (flags.expect !== undefined && (flags.expect === 'allowed') !== answer.allowed) {
     throw new CliError(EXIT_NO, `expected ${flags.expect}, got ${answer.allowed ? 'allowed' : 'denied'}`)
   }

@@ -95,6 +95,11 @@ function checkOne(c: Context, a: Assertion): AssertionResult {
     const why = end.problem === null ? 'selects nothing' : end.problem.message
     return done('empty', `${endText(specs[i]!)}: ${why}`)
   }
+  const foreign = a.kind === 'isolated' ? undefined : a.ports.find((p) => !isPortOf(ends[1]!, p))
+  if (foreign !== undefined) {
+    const port = `${foreign.protocol}${foreign.port === null ? '' : `/${foreign.port}`}`
+    return done('empty', `${endText(specs[1]!)}: has no port ${port}; leave ports out or name its port or targetPort`)
+  }
   if (a.kind === 'allow') return judge(c, done, allowProbes(c.engine, ends[0]!, ends[1]!, a.ports), true)
   if (a.kind === 'deny') return judge(c, done, denyProbes(c.engine, ends[0]!, ends[1]!, a.ports), false)
   if (a.kind === 'isolated') {
@@ -144,11 +149,22 @@ function distinctPairs(engine: PolicyEngine, from: ResolvedEnd, to: ResolvedEnd)
   return pairs
 }
 
+/** Whether an asked port is one of a Service, as its own port or a targetPort; of other ends every port is. */
+function isPortOf(to: ResolvedEnd, asked: PortSpec): boolean {
+  if (to.targets === null) return true
+  return [...to.targets.values()].flat().some((t) => meets(to, t, asked))
+}
+
+function meets(to: ResolvedEnd, target: { protocol: string; port: number }, asked: PortSpec): boolean {
+  if (asked.protocol !== target.protocol) return false
+  return asked.port === null || asked.port === to.port || asked.port === target.port
+}
+
 /** What is asked of a pair: the ports given, the targetPorts of a Service, what the pod declares, or null for all. */
 function portsOf(to: ResolvedEnd, dst: Party, ports: readonly PortSpec[]): readonly PortSpec[] | null {
   const targets = to.targets?.get(dst.name)
   if (targets !== undefined) {
-    const wanted = ports.length === 0 ? targets : targets.filter((t) => ports.some((p) => p.protocol === t.protocol))
+    const wanted = ports.length === 0 ? targets : targets.filter((t) => ports.some((p) => meets(to, t, p)))
     return wanted.map((t) => ({ protocol: t.protocol, port: t.port }))
   }
   if (ports.length > 0) return ports

@@ -164,6 +164,16 @@ describe('inputs', () => {
     expect(names(loaded)).toEqual(['in'])
     expect(loaded.objects[0]!.source).toEqual({ file: '-', line: 1, col: 1 })
   })
+  it('leave nothing out silently: a link that leads nowhere in a directory is an error', () => {
+    const other = mkdtempSync(join(tmpdir(), 'podwalk-links-'))
+    writeFileSync(join(other, 'a.yaml'), object('a'))
+    symlinkSync(join(other, 'gone.yaml'), join(other, 'policy.yaml'))
+    const found = loadInputs([other]).diagnostics.map((d) => formatDiagnostic(d).replaceAll(other, 'DIR'))
+    rmSync(other, { recursive: true })
+    expect(found).toEqual([
+      'DIR/policy.yaml: error: expected a file, found a link that leads nowhere or may not be followed [input-not-found]',
+    ])
+  })
   it('say what cannot be read, all at once', () => {
     expect(
       errors([

@@ -65,6 +65,26 @@ describe('check', () => {
     ).toEqual(['pass', 'fail'])
   })
 
+  it('fails on a port that the Service does not have, named behind it or under ports', () => {
+    const { assertions: all } = check([
+      '{deny: {from: other/spy, to: "svc/shop/db:9999"}}',
+      '{deny: {from: other/spy, to: "svc/shop/db:5000", ports: [TCP/9999]}}',
+      '{deny: {from: other/spy, to: "svc/shop/db:5000", ports: [UDP/5000]}}',
+      '{deny: {from: other/spy, to: "svc/shop/db:5000", ports: [TCP/5432]}}',
+    ])
+    expect(all.map((a) => a.status)).toEqual(['empty', 'empty', 'empty', 'pass'])
+    expect(all[0]!.text).toContain('Service shop/db has no port 9999')
+  })
+
+  it('means the pods of a block too, written as words or as an object', () => {
+    const pod = '{allow: {from: 10.244.0.0/16, to: shop/db, ports: [TCP/5432]}}'
+    const object = '{allow: {from: {cidr: 10.244.0.0/16}, to: shop/db, ports: [TCP/5432]}}'
+    const [words, fields] = check([pod, object]).assertions
+    expect(words!.failures).toEqual(fields!.failures)
+    expect(words!.failures.map((f) => f.src)).toContain('other/spy')
+    expect(check(['{deny: {from: 10.0.0.0/33, to: shop/db}}']).assertions[0]!.text).toContain('expected a CIDR')
+  })
+
   it('asks every pair: one pod with the other answer fails the assertion and is named', () => {
     const [a] = check(['{deny: {from: "*", to: shop/db, ports: [TCP/5432]}}']).assertions
     expect(a!.status).toBe('fail')
