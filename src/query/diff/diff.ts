@@ -13,6 +13,7 @@ import { externalParty } from '../../policy/input.ts'
 import type { Party, Policy } from '../../policy/model.ts'
 import { NO_PORTS, type PortSet, portRange, portsText, subtractPorts, unionPorts } from '../../policy/port-set.ts'
 import { type AddressRanges, rangesText, unionRanges } from '../../policy/ranges.ts'
+import { enforcementOf } from '../enforcement.ts'
 import { partyName } from '../reach.ts'
 import type { ReachBy } from '../reach-types.ts'
 import { API_VERSION } from '../trace-types.ts'
@@ -82,8 +83,18 @@ export function diffQuery(old: DiffSide, now: DiffSide, by: ReachBy): Diff {
     removed: removed.sort(byEnds),
     policies: policies.map((p) => p.told),
     ends,
-    notes: [],
+    notes: [...new Set([old, now].flatMap(notEnforced))],
   }
+}
+
+/** What the comparison of semantics does not say: that the CNI of a side ignores policies. */
+function notEnforced(side: DiffSide): string[] {
+  const { cni, ignored } = enforcementOf(side.engine, side.model)
+  if (ignored.length === 0) return []
+  const many = ignored.length === 1 ? 'this policy' : `these ${ignored.length} policies`
+  return [
+    `${side.name}: ${cni} does not enforce ${many}: ${ignored.slice(0, 3).join(', ')}${ignored.length > 3 ? ', ...' : ''}`,
+  ]
 }
 
 function byEnds(a: DiffConnection, b: DiffConnection): number {

@@ -1,7 +1,8 @@
 /**
- * The lint query: findings about policies, and what loading and building the cluster remarked.
+ * The lint query: findings about policies, Ingresses, Gateways and routes, and what loading and building the cluster remarked.
  */
 import type { Diagnostic } from '../../diagnostics/diagnostic.ts'
+import { lintIngress } from '../../ingress/lint.ts'
 import { pathText } from '../../kubernetes/schema.ts'
 import type { ClusterModel } from '../../kubernetes/types.ts'
 import type { PolicyEngine } from '../../policy/engine.ts'
@@ -12,7 +13,7 @@ import { LINT_RULES } from './rules.ts'
 
 /** Lints a cluster. @param diagnostics of loading and building it */
 export function lintQuery(engine: PolicyEngine, model: ClusterModel, diagnostics: readonly Diagnostic[]): Lint {
-  const findings: LintFinding[] = diagnostics.map((d) => ({
+  const findings: LintFinding[] = [...diagnostics, ...lintIngress(model)].map((d) => ({
     ...{ code: d.code, severity: d.severity, message: d.message, object: '', field: d.path ?? '' },
     ...{ file: d.file, line: d.line, col: d.col, hint: d.hint ?? '' },
   }))

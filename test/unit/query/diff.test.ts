@@ -50,6 +50,11 @@ describe('diff', () => {
     })
   })
 
+  it('says that the CNI enforces none of it', () => {
+    expect(diff([], [DB]).notes).toEqual(['new: kubenet does not enforce this policy: NetworkPolicy shop/db'])
+    expect(diff([], []).notes).toEqual([])
+  })
+
   it('names ports that are new and ranges outside that are gone, each with the change that did it', () => {
     const d = diff([DB], [DB_SSH, WEB_OUT])
     expect(d.added).toEqual([

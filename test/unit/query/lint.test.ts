@@ -41,6 +41,17 @@ describe('lint', () => {
     expect(codes([GOOD])).toEqual([])
   })
 
+  it('looks at Ingresses too: a backend that is not there, with its line', () => {
+    const ingress = `apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, namespace: shop}
+spec: {rules: [{http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: nobody, port: {number: 80}}}}]}}]}
+`
+    const found = lint([ingress]).findings.filter((f) => f.field.startsWith('spec.rules[0]'))
+    expect(found.map((f) => [f.severity, f.file])).toEqual([['warning', 'k.yaml']])
+    expect(found[0]!.message).toContain('nobody')
+  })
+
   it.each<[string, string[], string]>([
     [
       'a policy that selects no pod',
