@@ -9,7 +9,6 @@ export default {
       { jsc: { parser: { syntax: 'typescript' }, target: 'es2023' }, module: { type: 'es6' } },
     ],
   },
-  // cases recorded by other projects are checked where they are at hand: PODWALK_CASES names their folder
-  testPathIgnorePatterns: ['/node_modules/', ...(process.env.PODWALK_CASES ? [] : ['recorded-cases'])],
+  testPathIgnorePatterns: ['/node_modules/'],
   modulePathIgnorePatterns: ['<rootDir>/dist/'],
 }

@@ -1,10 +1,9 @@
 /**
  * Truth tables of other projects' suites: cyclonus' recipes, the Kubernetes e2e tests, Cilium's connectivity tests.
  *
- * They are not part of the project: they are read from the folder that PODWALK_CASES names (network-policy below it), and
- * without it this file is skipped. Every pair of every probe is one question; all ports of the pair are asked as well.
+ * Every pair of every probe is one question; all ports of the pair are asked as well.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { buildClusterModel, loadInputs } from '../../../src/kubernetes/index.ts'
@@ -12,7 +11,7 @@ import { PolicyEngine } from '../../../src/policy/engine.ts'
 import { policyInputOf } from '../../../src/policy/input.ts'
 import { type PolicyProtocol, portNumberOf, portsContain } from '../../../src/policy/port-set.ts'
 
-const ROOT = join(process.env.PODWALK_CASES ?? '', 'network-policy')
+const ROOT = 'test/fixtures/recorded/network-policy'
 
 interface Probe {
   readonly port: number
@@ -50,7 +49,7 @@ function wrongAnswers(folder: string): string[] {
   return wrong
 }
 
-for (const suite of existsSync(ROOT) ? readdirSync(ROOT) : []) {
+for (const suite of readdirSync(ROOT)) {
   describe(`recorded cases of ${suite}`, () => {
     it.each(readdirSync(join(ROOT, suite)))('answers as %s expects', (name) => {
       expect(wrongAnswers(join(ROOT, suite, name))).toEqual([])

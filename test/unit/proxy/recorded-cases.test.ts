@@ -1,12 +1,10 @@
 /**
  * The recorded expectations of kube-proxy's own unit tests: rule dumps, flows and chain contents.
  *
- * They are not part of the project: the file is read from the folder that PODWALK_CASES names (kube-proxy/iptables.json
- * below it), and without it the suite is skipped. Expected dumps are in the upstream tests' canonical order, and those
- * tests inject the mark as 0x4000 where kube-proxy prints 0x00004000.
+ * Expected dumps are in the upstream tests' canonical order, and those tests inject the mark as 0x4000 where kube-proxy
+ * prints 0x00004000.
  */
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { type IptablesState, iptablesMode } from '../../../src/proxy/iptables/mode.ts'
 import { probability } from '../../../src/proxy/iptables/service-chains.ts'
@@ -70,76 +68,68 @@ const FULL_RESYNC = { test: 'TestSyncProxyRulesRepeated', syncIndex: 10 }
 /** The tracer of this version does not look at the protocol; flows recorded with it may name the wrong one. */
 const PROTOCOL_BLIND = 'v1.28.0'
 
-const folder = process.env.PODWALK_CASES
+const recorded = JSON.parse(readFileSync('test/fixtures/recorded/kube-proxy/iptables.json', 'utf8')) as Recorded
 
-if (folder === undefined) {
-  describe.skip('recorded kube-proxy iptables cases (skipped: PODWALK_CASES names no folder)', () => {
-    it('needs PODWALK_CASES', () => {})
-  })
-} else {
-  const recorded = JSON.parse(readFileSync(join(folder, 'kube-proxy', 'iptables.json'), 'utf8')) as Recorded
+describe('recorded kube-proxy iptables cases', () => {
+  let previous: { name: string; program: NodeProgram<IptablesState>; tables: TracedTables } | undefined
+  for (const recordedCase of recorded.cases) {
+    const { test, subtest, syncIndex } = recordedCase
+    const name = `${test} ${subtest ?? ''}`
+    const before = previous?.name === name && syncIndex > 1 ? previous : undefined
+    const full = test === FULL_RESYNC.test && syncIndex === FULL_RESYNC.syncIndex
+    const program = iptablesMode.program(toInput(recordedCase), before?.program, { full })
+    const text = restoreTextOf(program).replaceAll('0x00004000', '0x4000')
+    const tables: TracedTables = before === undefined ? new Map() : structuredClone(before.tables)
+    applyRestore(tables, text)
+    previous = { name, program, tables }
 
-  describe('recorded kube-proxy iptables cases', () => {
-    let previous: { name: string; program: NodeProgram<IptablesState>; tables: TracedTables } | undefined
-    for (const recordedCase of recorded.cases) {
-      const { test, subtest, syncIndex } = recordedCase
-      const name = `${test} ${subtest ?? ''}`
-      const before = previous?.name === name && syncIndex > 1 ? previous : undefined
-      const full = test === FULL_RESYNC.test && syncIndex === FULL_RESYNC.syncIndex
-      const program = iptablesMode.program(toInput(recordedCase), before?.program, { full })
-      const text = restoreTextOf(program).replaceAll('0x00004000', '0x4000')
-      const tables: TracedTables = before === undefined ? new Map() : structuredClone(before.tables)
-      applyRestore(tables, text)
-      previous = { name, program, tables }
-
-      if (recordedCase.expectedDump) {
-        const expected = recordedCase.expectedDump
-        it(`${name} sync ${syncIndex} writes the recorded rules`, () => {
-          expect(canonicalDump(text)).toBe(expected.trimEnd())
-        })
-      }
-      for (const [table, chains] of Object.entries(recordedCase.expectedChains ?? {})) {
-        for (const [chain, rules] of Object.entries(chains)) {
-          it(`${name} sync ${syncIndex} writes the recorded ${table} ${chain}`, () => {
-            const written = tables.get(table)?.get(chain)
-            expect(written).toEqual(rules.map((rule) => splitArguments(rule).slice(2)))
-          })
-        }
-      }
-      for (const flow of recordedCase.flows ?? []) {
-        it(`${name} sync ${syncIndex}: ${flow.name}`, () => {
-          const packet = {
-            sourceIp: flow.sourceIP,
-            protocol: recordedCase.source.includes(PROTOCOL_BLIND) ? null : (flow.protocol ?? 'TCP'),
-            destIp: flow.destIP,
-            destPort: flow.destPort,
-          }
-          expect(tracePacket(tables, packet, recordedCase.config.nodeIPs)).toEqual({
-            output: flow.output,
-            masq: flow.masq,
-          })
-        })
-      }
-    }
-
-    for (const ipMode of recorded.loadBalancerIPMode) {
-      it(`${ipMode.subtest}: programs the address ${ipMode.expectLBIPProgrammed}`, () => {
-        const program = iptablesMode.program({
-          node: { name: 'n1', ips: ['192.168.0.2'] },
-          services: ipMode.services,
-          endpointSlices: ipMode.endpointSlices,
-          config: { loadBalancerIpMode: ipMode.featureGateLoadBalancerIPMode },
-        })
-        const vip = ipMode.services[0]?.status?.loadBalancer?.ingress?.[0]?.ip ?? 'none'
-        expect(restoreTextOf(program).includes(` -d ${vip} `)).toBe(ipMode.expectLBIPProgrammed)
+    if (recordedCase.expectedDump) {
+      const expected = recordedCase.expectedDump
+      it(`${name} sync ${syncIndex} writes the recorded rules`, () => {
+        expect(canonicalDump(text)).toBe(expected.trimEnd())
       })
     }
+    for (const [table, chains] of Object.entries(recordedCase.expectedChains ?? {})) {
+      for (const [chain, rules] of Object.entries(chains)) {
+        it(`${name} sync ${syncIndex} writes the recorded ${table} ${chain}`, () => {
+          const written = tables.get(table)?.get(chain)
+          expect(written).toEqual(rules.map((rule) => splitArguments(rule).slice(2)))
+        })
+      }
+    }
+    for (const flow of recordedCase.flows ?? []) {
+      it(`${name} sync ${syncIndex}: ${flow.name}`, () => {
+        const packet = {
+          sourceIp: flow.sourceIP,
+          protocol: recordedCase.source.includes(PROTOCOL_BLIND) ? null : (flow.protocol ?? 'TCP'),
+          destIp: flow.destIP,
+          destPort: flow.destPort,
+        }
+        expect(tracePacket(tables, packet, recordedCase.config.nodeIPs)).toEqual({
+          output: flow.output,
+          masq: flow.masq,
+        })
+      })
+    }
+  }
 
-    it('prints probabilities as recorded', () => {
-      for (const [n, text] of Object.entries(recorded.computeProbability)) expect(probability(Number(n))).toBe(text)
+  for (const ipMode of recorded.loadBalancerIPMode) {
+    it(`${ipMode.subtest}: programs the address ${ipMode.expectLBIPProgrammed}`, () => {
+      const program = iptablesMode.program({
+        node: { name: 'n1', ips: ['192.168.0.2'] },
+        services: ipMode.services,
+        endpointSlices: ipMode.endpointSlices,
+        config: { loadBalancerIpMode: ipMode.featureGateLoadBalancerIPMode },
+      })
+      const vip = ipMode.services[0]?.status?.loadBalancer?.ingress?.[0]?.ip ?? 'none'
+      expect(restoreTextOf(program).includes(` -d ${vip} `)).toBe(ipMode.expectLBIPProgrammed)
     })
+  }
+
+  it('prints probabilities as recorded', () => {
+    for (const [n, text] of Object.entries(recorded.computeProbability)) expect(probability(Number(n))).toBe(text)
   })
-}
+})
 
 function toInput({ config, services, endpointSlices }: RecordedCase): ProxyInput {
   return {

@@ -1,18 +1,17 @@
 /**
  * Truth tables of other projects' suites, answered by packets that walk through Felix's rules.
  *
- * They are not part of the project: they are read from the folder that PODWALK_CASES names (network-policy below it), and
- * without it this file is skipped. SCTP is left out: its conntrack is UNMODELLED, so no packet of it gets anywhere. Cilium's
- * own policies are not Calico's business.
+ * SCTP is left out: its conntrack is UNMODELLED, so no packet of it gets anywhere. Cilium's own policies are not Calico's
+ * business.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { buildCluster } from '../../../../src/cluster/build.ts'
 import { buildClusterModel, loadInputs } from '../../../../src/kubernetes/index.ts'
 import { PolicyProbe, type ProbeProtocol } from '../../../support/policy-probe.ts'
 
-const ROOT = join(process.env.PODWALK_CASES ?? '', 'network-policy')
+const ROOT = 'test/fixtures/recorded/network-policy'
 const OPTIONS = [
   { path: 'cni.options.encapsulation', value: 'VXLAN' },
   { path: 'cni.options.version', value: 'v3.31' },
@@ -43,7 +42,7 @@ function wrongAnswers(folder: string): string[] {
   return wrong
 }
 
-for (const suite of existsSync(ROOT) ? readdirSync(ROOT).filter((s) => !s.startsWith('cilium')) : []) {
+for (const suite of readdirSync(ROOT).filter((s) => !s.startsWith('cilium'))) {
   describe(`Calico's data plane, recorded cases of ${suite}`, () => {
     it.each(readdirSync(join(ROOT, suite)))('answers as %s expects', (name) => {
       expect(wrongAnswers(join(ROOT, suite, name))).toEqual([])
